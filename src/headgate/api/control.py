@@ -1,0 +1,65 @@
+"""What stands around every route that does not call a model: key, errors, request id, log line."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from headgate.api.auth import key_of
+from headgate.api.errors import error_response
+from headgate.api.gate import Gate, Receive, Scope, Send
+from headgate.core.errors import HeadgateError, InternalError
+from headgate.core.run import Run
+from headgate.pipeline.settle import settle
+
+log = logging.getLogger(__name__)
+
+
+class ControlRoute:
+    """An ASGI application around one handler."""
+
+    def __init__(
+        self, handler: Callable[[Request, Gate], Awaitable[Response]], gate: Gate, path: str, public: bool, logged: bool
+    ) -> None:
+        self._handler = handler
+        self._gate = gate
+        self._path = path
+        self._public = public
+        self._logged = logged
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        gate = self._gate
+        run = gate.begin(self._path, headers)
+        try:
+            if not self._public:
+                run.who = gate.keys.recognise(key_of(headers))
+            response = await self._handler(Request(scope, receive), gate)
+        except HeadgateError as error:
+            await _send_error(error, run, send)
+        except Exception:
+            log.exception("request %s failed", run.id)
+            await _send_error(InternalError("A fault of the gateway itself."), run, send)
+        else:
+            run.status = response.status_code
+            response.headers["x-request-id"] = run.id
+            await response(scope, receive, send)
+        if self._logged or run.error:
+            settle(run, gate.deps)
+
+
+async def refuse(error: HeadgateError, allowed: tuple[str, ...], gate: Gate, scope: Scope, send: Send) -> None:
+    """Answer a request that has no route."""
+    run = gate.begin("none", dict(scope["headers"]))
+    await _send_error(error, run, send, allowed)
+    settle(run, gate.deps)
+
+
+async def _send_error(error: HeadgateError, run: Run, send: Send, allowed: tuple[str, ...] = ()) -> None:
+    run.fail(error)
+    run.status, headers, body = error_response(error, run.id)
+    if allowed:
+        headers.append((b"allow", ", ".join(allowed).encode()))
+    await send({"type": "http.response.start", "status": run.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

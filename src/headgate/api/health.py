@@ -1,0 +1,106 @@
+"""Liveness, readiness, metrics, the error catalogue and the front door."""
+
+import asyncio
+from time import monotonic
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from headgate.api.answers import json_answer
+from headgate.api.errors import listing
+from headgate.api.gate import Gate
+from headgate.core.ports import Health
+from headgate.core.version import __version__
+
+_FRESH_SECONDS = 5.0
+
+
+class Readiness:
+    """Asks the upstreams how they are, at most once in five seconds however often it is asked itself."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Health] = {}
+        self._fresh_until = 0.0
+        self._lock = asyncio.Lock()
+
+    async def __call__(self, request: Request, gate: Gate) -> Response:
+        async with self._lock:
+            if self._fresh_until <= monotonic():
+                checks = (upstream.check() for upstream in gate.upstreams.values())
+                self._seen = dict(zip(gate.upstreams, await asyncio.gather(*checks), strict=True))
+                self._fresh_until = monotonic() + (_FRESH_SECONDS if self._all_up() else 1.0)
+        status, advice = self._status(gate)
+        return json_answer(
+            {
+                "status": status,
+                "version": __version__,
+                "upstreams": {name: _shown(health) for name, health in self._seen.items()},
+                **({"advice": advice} if advice else {}),
+            },
+            200 if status in ("ready", "degraded") else 503,
+        )
+
+    def _all_up(self) -> bool:
+        return all(health.state == "up" for health in self._seen.values())
+
+    def _status(self, gate: Gate) -> tuple[str, str]:
+        """An upstream that is down makes us degraded, not unready: taking this process away would mend nothing."""
+        if gate.draining:
+            return "draining", ""
+        states = {health.state for health in self._seen.values()}
+        if not states:
+            return (
+                "not_ready",
+                "No upstream is configured. Set a provider's key, such as OPENAI_API_KEY, or write headgate.yaml.",
+            )
+        if "loading" in states and "up" not in states:
+            return "loading", "The local model is loading."
+        return ("ready", "") if states == {"up"} else ("degraded", "")
+
+
+def _shown(health: Health) -> dict[str, Any]:
+    return {
+        "state": health.state,
+        "latency_ms": health.latency_ms,
+        **({"detail": health.detail} if health.detail else {}),
+    }
+
+
+async def healthz(request: Request, gate: Gate) -> Response:
+    """The process is alive and its event loop turns."""
+    return json_answer({"status": "healthy", "version": __version__})
+
+
+async def alive(request: Request, gate: Gate) -> Response:
+    """LiteLLM's form of liveness: one JSON string."""
+    return json_answer("I'm alive!")
+
+
+async def metrics(request: Request, gate: Gate) -> Response:
+    """Prometheus text, summed over all workers of this machine."""
+    text, content_type = await gate.exchange.exposed()
+    return Response(text, media_type=content_type)
+
+
+async def errors(request: Request, gate: Gate) -> Response:
+    """Every error code with its status, meaning and remedy."""
+    return json_answer(listing())
+
+
+async def front_door(request: Request, gate: Gate) -> Response:
+    """Where things are."""
+    if request.method == "HEAD":
+        return PlainTextResponse("")
+    return json_answer(
+        {
+            "name": "headgate",
+            "version": __version__,
+            "api": "/v1",
+            "models": "/v1/models",
+            "errors": "/errors",
+            "health": "/healthz",
+            "readiness": "/readyz",
+            "metrics": "/metrics",
+        }
+    )

@@ -1,0 +1,41 @@
+"""`GET /v1/models` and `GET /v1/models/{id}`."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from headgate.api.answers import json_answer
+from headgate.api.gate import Gate
+from headgate.routing.types import Model
+
+
+async def list_models(request: Request, gate: Gate) -> Response:
+    """All that is offered; clients of Anthropic's API read `type`, `display_name` and `has_more`."""
+    data = [_entry(model) for model in await gate.deps.catalog.all()]
+    return json_answer(
+        {
+            "object": "list",
+            "data": data,
+            "has_more": False,
+            "first_id": data[0]["id"] if data else None,
+            "last_id": data[-1]["id"] if data else None,
+        }
+    )
+
+
+async def get_model(request: Request, gate: Gate) -> Response:
+    """One model; its name may hold slashes."""
+    return json_answer(_entry(await gate.deps.catalog.find(request.path_params["model"])))
+
+
+def _entry(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": model.owned_by,
+        "type": "model",
+        "display_name": model.name,
+        "created_at": "1970-01-01T00:00:00Z",
+    }

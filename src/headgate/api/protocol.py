@@ -1,0 +1,112 @@
+"""HTTP/1.1 as uvicorn speaks it, with what it leaves out: bounded headers, a deadline for a request to arrive whole,
+errors in our envelope, and an end to work whose caller has left.
+"""
+
+import asyncio
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from headgate.api.errors import error_response
+from headgate.core.errors import BodyTimeout, HeadersTooLarge, HeadgateError, InvalidHttp
+from headgate.core.ids import new_run_id
+
+
+class GateProtocol(HttpToolsProtocol):
+    """One connection. The bounds are set on a subclass; see `bounded`."""
+
+    header_limit: ClassVar[int] = 64 << 10
+    arrival_seconds: ClassVar[float] = 300.0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._head_bytes = 0
+        self._in_head = True
+        self._arriving = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._refusal: HeadgateError | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arriving = True
+        self._deadline = self.loop.call_later(self.arrival_seconds, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._disarm()
+        task = self._task
+        if task is not None and not self.cycle.response_complete and self.cycle.scope.get("cancel_on_disconnect"):
+            task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > self.header_limit:
+            self._refuse(HeadersTooLarge(f"The headers have more than {self.header_limit} bytes."))
+        elif not self._arriving:
+            self._disarm()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(self.arrival_seconds, self._too_slow)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._arriving = True
+
+    def on_headers_complete(self) -> None:
+        if self._head_bytes > self.header_limit:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > self.header_limit:
+                self._refusal = HeadersTooLarge(f"The headers have more than {self.header_limit} bytes.")
+                raise self._refusal
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_head = True
+        self._head_bytes = 0
+        self._arriving = False
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(self._refusal or InvalidHttp("The bytes are not an HTTP/1.1 request."))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+        self._task = task
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if self._in_head and not self._head_bytes:
+            self.transport.close()
+        else:
+            self._refuse(BodyTimeout(f"The request did not arrive whole within {self.arrival_seconds:g} seconds."))
+
+    @property
+    def _answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and cycle.response_started and not cycle.response_complete
+
+    def _refuse(self, error: HeadgateError) -> None:
+        """Answer and hang up, unless an answer is already on its way."""
+        if self.transport.is_closing():
+            return
+        if not self._answering:
+            status, headers, body = error_response(error, new_run_id())
+            lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
+            self.transport.write(b"".join([*lines, b"connection: close\r\n\r\n", body]))
+        self.transport.close()
+
+
+def bounded(header_limit: int, arrival_seconds: float) -> type[GateProtocol]:
+    """The protocol with these bounds: bytes of request line and headers, seconds for a request to arrive."""
+    bounds = {"header_limit": header_limit, "arrival_seconds": arrival_seconds}
+    return type("BoundedGateProtocol", (GateProtocol,), bounds)

@@ -1,0 +1,83 @@
+"""The routes that call a model: headers, then body, then the pipeline, then the reply. One class for all surfaces."""
+
+import asyncio
+import logging
+
+from headgate.api.gate import Gate, Receive, Scope, Send, read_body
+from headgate.api.stream import Reply
+from headgate.core.errors import Draining, HeadgateError, InternalError, UnsupportedEncoding
+from headgate.core.request import ModelRequest, parse_form, parse_json
+from headgate.core.run import Run
+from headgate.core.surfaces import Surface
+from headgate.pipeline.run import execute
+from headgate.pipeline.settle import settle
+
+log = logging.getLogger(__name__)
+
+
+class ModelRoute:
+    """An ASGI application for one surface."""
+
+    def __init__(self, surface: Surface, gate: Gate) -> None:
+        self._surface = surface
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        gate = self._gate
+        run = gate.begin(self._surface.name, headers)
+        reply = Reply(send, run)
+        task = asyncio.current_task()
+        assert task is not None
+        scope["cancel_on_disconnect"] = True
+        gate.active.add(task)
+        gate.metrics.in_flight += 1
+        try:
+            gate.enter(run, headers)
+            request = await self._read(receive, headers, run)
+            pings = gate.bounds.keep_alive if request.stream and self._surface.ends_with_done else 0.0
+            await reply.deliver(execute(request, run, gate.deps), pings)
+        except HeadgateError as error:
+            run.fail(error)
+            await reply.fail(error)
+        except asyncio.CancelledError:
+            await _cut_off(gate, run, reply)
+        except Exception:
+            log.exception("request %s failed", run.id)
+            fault = InternalError("A fault of the gateway itself.")
+            run.fail(fault)
+            await reply.fail(fault)
+        finally:
+            gate.active.discard(task)
+            gate.metrics.in_flight -= 1
+            settle(run, gate.deps)
+
+    async def _read(self, receive: Receive, headers: dict[bytes, bytes], run: Run) -> ModelRequest:
+        encoding = headers.get(b"content-encoding", b"identity")
+        if encoding != b"identity":
+            raise UnsupportedEncoding(f"The content encoding {encoding.decode('latin-1')!r} is not read here.")
+        raw = await read_body(receive, headers, self._gate.bounds.body)
+        run.bytes_in = len(raw)
+        request = _parse(self._surface, raw, headers)
+        run.model = request.model
+        run.stream = request.stream
+        return request
+
+
+def _parse(surface: Surface, raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
+    if not surface.form:
+        return parse_json(surface, raw)
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
+    if not content_type.lower().startswith("multipart/form-data"):
+        raise UnsupportedEncoding("This route takes multipart/form-data.")
+    return parse_form(surface, raw, content_type)
+
+
+async def _cut_off(gate: Gate, run: Run, reply: Reply) -> None:
+    """The task was cancelled: because the caller left, or because the time to drain was over."""
+    if not gate.draining:
+        run.outcome = "disconnected"
+        return
+    error = Draining("This process shut down before the answer was complete.", retry_after=1)
+    run.fail(error)
+    await reply.fail(error)

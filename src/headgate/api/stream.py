@@ -1,0 +1,110 @@
+"""Events to HTTP: one JSON body, or a stream with keep-alive comments. Never changes what the events carry."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from headgate.api.errors import Headers, error_event, error_response
+from headgate.api.gate import Send
+from headgate.core import sse
+from headgate.core.errors import HeadgateError
+from headgate.core.events import Event, Opened, Whole
+from headgate.core.run import Run
+
+_EVENT_STREAM = b"text/event-stream; charset=utf-8"
+
+
+class Reply:
+    """The answer to one request. `pings`: seconds of silence after which a stream gets a comment; 0 for never."""
+
+    __slots__ = ("_events", "_last", "_loop", "_pings", "_run", "_send", "_timer", "started")
+
+    def __init__(self, send: Send, run: Run) -> None:
+        self._send = send
+        self._run = run
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._pings = 0.0
+        self._last = 0.0
+        self._events = False
+        self.started = False
+
+    async def deliver(self, events: AsyncGenerator[Event], pings: float) -> None:
+        """Send all that comes. Raises what the events raise; `fail` then tells the caller."""
+        if pings:
+            self._pings = pings
+            self._last = self._loop.time()
+            self._timer = self._loop.call_later(pings, self._ping_if_silent)
+        try:
+            async for event in events:
+                if type(event) is bytes:
+                    await self._piece(event)
+                elif type(event) is Whole:
+                    await self._whole(event)
+                elif type(event) is Opened and not self.started:
+                    await self._open(event.content_type, event.events)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            await events.aclose()
+        if self._events:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def fail(self, error: HeadgateError) -> None:
+        """Tell the caller of an error: as a status while nothing was sent, else as the stream's last event."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.started:
+            body = error_event(error, self._run.id) if self._pings else b""
+        else:
+            status, headers, body = error_response(error, self._run.id)
+            await self._start(status, headers)
+        self._run.bytes_out += len(body)
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _whole(self, answer: Whole) -> None:
+        headers = self._headers(answer.content_type)
+        headers.append((b"content-length", b"%d" % len(answer.body)))
+        await self._start(200, headers)
+        self._run.bytes_out = len(answer.body)
+        await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+    async def _open(self, content_type: bytes, events: bool) -> None:
+        headers = self._headers(content_type)
+        if events:
+            headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+        self._events = True
+        await self._start(200, headers)
+
+    async def _piece(self, piece: bytes) -> None:
+        self._last = self._loop.time()
+        self._run.bytes_out += len(piece)
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        self.started = True
+        self._run.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def _headers(self, content_type: bytes) -> Headers:
+        run = self._run
+        headers = [(b"content-type", content_type), (b"x-request-id", run.id.encode())]
+        if run.attempts:
+            headers += (
+                (b"x-headgate-target", run.attempts[-1].target.encode("ascii", "replace")),
+                (b"x-headgate-attempts", b"%d" % len(run.attempts)),
+            )
+        return headers
+
+    def _ping_if_silent(self) -> None:
+        """Between two events the stream may stay silent; a comment keeps proxies and clients from giving up."""
+        silent = self._loop.time() - self._last
+        if silent >= self._pings:
+            self._last = self._loop.time()
+            self._loop.create_task(self._ping())
+            silent = 0.0
+        self._timer = self._loop.call_later(self._pings - silent, self._ping_if_silent)
+
+    async def _ping(self) -> None:
+        if not self.started:
+            await self._open(_EVENT_STREAM, events=True)
+        await self._send({"type": "http.response.body", "body": sse.PING, "more_body": True})

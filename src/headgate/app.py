@@ -1,0 +1,175 @@
+"""The composition root: the one file that names concrete classes and puts them together."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from headgate.api.gate import Bounds, Gate
+from headgate.api.routes import Application
+from headgate.api.server import Server, ServerOptions
+from headgate.config.load import Loaded
+from headgate.config.tree import Settings
+from headgate.core.errors import StartupError
+from headgate.core.ports import Upstream
+from headgate.core.run import Run
+from headgate.identity.keys import KeyRing, kept_secret, new_key, refuse_weak
+from headgate.pipeline.context import Deps
+from headgate.routing.catalog import Catalog
+from headgate.routing.types import Model, ModelSettings, Target
+from headgate.telemetry.exchange import Exchange
+from headgate.telemetry.logs import JsonHandler, LineWriter, PlainHandler, request_logger
+from headgate.telemetry.metrics import Metrics
+from headgate.upstreams.http import Wire
+from headgate.upstreams.litellm import LiteLLMUpstream
+from headgate.upstreams.local import LocalProcess, LocalUpstream
+from headgate.upstreams.openai import OpenAIUpstream
+from headgate.upstreams.registry import PROVIDERS
+from headgate.upstreams.types import LocalAddress, LocalSettings, UpstreamSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a worker needs to serve; crosses a process boundary, so it holds plain values only."""
+
+    settings: Settings
+    keys: tuple[tuple[str, bool], ...]
+    """(key, whether it is the master key)"""
+    pepper: bytes
+    local: Mapping[str, LocalAddress]
+    metrics_folder: Path | None = None
+
+
+def prepare(loaded: Loaded, local: Mapping[str, LocalAddress], *, insecure: bool = False) -> Prepared:
+    """Settle the keys. Raises StartupError for weak keys or no keys where others could reach us."""
+    settings = loaded.settings
+    auth = settings.auth
+    given = auth.master_key.get_secret_value() if auth.master_key else None
+    master = given or kept_secret(loaded.data_dir / "master.key", new_key())
+    keys = ((master, True), *((token.get_secret_value(), False) for token in auth.tokens))
+    if not is_loopback(settings.server.host) and not insecure:
+        if not auth.required:
+            raise StartupError(
+                f"Without keys the gateway listens on loopback only, not on {settings.server.host}. "
+                "Set REQUIRE_AUTH=true, or pass --insecure if the network itself keeps others out."
+            )
+        refuse_weak((f"The {'master key' if is_master else 'token'}", key) for key, is_master in keys)
+    pepper = kept_secret(loaded.data_dir / "pepper", new_key()).encode()
+    return Prepared(settings, keys, pepper, local)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def local_processes(settings: Settings, tell: Callable[[str], None]) -> dict[str, LocalProcess]:
+    """The local models' processes by upstream name, not started yet; raises StartupError when one cannot run."""
+    return {
+        one.name: LocalProcess(one.name, one.local or LocalSettings(), tell)
+        for one in settings.upstreams
+        if one.provider == "local"
+    }
+
+
+@contextlib.asynccontextmanager
+async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ...] = ()) -> AsyncIterator[Gate]:
+    """Everything connected and running but the HTTP server."""
+    settings = prepared.settings
+    wire = Wire()
+    upstreams = {one.name: _upstream(one, wire, prepared.local) for one in settings.upstreams}
+    metrics = Metrics()
+    exchange = Exchange(metrics, prepared.metrics_folder)
+    offering = {one.name: upstreams[one.name] for one in settings.upstreams if one.offer_all}
+    catalog = Catalog(map(_model, settings.models), offering)
+    keys = KeyRing(prepared.pepper, required=settings.auth.required)
+    for key, is_master in prepared.keys:
+        keys.add(key, is_admin=is_master)
+    limits = settings.server.limits
+    gate = Gate(
+        keys=keys,
+        deps=Deps(catalog, upstreams, (metrics.observe, *observers)),
+        bounds=Bounds(limits.body, limits.in_flight, settings.server.ping_seconds),
+        metrics=metrics,
+        exchange=exchange,
+        upstreams=upstreams,
+        metrics_public=settings.server.metrics_public,
+    )
+    publishing = asyncio.get_running_loop().create_task(exchange.keep_publishing())
+    try:
+        yield gate
+    finally:
+        publishing.cancel()
+        exchange.publish()
+        for upstream in upstreams.values():
+            await upstream.close()
+        wire.close()
+
+
+async def serve(prepared: Prepared, listening: socket.socket, when_ready: Callable[[], None] | None = None) -> None:
+    """Serve until a signal says to stop and the streams have ended."""
+    writer = LineWriter(sys.stdout.buffer)
+    _log_to(writer)
+    observers = (request_logger(writer.write),) if prepared.settings.logging.requests else ()
+    try:
+        async with gateway(prepared, observers) as gate:
+            server = http_server(gate, prepared.settings)
+            if when_ready:
+                asyncio.get_running_loop().create_task(_when_started(server, when_ready))
+            await server.serve(sockets=[listening])
+    finally:
+        writer.close()
+
+
+def http_server(gate: Gate, settings: Settings) -> Server:
+    """The HTTP server around a gate."""
+    server = settings.server
+    limits = server.limits
+    return Server(
+        Application(gate),
+        gate,
+        ServerOptions(server.drain_seconds, limits.headers, limits.body_seconds, server.idle_seconds),
+    )
+
+
+async def _when_started(server: Server, tell: Callable[[], None]) -> None:
+    while not server.started:
+        await asyncio.sleep(0.005)
+    tell()
+
+
+def _log_to(writer: LineWriter) -> None:
+    """At a terminal log records are text on standard error, elsewhere JSON lines among the request lines."""
+    root = logging.getLogger()
+    root.handlers[:] = [PlainHandler() if sys.stderr.isatty() else JsonHandler(writer.write)]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("headgate").setLevel(logging.INFO)
+
+
+def _upstream(settings: UpstreamSettings, wire: Wire, local: Mapping[str, LocalAddress]) -> Upstream:
+    if settings.provider == "litellm":
+        return LiteLLMUpstream(settings)
+    if settings.provider == "local":
+        address = local[settings.name]
+        reached = settings.model_copy(update={"base_url": address.base_url, "api_key": SecretStr(address.key)})
+        return LocalUpstream(OpenAIUpstream(reached, PROVIDERS["llamacpp"], wire))
+    return OpenAIUpstream(settings, PROVIDERS[settings.provider], wire)
+
+
+def _model(settings: ModelSettings) -> Model:
+    return Model(
+        name=settings.name,
+        targets=tuple(Target(target.upstream, target.model) for target in settings.targets),
+        retries=settings.retries,
+        accepts_image_url=settings.constraints.accepts_image_url,
+    )

@@ -1,0 +1,69 @@
+"""The command line: which commands there are. Each is loaded only when it is called, so that the rest feels instant."""
+
+import importlib
+import sys
+
+import click
+
+from headgate.core.errors import HeadgateError
+from headgate.core.version import __version__
+
+_COMMANDS = {
+    "serve": "Start the gateway.",
+    "check": "Tell everything that is wrong with a configuration.",
+    "config": "Work with configuration files.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their own name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"headgate.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", "-V", prog_name="headgate")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def command(ctx: click.Context, debug: bool) -> None:
+    """One gate in front of every model."""
+    ctx.obj = {"debug": debug}
+    if ctx.invoked_subcommand is None:
+        importlib.import_module("headgate.cli.status").show()
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a command. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration."""
+    given = sys.argv[1:] if args is None else args
+    debug = "--debug" in given
+    try:
+        command.main(args=[arg for arg in given if arg != "--debug"] if debug else given, standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        _explain(error)
+
+
+def _explain(error: Exception) -> None:
+    click.echo(f"error: {error}", err=True)
+    if not isinstance(error, HeadgateError):
+        click.echo("This is a fault of headgate; run again with --debug for the traceback.", err=True)
+    sys.exit(2 if isinstance(error, HeadgateError) else 1)

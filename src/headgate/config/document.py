@@ -1,0 +1,160 @@
+"""A YAML file as plain data, with the line of every value, and `${VARIABLE}` replaced. Knows no setting."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from headgate.config.problems import ConfigError, Problem
+
+try:
+    from yaml import CSafeLoader as _Loader
+except ImportError:  # a PyYAML without libyaml
+    from yaml import SafeLoader as _Loader
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_LARGEST_FILE = 4 << 20
+Path_ = tuple[str | int, ...]
+
+
+@dataclass(slots=True)
+class Document:
+    """`data` as the loaders take it; `lines` maps each path to its line, counted from 1."""
+
+    file: str
+    data: dict[str, Any]
+    lines: dict[Path_, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def line_of(self, path: Path_) -> int:
+        """The line of a value, or of the nearest value around it."""
+        while path not in self.lines and path:
+            path = path[:-1]
+        return self.lines.get(path, 0)
+
+    def problem(self, path: Path_, message: str, remedy: str) -> None:
+        self.problems.append(Problem(self.file, self.line_of(path), shown(path), message, remedy))
+
+
+def shown(path: Path_) -> str:
+    """A path as people write it: `models[0].targets[1].upstream`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+def read(file: Path, environment: Mapping[str, str]) -> Document:
+    """Read a file; raises ConfigError when it is no YAML mapping. Unset variables are noted as problems."""
+    node = _compose(file)
+    document = Document(str(file), {})
+    if node is None:
+        return document
+    document.lines = dict(_lines(node, ()))
+    for path, line in _repeated(node, ()):
+        document.problems.append(
+            Problem(
+                str(file),
+                line,
+                shown(path),
+                "The key occurs twice.",
+                "Keep one of the two; the last would win silently.",
+            )
+        )
+    document.data = _expanded(_construct(node), (), document, environment)
+    return document
+
+
+def _compose(file: Path) -> yaml.Node | None:
+    try:
+        if file.stat().st_size > _LARGEST_FILE:
+            raise ConfigError([Problem(str(file), 0, "", "The file is larger than 4 MiB.", "Is it the right file?")])
+        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise ConfigError(
+            [Problem(str(file), 0, "", f"The file cannot be read: {error.strerror}.", "Check its path and rights.")]
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(file), 0, "", "The file is not UTF-8 text.", "Save it as UTF-8.")]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 0
+        raise ConfigError(
+            [
+                Problem(
+                    str(file),
+                    line,
+                    "",
+                    f"The file is not valid YAML: {error.problem}.",
+                    "Check the indentation and quotes near that line.",
+                )
+            ]
+        ) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            [Problem(str(file), 0, "", f"The file is not valid YAML: {error}.", "Remove the unusual character.")]
+        ) from None
+    if node is not None and not isinstance(node, yaml.MappingNode):
+        raise ConfigError(
+            [
+                Problem(
+                    str(file), 1, "", "The file is not a mapping of settings.", "Begin with a key such as `upstreams:`."
+                )
+            ]
+        )
+    return node
+
+
+def _construct(node: yaml.Node) -> dict[str, Any]:
+    loader = _Loader("")
+    try:
+        data: dict[str, Any] = loader.construct_document(node)
+    finally:
+        loader.dispose()
+    return data
+
+
+def _lines(node: yaml.Node, path: Path_) -> Iterator[tuple[Path_, int]]:
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*path, str(key.value))
+            yield from _lines(value, here)
+            yield here, key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield from _lines(value, (*path, number))
+
+
+def _repeated(node: yaml.Node, path: Path_) -> Iterator[tuple[Path_, int]]:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            here = (*path, str(key.value))
+            if key.value in seen and key.value != "<<":
+                yield here, key.start_mark.line + 1
+            seen.add(str(key.value))
+            yield from _repeated(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield from _repeated(value, (*path, number))
+
+
+def _expanded(data: Any, path: Path_, document: Document, environment: Mapping[str, str]) -> Any:
+    if isinstance(data, dict):
+        return {key: _expanded(value, (*path, str(key)), document, environment) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_expanded(value, (*path, number), document, environment) for number, value in enumerate(data)]
+    if isinstance(data, str):
+        return _REFERENCE.sub(lambda found: _value_of(found, path, document, environment), data)
+    return data
+
+
+def _value_of(found: re.Match[str], path: Path_, document: Document, environment: Mapping[str, str]) -> str:
+    name, otherwise = found[1], found[2]
+    value = environment.get(name) or otherwise
+    if value is None:
+        document.problem(path, f"The variable {name} is not set.", f"Set {name} in the environment or in .env.")
+        return ""
+    return value

@@ -1,0 +1,53 @@
+"""All settings in one tree. Each feature declares its own section in its `types.py`; this file puts them together."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from headgate.identity.types import AuthSettings
+from headgate.routing.types import ModelSettings
+from headgate.upstreams.types import UpstreamSettings
+
+
+class LimitSettings(BaseModel):
+    """Bounds of a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    body: int = Field(32 << 20, ge=1024, description="Largest request body, in bytes.")
+    headers: int = Field(64 << 10, ge=1024, description="Largest request line and headers together, in bytes.")
+    body_seconds: float = Field(300.0, gt=0, description="Seconds in which a request has to arrive whole.")
+    in_flight: int = Field(10_000, ge=0, description="Model calls at once per worker; 0 for no bound.")
+
+
+class ServerSettings(BaseModel):
+    """Where the gateway listens and how it behaves as a server."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every network.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 for any free one.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that serve side by side.")
+    drain_seconds: float = Field(30.0, ge=0, description="How long streams may go on after SIGTERM.")
+    ping_seconds: float = Field(15.0, ge=0, description="Silence after which a stream gets a comment; 0 for never.")
+    idle_seconds: float = Field(75.0, gt=0, description="How long an idle connection is kept open.")
+    metrics_public: bool = Field(False, description="Whether GET /metrics needs no key.")
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+
+
+class LogSettings(BaseModel):
+    """What is logged."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    requests: bool = Field(True, description="One JSON line per request on standard output, without prompt text.")
+
+
+class Settings(BaseModel):
+    """headgate.yaml"""
+
+    model_config = ConfigDict(extra="forbid", title="headgate.yaml")
+
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    logging: LogSettings = Field(default_factory=LogSettings)
+    upstreams: list[UpstreamSettings] = Field(default_factory=list, description="Where calls go.")
+    models: list[ModelSettings] = Field(default_factory=list, description="The names callers use.")

@@ -1,0 +1,313 @@
+"""The one tree of errors: what went wrong, in words a caller can act on. Knows no wire form.
+
+    HeadgateError
+    ├── RequestError                 the caller can mend it (4xx)
+    │   ├── Unauthenticated          missing or wrong key
+    │   ├── NotFound                 no such route, model or object
+    │   ├── Unreadable               bytes that are not a request: HTTP, JSON, form, size
+    │   └── Invalid                  a request with a wrong field
+    ├── UpstreamError                a provider failed, refused or broke off
+    │   ├── UpstreamRejected         it read the request and said no; another try would not help
+    │   └── UpstreamFailed           it did not answer well; another try may help
+    ├── Unavailable                  this gateway cannot serve now (draining, loading, full)
+    └── InternalError                a fault of ours
+
+Every leaf has a stable `code`; codes are never reused. Errors are raised anywhere and rendered only at the edges.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+
+class HeadgateError(Exception):
+    """An error with a stable code. `param` names the field at fault, `retry_after` is in seconds."""
+
+    code: ClassVar[str] = ""
+    status: int = 500
+    type: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = ""
+    remedy: ClassVar[str] = ""
+    typical_param: ClassVar[str | None] = None
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+
+class RequestError(HeadgateError):
+    status = 400
+    type = "invalid_request_error"
+
+
+class Unauthenticated(RequestError):
+    status = 401
+    type = "authentication_error"
+
+
+class MissingAuthorization(Unauthenticated):
+    code = "missing_authorization"
+    title = "No key was sent"
+    remedy = "Send the key as `Authorization: Bearer KEY`, `x-api-key: KEY` or `api-key: KEY`."
+
+
+class InvalidAuthorization(Unauthenticated):
+    code = "invalid_authorization"
+    title = "The key is not known here"
+    remedy = "Check the key. The master key lies in the data directory, in the file `master.key`."
+
+
+class NotFound(RequestError):
+    status = 404
+    type = "not_found"
+
+
+class RouteNotFound(NotFound):
+    code = "route_not_found"
+    title = "No such route"
+    remedy = "Check the path; `GET /` lists where things are."
+
+
+class MethodNotAllowed(NotFound):
+    code = "method_not_allowed"
+    status = 405
+    title = "The route exists, but not for this method"
+    remedy = "Use one of the methods named in the `allow` header."
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+    title = "No model of this name is offered"
+    remedy = "Pick a name from `GET /v1/models`."
+    typical_param = "model"
+
+
+class Unreadable(RequestError):
+    pass
+
+
+class InvalidHttp(Unreadable):
+    code = "invalid_http"
+    title = "The bytes are not an HTTP/1.1 request"
+    remedy = "Send a well-formed HTTP/1.1 request."
+
+
+class HeadersTooLarge(Unreadable):
+    code = "headers_too_large"
+    status = 431
+    title = "The request line and headers exceed the limit"
+    remedy = "Send fewer or shorter headers, or raise `server.limits.headers`."
+
+
+class BodyTooLarge(Unreadable):
+    code = "body_too_large"
+    status = 413
+    title = "The request body exceeds the limit"
+    remedy = "Send a smaller body, or raise `server.limits.body`."
+
+
+class BodyTimeout(Unreadable):
+    code = "body_timeout"
+    status = 408
+    title = "The request body did not arrive in time"
+    remedy = "Send the body without long pauses, or raise `server.limits.body_seconds`."
+
+
+class UnsupportedEncoding(Unreadable):
+    code = "unsupported_encoding"
+    status = 415
+    title = "The request body is compressed or of a type this route does not read"
+    remedy = "Send plain JSON (`content-type: application/json`); routes for files take `multipart/form-data`."
+
+
+class InvalidJson(Unreadable):
+    code = "invalid_json"
+    title = "The body is not a JSON object"
+    remedy = "Send one JSON object (RFC 8259) in UTF-8 without a byte order mark."
+
+
+class JsonTooDeep(Unreadable):
+    code = "json_too_deep"
+    title = "The JSON is nested deeper than 1,024 levels"
+    remedy = "Flatten the body."
+
+
+class InvalidForm(Unreadable):
+    code = "invalid_form"
+    title = "The body is not a readable multipart form"
+    remedy = "Send `multipart/form-data` with a boundary and a `model` field before the file."
+
+
+class Invalid(RequestError):
+    pass
+
+
+class MissingField(Invalid):
+    code = "missing_field"
+    title = "A required field is missing"
+    remedy = "Add the field named in `param`."
+    typical_param = "messages"
+
+
+class InvalidField(Invalid):
+    code = "invalid_field"
+    title = "A field has the wrong type or value"
+    remedy = "Mend the field named in `param`."
+    typical_param = "temperature"
+
+
+class DuplicateField(Invalid):
+    code = "duplicate_field"
+    title = "A field occurs twice in the JSON object"
+    remedy = "Send the field named in `param` once; readers disagree on which of two counts."
+    typical_param = "model"
+
+
+class ImageUrlNotSupported(Invalid):
+    code = "image_url_not_supported"
+    title = "The model does not take images"
+    remedy = "Send text only, or pick a model whose constraints accept `image_url` parts."
+    typical_param = "messages[0].content[1]"
+
+
+class UpstreamError(HeadgateError):
+    """`told` is the provider's own error object, already redacted; `target` is `upstream/model`."""
+
+    type = "upstream_error"
+    status = 502
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: float | None = None,
+        told: Mapping[str, object] | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message, param=param, retry_after=retry_after)
+        self.told = told
+        if status is not None:
+            self.status = status
+
+
+class UpstreamRejected(UpstreamError):
+    code = "upstream_rejected"
+    status = 400
+    type = "invalid_request_error"
+    title = "The provider refused the request"
+    remedy = "Read the provider's message; the request itself has to change."
+
+
+class UpstreamNotFound(UpstreamRejected):
+    code = "upstream_not_found"
+    status = 404
+    title = "The provider does not know this model or route"
+    remedy = "Check the target's model id, or whether this provider has this kind of API."
+
+
+class UpstreamKeyRefused(UpstreamError):
+    code = "upstream_key_refused"
+    title = "The provider refused the gateway's own key"
+    remedy = "The operator has to set a valid key for this upstream."
+
+
+class UpstreamFailed(UpstreamError):
+    retryable = True
+
+
+class UpstreamRateLimited(UpstreamFailed):
+    code = "upstream_rate_limited"
+    status = 429
+    type = "rate_limit_exceeded"
+    title = "The provider limits the rate"
+    remedy = "Wait for `retry-after`, or give the model another target."
+
+
+class UpstreamUnreachable(UpstreamFailed):
+    code = "upstream_unreachable"
+    title = "No connection to the provider"
+    remedy = "Check the upstream's address and that it runs; `GET /readyz` shows each upstream."
+
+
+class UpstreamTimeout(UpstreamFailed):
+    code = "upstream_timeout"
+    status = 504
+    title = "The provider did not answer in time"
+    remedy = "Try again, or raise the upstream's `timeouts`."
+
+
+class UpstreamUnavailable(UpstreamFailed):
+    code = "upstream_unavailable"
+    status = 503
+    title = "The provider says it is overloaded or down"
+    remedy = "Try again later, or give the model another target."
+
+
+class UpstreamFault(UpstreamFailed):
+    code = "upstream_fault"
+    title = "The provider answered with an internal error"
+    remedy = "Try again, or give the model another target."
+
+
+class UpstreamGarbled(UpstreamFailed):
+    code = "upstream_garbled"
+    title = "The provider's answer could not be read"
+    remedy = "Check that the base URL belongs to an OpenAI-compatible API."
+
+
+class UpstreamBroke(UpstreamFailed):
+    code = "upstream_broke_off"
+    title = "The provider broke off in the middle of its answer"
+    remedy = "Try again; what had arrived before was passed on."
+
+
+class Unavailable(HeadgateError):
+    status = 503
+    type = "unavailable"
+
+
+class Draining(Unavailable):
+    code = "draining"
+    title = "This process is shutting down"
+    remedy = "Try again; another process will answer."
+
+
+class ModelLoading(Unavailable):
+    code = "model_loading"
+    title = "The local model is still loading"
+    remedy = "Wait for `retry-after`; `GET /readyz` shows when it is ready."
+
+
+class ModelCrashed(Unavailable):
+    code = "local_model_failed"
+    title = "The local model's process ended"
+    remedy = "It is started again by itself; the log says why it ended."
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+    title = "Too many requests are in flight"
+    remedy = "Try again after `retry-after`, or raise `server.limits.in_flight`."
+
+
+class InternalError(HeadgateError):
+    code = "internal_error"
+    title = "A fault of the gateway itself"
+    remedy = "Report it with the request id; the log holds the traceback."
+
+
+class StartupError(HeadgateError):
+    """The gateway cannot start as configured. Shown by the command line, never sent to a caller."""
+
+
+def catalogue() -> Iterator[type[HeadgateError]]:
+    """Every error class with a code, in the order of the tree."""
+    waiting: list[type[HeadgateError]] = [HeadgateError]
+    while waiting:
+        kind = waiting.pop(0)
+        if kind.code:
+            yield kind
+        waiting[:0] = kind.__subclasses__()

@@ -1,0 +1,61 @@
+"""Protocols between features, each with at least two real implementations."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from headgate.core.events import Whole
+from headgate.core.request import ModelRequest
+from headgate.core.run import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to make: `model` is the provider's name for what the caller named `request.model`."""
+
+    request: ModelRequest
+    model: str
+    run_id: str
+    traceparent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How an upstream looked when last asked. `state` is up, down, loading or unknown; latency in milliseconds."""
+
+    state: str
+    latency_ms: float | None = None
+    detail: str = ""
+
+
+class Stream(Protocol):
+    """An answer that comes in pieces, its first one already here. `events`: the pieces are server-sent events."""
+
+    content_type: bytes
+    events: bool
+
+    async def next(self) -> bytes:
+        """The next piece, ready to be sent; empty at the end. Raises UpstreamError when it breaks off."""
+
+    def close(self) -> None:
+        """Cut the stream, or give its connection back if it ended."""
+
+
+class Upstream(Protocol):
+    """Where calls go."""
+
+    name: str
+
+    async def open(self, call: Call, attempt: Attempt) -> Whole | Stream:
+        """Make the call and wait for its answer or the first piece of it; notes what it sees in `attempt`.
+
+        Raises UpstreamError while another attempt could still follow without the caller noticing.
+        """
+
+    async def models(self) -> list[str]:
+        """The provider's own list of model ids; empty when it has none. Raises UpstreamError."""
+
+    async def check(self) -> Health:
+        """Ask whether the provider is there, within a few seconds; never raises UpstreamError."""
+
+    async def close(self) -> None:
+        """Give back connections and processes."""

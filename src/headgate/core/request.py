@@ -1,0 +1,257 @@
+"""The view of a model call's body: what the gateway reads of it, and how to pass it on otherwise unchanged.
+
+Knows the fields of OpenAI's API that every provider shares; fields it does not know stay in the bytes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from headgate.core import form, splice
+from headgate.core.errors import DuplicateField, InvalidField, InvalidJson, JsonTooDeep, MissingField
+from headgate.core.surfaces import Surface
+
+_MOST_TOKENS = 2**31 - 1
+_WIDEST_NUMBER = 1e6
+
+
+class ModelRequest(Protocol):
+    """A call for a model, whatever its encoding."""
+
+    surface: Surface
+    model: str
+    stream: bool
+    wants_usage: bool
+    """The caller asked for the usage chunk of a stream."""
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The fields as parsed; for forms the text fields only."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body as received."""
+
+    def body_for(self, model: str, *, ask_usage: bool = False) -> tuple[bytes, bytes]:
+        """(content type, body) to send when the provider calls the model `model`."""
+
+
+@dataclass(slots=True)
+class JsonRequest:
+    """A body that is one JSON object."""
+
+    surface: Surface
+    raw: bytes
+    fields: dict[str, Any]
+    model: str
+    stream: bool
+    wants_usage: bool
+    _model_at: tuple[int, int] | None = field(default=None, repr=False)
+
+    @property
+    def size(self) -> int:
+        return len(self.raw)
+
+    def body_for(self, model: str, *, ask_usage: bool = False) -> tuple[bytes, bytes]:
+        edits = []
+        if model != self.model or "model" not in self.fields:
+            edits.append(self._naming(model))
+        if ask_usage and not self.wants_usage:
+            edits.append(self._asking_usage())
+        return b"application/json", splice.apply(self.raw, edits) if edits else self.raw
+
+    def _naming(self, model: str) -> splice.Edit:
+        if self._model_at is None and "model" in self.fields:
+            self._model_at = splice.locate(self.raw, "model")
+        if self._model_at is None:
+            return self._insert("model", model)
+        return splice.Edit(*self._model_at, orjson.dumps(model))
+
+    def _asking_usage(self) -> splice.Edit:
+        options = self.fields.get("stream_options")
+        asked = {**(options or {}), "include_usage": True}
+        at = splice.locate(self.raw, "stream_options") if "stream_options" in self.fields else None
+        return self._insert("stream_options", asked) if at is None else splice.Edit(*at, orjson.dumps(asked))
+
+    def _insert(self, key: str, value: object) -> splice.Edit:
+        start = self.raw.index(b"{") + 1
+        comma = b"," if self.fields else b""
+        return splice.Edit(start, start, b'"%b":%b%b' % (key.encode(), orjson.dumps(value), comma))
+
+
+@dataclass(slots=True)
+class FormRequest:
+    """A body that is a multipart form, as the audio and image editing surfaces take it."""
+
+    surface: Surface
+    raw: bytes
+    parsed: form.Form
+    model: str
+    stream: bool
+    wants_usage: bool = False
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        return self.parsed.texts
+
+    @property
+    def size(self) -> int:
+        return len(self.raw)
+
+    def body_for(self, model: str, *, ask_usage: bool = False) -> tuple[bytes, bytes]:
+        return self.parsed.content_type, form.with_text(self.raw, self.parsed, "model", model)
+
+
+def parse_json(surface: Surface, raw: bytes) -> JsonRequest:
+    """Read a JSON body; raises InvalidJson, JsonTooDeep, DuplicateField, MissingField or InvalidField."""
+    fields = _load_object(raw)
+    if twice := splice.duplicate(raw, fields):
+        raise DuplicateField(f"The field '{twice}' occurs twice.", param=twice)
+    for name, value in fields.items():
+        check = _CHECKS.get(name)
+        if check is not None and value is not None:
+            check(name, value)
+    model = fields.get("model") or surface.default_model
+    for name, value in (("model", model), *((name, fields.get(name)) for name in surface.required)):
+        if value is None:
+            raise MissingField(f"The field '{name}' is required.", param=name)
+    options = fields.get("stream_options")
+    return JsonRequest(
+        surface=surface,
+        raw=raw,
+        fields=fields,
+        model=str(model),
+        stream=surface.streams and (fields.get("stream") is True or fields.get("stream_format") == "sse"),
+        wants_usage=bool(options and options.get("include_usage")),
+    )
+
+
+def parse_form(surface: Surface, raw: bytes, content_type: str) -> FormRequest:
+    """Read a multipart body; raises InvalidForm or MissingField."""
+    parsed = form.parse(raw, content_type)
+    model = parsed.texts.get("model")
+    if not model:
+        raise MissingField("The field 'model' is required.", param="model")
+    return FormRequest(surface, raw, parsed, model, stream=parsed.texts.get("stream") == "true")
+
+
+def _load_object(raw: bytes) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if "depth limit" in error.msg:
+            raise JsonTooDeep("The JSON is nested deeper than 1,024 levels.") from None
+        raise InvalidJson(
+            f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        ) from None
+    if not isinstance(fields, dict):
+        raise InvalidJson("The body must be a JSON object.")
+    return fields
+
+
+def _fail(name: str, expected: str) -> None:
+    raise InvalidField(f"The field '{name}' must be {expected}.", param=name)
+
+
+def _text(name: str, value: object) -> None:
+    if type(value) is not str or not value:
+        _fail(name, "a string that is not empty")
+
+
+def _flag(name: str, value: object) -> None:
+    if type(value) is not bool:
+        _fail(name, "true or false")
+
+
+def _count(name: str, value: object) -> None:
+    if type(value) is not int or not 0 <= value <= _MOST_TOKENS:
+        _fail(name, f"a whole number from 0 to {_MOST_TOKENS}")
+
+
+def _whole(name: str, value: object) -> None:
+    if type(value) is not int:
+        _fail(name, "a whole number of 64 bits")
+
+
+def _number(name: str, value: object) -> None:
+    if type(value) not in (int, float) or not -_WIDEST_NUMBER <= value <= _WIDEST_NUMBER:  # type: ignore[operator]
+        _fail(name, "a number")
+
+
+def _items(name: str, value: object) -> None:
+    if type(value) is not list:
+        _fail(name, "an array")
+
+
+def _object(name: str, value: object) -> None:
+    if type(value) is not dict:
+        _fail(name, "an object")
+
+
+def _messages(name: str, value: object) -> None:
+    if type(value) is not list or not value:
+        _fail(name, "an array of at least one message")
+    for number, message in enumerate(value):  # type: ignore[var-annotated, arg-type]
+        where = f"{name}[{number}]"
+        if type(message) is not dict:
+            _fail(where, "an object")
+        if type(message.get("role")) is not str:
+            _fail(f"{where}.role", "a string")
+        content = message.get("content")
+        if content is not None and type(content) is not str:
+            _parts(f"{where}.content", content)
+
+
+def _parts(where: str, content: object) -> None:
+    if type(content) is not list:
+        _fail(where, "a string or an array of parts")
+    for number, part in enumerate(content):  # type: ignore[var-annotated, arg-type]
+        if type(part) is not dict and type(part) is not str:
+            _fail(f"{where}[{number}]", "an object with a 'type'")
+
+
+def _text_or_items(name: str, value: object) -> None:
+    if type(value) is not str and type(value) is not list:
+        _fail(name, "a string or an array")
+    if not value:
+        _fail(name, "a string or an array that is not empty")
+
+
+def _stream_options(name: str, value: object) -> None:
+    _object(name, value)
+    usage = value.get("include_usage")  # type: ignore[attr-defined]
+    if usage is not None:
+        _flag(f"{name}.include_usage", usage)
+
+
+_CHECKS: dict[str, Callable[[str, object], None]] = {
+    "model": _text,
+    "stream": _flag,
+    "stream_options": _stream_options,
+    "messages": _messages,
+    "prompt": _text_or_items,
+    "input": _text_or_items,
+    "query": _text,
+    "documents": _items,
+    "tools": _items,
+    "functions": _items,
+    "metadata": _object,
+    "response_format": lambda name, value: None if type(value) is str else _object(name, value),
+    "logit_bias": _object,
+    "max_tokens": _count,
+    "max_completion_tokens": _count,
+    "n": _count,
+    "top_logprobs": _count,
+    "top_n": _count,
+    "dimensions": _count,
+    "best_of": _count,
+    "seed": _whole,
+    "temperature": _number,
+    "top_p": _number,
+    "presence_penalty": _number,
+    "frequency_penalty": _number,
+    "parallel_tool_calls": _flag,
+    "encoding_format": _text,
+}

@@ -1,0 +1,110 @@
+"""Replace single members of a JSON object inside its text, leaving every other byte as it was.
+
+Works on text already proved to be a JSON object; knows nothing of what the members mean.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import orjson
+
+_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_KEY = re.compile(rb'\s*(?:,\s*)?("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_SCALAR = re.compile(rb"[^\s,}\]]+")
+_AFTER_KEY = re.compile(rb"\s*:\s*")
+# A key may be spelled with escapes (`"\u006dodel"`). Only escapes below U+0100 can spell an ASCII letter.
+_MAY_SPELL_ASCII = b"\\u00"
+
+
+class Edit(NamedTuple):
+    """Bytes `start` to `end` (half open) give way to `text`."""
+
+    start: int
+    end: int
+    text: bytes
+
+
+class Member(NamedTuple):
+    """One member of the outermost object: its decoded key and where its value stands."""
+
+    key: str
+    start: int
+    end: int
+
+
+def apply(text: bytes, edits: Iterable[Edit]) -> bytes:
+    """The text with all edits made. Edits must not overlap."""
+    parts: list[bytes] = []
+    done = 0
+    for edit in sorted(edits):
+        parts += (text[done : edit.start], edit.text)
+        done = edit.end
+    parts.append(text[done:])
+    return b"".join(parts)
+
+
+def members(text: bytes) -> Iterator[Member]:
+    """The members of the outermost object, in order, duplicates included."""
+    at = text.index(b"{") + 1
+    while key := _KEY.match(text, at):
+        start = key.end()
+        at = _end_of_value(text, start)
+        yield Member(orjson.loads(key[1]), start, at)
+
+
+def _end_of_value(text: bytes, start: int) -> int:
+    first = text[start]
+    if first in b"{[":
+        return _end_of_nested(text, start)
+    scalar = (_STRING if first == 0x22 else _SCALAR).match(text, start)
+    if scalar is None:
+        raise ValueError(f"no JSON value at byte {start}")
+    return scalar.end()
+
+
+def _end_of_nested(text: bytes, start: int) -> int:
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(text, start):
+        first = text[token.start()]
+        if first in b"{[":
+            depth += 1
+        elif first in b"}]":
+            depth -= 1
+            if depth == 0:
+                return token.end()
+    raise ValueError(f"unclosed JSON value at byte {start}")
+
+
+def duplicate(text: bytes, parsed: Mapping[str, object]) -> str | None:
+    """The first key that the outermost object holds twice, or None. `parsed` is the same object, parsed.
+
+    A key whose quoted spelling occurs once in the whole text cannot occur twice in it; only when that cheap proof
+    fails is the text walked.
+    """
+    if _MAY_SPELL_ASCII not in text and all(text.count(b'"%b"' % key.encode()) == 1 for key in parsed):
+        return None
+    seen = set()
+    for member in members(text):
+        if member.key in seen:
+            return member.key
+        seen.add(member.key)
+    return None
+
+
+def locate(text: bytes, key: str) -> tuple[int, int] | None:
+    """Where the value of a member of the outermost object stands, as (start, end), or None if it has none.
+
+    The short way: a quoted spelling before any nested bracket can only be the outermost object's key, or a string
+    value, which no colon follows. Otherwise the text is walked.
+    """
+    at = text.find(b'"%b"' % key.encode())
+    if at >= 0 and text.count(b"{", 0, at) == 1 and b"[" not in text[:at] and _MAY_SPELL_ASCII not in text[:at]:
+        colon = _AFTER_KEY.match(text, at + len(key) + 2)
+        if colon is not None and text[at - 1] != 0x5C:
+            return colon.end(), _end_of_value(text, colon.end())
+    for member in members(text):
+        if member.key == key:
+            return member.start, member.end
+    return None

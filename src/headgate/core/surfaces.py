@@ -1,0 +1,51 @@
+"""The kinds of API a model can be called through, as rows. A surface is the same on the way in and on the way out."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surface:
+    """One kind of call: its path below the base URL and how its answers look.
+
+    `required` are body fields without which no provider can answer. `form`: the body is a multipart form.
+    `ends_with_done`: its streams end with `data: [DONE]`. `reports_usage`: its streams report usage when asked.
+    `may_be_binary`: its answers need not be JSON.
+    `default_model`: what the provider assumes when the caller names no model.
+    """
+
+    name: str
+    path: str
+    required: tuple[str, ...] = ()
+    form: bool = False
+    streams: bool = False
+    ends_with_done: bool = False
+    reports_usage: bool = False
+    may_be_binary: bool = False
+    default_model: str | None = None
+
+
+CHAT = Surface("chat", "/chat/completions", ("messages",), streams=True, ends_with_done=True, reports_usage=True)
+COMPLETIONS = Surface("completions", "/completions", ("prompt",), streams=True, ends_with_done=True, reports_usage=True)
+EMBEDDINGS = Surface("embeddings", "/embeddings", ("input",))
+MODERATIONS = Surface("moderations", "/moderations", ("input",), default_model="omni-moderation-latest")
+RERANK = Surface("rerank", "/rerank", ("query", "documents"))
+SPEECH = Surface("speech", "/audio/speech", ("input",), streams=True, may_be_binary=True)
+TRANSCRIPTIONS = Surface("transcriptions", "/audio/transcriptions", form=True, streams=True, may_be_binary=True)
+TRANSLATIONS = Surface("translations", "/audio/translations", form=True, may_be_binary=True)
+IMAGES = Surface("images", "/images/generations", ("prompt",), streams=True)
+IMAGE_EDITS = Surface("image_edits", "/images/edits", form=True, streams=True)
+IMAGE_VARIATIONS = Surface("image_variations", "/images/variations", form=True)
+
+SURFACES = (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    MODERATIONS,
+    RERANK,
+    SPEECH,
+    TRANSCRIPTIONS,
+    TRANSLATIONS,
+    IMAGES,
+    IMAGE_EDITS,
+    IMAGE_VARIATIONS,
+)

@@ -1,0 +1,47 @@
+"""The story of one request. Knows no HTTP, no SQL and no provider."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from headgate.core.errors import HeadgateError, InternalError
+from headgate.core.events import Event, Opened, Whole
+from headgate.core.request import ModelRequest
+from headgate.core.run import Run, now
+from headgate.pipeline.attempts import first_answer
+from headgate.pipeline.context import Deps
+from headgate.pipeline.resolve import resolve
+from headgate.pipeline.settle import settle
+
+
+async def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event]:
+    """One request, top to bottom. Settled when the iterator ends, on success, error and disconnect alike."""
+    stream = None
+    try:
+        plan = await resolve(request, deps)
+        run.label = plan.model.label or plan.model.name
+        answer, attempt = await first_answer(plan, request, run, deps)
+        if isinstance(answer, Whole):
+            yield answer
+        else:
+            stream = answer
+            try:
+                yield Opened(stream.content_type, stream.events)
+                while piece := await stream.next():
+                    yield piece
+            except HeadgateError as error:
+                attempt.error = error
+                raise
+            finally:
+                attempt.ended = now()
+                stream.close()
+    except HeadgateError as error:
+        run.fail(error)
+        raise
+    except (asyncio.CancelledError, GeneratorExit):
+        run.outcome = "disconnected"
+        raise
+    except BaseException:
+        run.fail(InternalError("A fault of the gateway itself."))
+        raise
+    finally:
+        settle(run, deps)

@@ -1,0 +1,165 @@
+"""Relays the stream of a provider that speaks OpenAI: the caller gets the provider's bytes, with the model renamed.
+
+Frames are looked at by byte scan only; one is parsed as JSON when it may hold the first token, usage or an error, or
+when its model name stands differently from the frame before.
+"""
+
+from typing import Any
+
+import orjson
+
+from headgate.core import splice, sse
+from headgate.core.errors import UpstreamBroke, UpstreamError, UpstreamGarbled
+from headgate.core.request import ModelRequest
+from headgate.core.run import Attempt, now
+from headgate.core.tokens import reported
+from headgate.upstreams.refusals import told_in_stream
+
+_NULL_USAGE = b',"usage":null'
+_TOKEN_FIELDS = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal", "audio")
+
+
+class FrameRelay:
+    """One stream. `feed` takes what the provider sent and gives what the caller gets."""
+
+    __slots__ = (
+        "_attempt",
+        "_failure",
+        "_hides_usage",
+        "_name",
+        "_plain",
+        "_renamed",
+        "_spelled",
+        "_splitter",
+        "done",
+        "finished",
+    )
+
+    def __init__(self, request: ModelRequest, attempt: Attempt, *, hides_usage: bool) -> None:
+        self._attempt = attempt
+        self._hides_usage = hides_usage
+        self._name = request.model
+        self._plain = not request.surface.ends_with_done
+        self._splitter = sse.Splitter()
+        self._spelled = b""
+        self._renamed = b""
+        self._failure: UpstreamError | None = None
+        self.done = False
+        self.finished = False
+
+    def feed(self, data: bytes) -> bytes:
+        """The complete frames to pass on; raises UpstreamBroke for an error frame, UpstreamGarbled for no JSON."""
+        if self._failure:
+            raise self._failure
+        try:
+            block = self._splitter.feed(data)
+        except sse.EventTooLong:
+            raise UpstreamGarbled("The provider sent an event longer than 32 MiB.") from None
+        if not block:
+            return b""
+        attempt = self._attempt
+        if attempt.first_token and self._is_ordinary(block):
+            attempt.chunks += 1
+            if b'"finish_reason":"' in block or b'"finish_reason": "' in block:
+                self.finished = True
+            if self._hides_usage:
+                block = block.replace(_NULL_USAGE, b"")
+            return block.replace(self._spelled, self._renamed) if self._spelled else block
+        return self._relay_events(block)
+
+    def end(self) -> bytes:
+        """What is still to be sent when the provider ended in good order; raises UpstreamBroke if it ended too soon."""
+        if self._failure:
+            raise self._failure
+        if self.done:
+            return b""
+        if self._splitter.rest.strip() or not (self.finished or self._plain):
+            raise UpstreamBroke("The provider ended its stream in the middle of the answer.")
+        return b"" if self._plain else sse.DONE
+
+    def _relay_events(self, block: bytes) -> bytes:
+        """Event by event. A fault behind good events is kept until they were passed on."""
+        relayed: list[bytes] = []
+        try:
+            for event in sse.events(block):
+                relayed.append(self._relay_event(event))  # noqa: PERF401 - what stands before a fault is kept
+        except UpstreamError as fault:
+            self._failure = fault
+            if not any(relayed):
+                raise
+        return b"".join(relayed)
+
+    def _is_ordinary(self, block: bytes) -> bool:
+        """No usage, no error, no end, and the model spelled as in the frame that was parsed last."""
+        if b'"error"' in block or b"[DONE]" in block:
+            return False
+        if b'"usage"' in block and block.count(b'"usage"') != block.count(b'"usage":null'):
+            return False
+        return not self._spelled or block.count(b'"model"') == block.count(self._spelled)
+
+    def _relay_event(self, event: bytes) -> bytes:
+        data = sse.data_of(event)
+        if data is None or self.done:
+            return event if data is None else b""
+        self._attempt.chunks += 1
+        if data.strip() == b"[DONE]":
+            self.done = True
+            return event
+        chunk = _parsed(data)
+        if chunk.get("error"):
+            raise told_in_stream(chunk)
+        choices = chunk.get("choices")
+        self._note(chunk, choices)
+        if self._hides_usage and choices == [] and chunk.get("usage"):
+            return b""
+        event, data = (event, data) if data in event else (sse.event(flat := data.replace(b"\n", b" ")), flat)
+        if self._hides_usage:
+            event, data = event.replace(_NULL_USAGE, b""), data.replace(_NULL_USAGE, b"")
+        if chunk.get("model") in (None, self._name) or self._plain:
+            return event
+        return self._rename(event, data)
+
+    def _rename(self, event: bytes, data: bytes) -> bytes:
+        offset = event.index(data)
+        at = splice.locate(data, "model")
+        if at is None:
+            return event
+        start, end = offset + at[0], offset + at[1]
+        key = event.rindex(b'"', 0, event.rindex(b'"', 0, start))
+        name = orjson.dumps(self._name)
+        self._spelled = event[key:end]
+        self._renamed = event[key:start] + name
+        return event[:start] + name + event[end:]
+
+    def _note(self, chunk: dict[str, Any], choices: object) -> None:
+        attempt = self._attempt
+        if tokens := reported(chunk.get("usage")):
+            attempt.tokens = tokens
+        if not isinstance(choices, list):
+            choices = []
+        for choice in choices:
+            if not isinstance(choice, dict):
+                raise UpstreamGarbled("The provider sent a choice that is no object.")
+            if choice.get("finish_reason"):
+                self.finished = True
+            if not attempt.first_token and _has_token(choice):
+                attempt.first_token = now()
+        if self._plain and not attempt.first_token:
+            attempt.first_token = now()
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    try:
+        chunk = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        chunk = None
+    if not isinstance(chunk, dict):
+        raise UpstreamGarbled("The provider sent an event that is no JSON object.")
+    return chunk
+
+
+def _has_token(choice: dict[str, Any]) -> bool:
+    delta = choice.get("delta")
+    if isinstance(delta, dict):
+        return any(delta.get(field) for field in _TOKEN_FIELDS)
+    return bool(choice.get("text"))

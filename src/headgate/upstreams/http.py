@@ -1,0 +1,377 @@
+"""HTTP/1.1 to providers: pooled connections, deadlines, and faults told as our errors. Knows no JSON and no provider.
+
+Parsing is llhttp's, through httptools. The rest is our own because this is the hot path: beside general clients it
+halves what a relayed request or chunk costs (docs/decisions/0002-http-client.md has the measurements).
+"""
+
+import asyncio
+import socket
+import ssl
+import zlib
+from collections import deque
+from collections.abc import Iterable
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+
+from headgate.core.errors import UpstreamBroke, UpstreamError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
+from headgate.upstreams.types import TimeoutSettings
+
+_MOST_BUFFERED = 512 << 10
+_LARGEST_WHOLE = 256 << 20
+_LARGEST_HEAD = 128 << 10
+_IDLE_SECONDS = 30.0
+_LOOK_SECONDS = 0.25
+_ABANDONED = UpstreamBroke("The call was given up.")
+
+
+class Connection(asyncio.Protocol):
+    """One connection, serving one call at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[None] | None = None
+        self._arrived: list[bytes] = []
+        self._buffered = 0
+        self._paused = False
+        self._failure: UpstreamError | None = None
+        self._unsent = 0
+        self._stalled_at = 0.0
+        self._head_bytes = 0
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.lost = False
+        self.idle_since = 0.0
+        self.idle_seconds = _IDLE_SECONDS
+        self._reset(0.0, 0.0, TimeoutSettings())
+
+    def _reset(self, silent_at: float, ends_at: float, timeouts: TimeoutSettings) -> None:
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.head_complete = False
+        self.complete = False
+        self._head_bytes = 0
+        self._silent_at = silent_at
+        self._ends_at = ends_at
+        self._read_seconds = timeouts.read
+        self._write_seconds = timeouts.write
+
+    # --- the caller's side
+
+    async def call(self, request: Iterable[bytes], timeouts: TimeoutSettings) -> None:
+        """Send a request and wait for the answer's headers."""
+        now = self._loop.time()
+        self._reset(now + timeouts.read, now + timeouts.total, timeouts)
+        self.transport.writelines(request)
+        while not self.head_complete:
+            await self._wait()
+
+    async def piece(self) -> bytes:
+        """The next bytes of the body; empty at its end."""
+        while not self._arrived:
+            if self.complete:
+                return b""
+            await self._wait()
+        arrived = self._arrived
+        data = arrived[0] if len(arrived) == 1 else b"".join(arrived)
+        arrived.clear()
+        self._buffered = 0
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        return data
+
+    async def _wait(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def fail(self, error: UpstreamError) -> None:
+        """End the call with an error; what has arrived of the body can still be read."""
+        if self._failure is None:
+            self._failure = error
+        self._wake()
+        self.transport.abort()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    @property
+    def reusable(self) -> bool:
+        return self.complete and not self.lost and not self._arrived and self._failure is None and self._keeps_alive
+
+    def check_deadlines(self, now: float) -> None:
+        """End the call when one of its deadlines has passed."""
+        if self.complete:
+            return
+        if now >= self._ends_at:
+            self.fail(UpstreamTimeout("The call took longer than its total time."))
+        elif self._unsent:
+            left = self.transport.get_write_buffer_size()
+            if left < self._unsent:
+                self._unsent, self._stalled_at = left, now + self._write_seconds
+            elif now >= self._stalled_at:
+                self.fail(UpstreamTimeout("The provider stopped reading the request."))
+        elif now >= self._silent_at and not self._paused:
+            began = (
+                "fell silent in the middle of its answer" if self.head_complete else "did not begin to answer in time"
+            )
+            self.fail(UpstreamTimeout(f"The provider {began}."))
+
+    # --- the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        self._silent_at = self._loop.time() + self._read_seconds
+        if not self.head_complete:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.fail(UpstreamGarbled("The provider's answer is not HTTP."))
+            return
+        except httptools.HttpParserUpgrade:
+            self.fail(UpstreamGarbled("The provider switched to another protocol."))
+            return
+        if not self.head_complete and self._head_bytes > _LARGEST_HEAD:
+            self.fail(UpstreamGarbled("The provider's headers do not end."))
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self.complete:
+            return
+        if self.head_complete and exc is None and self._ends_with_connection:
+            self.complete = True
+        elif self._failure is None:
+            self._failure = (
+                UpstreamBroke("The provider broke off in the middle of its answer.")
+                if self.head_complete
+                else UpstreamUnreachable("The provider closed the connection without an answer.")
+            )
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._stalled_at = self._loop.time() + self._write_seconds
+
+    def resume_writing(self) -> None:
+        self._unsent = 0
+        self._silent_at = self._loop.time() + self._read_seconds
+
+    # --- the parser's side
+
+    def on_message_begin(self) -> None:
+        self.headers = {}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        self.head_complete = self.status >= 200
+
+    def on_body(self, data: bytes) -> None:
+        self._arrived.append(data)
+        self._buffered += len(data)
+        if self._buffered > _MOST_BUFFERED and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if not self.head_complete:
+            return  # 100 Continue and its kind; the real answer follows
+        self.complete = True
+        self._keeps_alive = self._parser.should_keep_alive()
+
+    _keeps_alive = False
+
+    @property
+    def _ends_with_connection(self) -> bool:
+        """Without a length and without chunks, the end of the connection is the end of the body."""
+        return b"content-length" not in self.headers and b"chunked" not in self.headers.get(b"transfer-encoding", b"")
+
+
+class Response:
+    """An answer whose headers have come. Header names are in lower case."""
+
+    __slots__ = ("_connection", "_inflate", "_origin", "content_type", "headers", "status")
+
+    def __init__(self, connection: Connection, origin: "Origin") -> None:
+        self._connection = connection
+        self._origin = origin
+        self.status = connection.status
+        self.headers = connection.headers
+        self.content_type = connection.headers.get(b"content-type", b"").lower()
+        encoding = connection.headers.get(b"content-encoding", b"identity")
+        self._inflate = None if encoding == b"identity" else _inflater(encoding)
+
+    async def piece(self) -> bytes:
+        """The next bytes of the body, empty at its end; raises UpstreamError when it breaks off."""
+        if self._inflate is None:
+            return await self._connection.piece()
+        while data := await self._connection.piece():
+            try:
+                if plain := self._inflate.decompress(data):
+                    return plain
+            except zlib.error:
+                raise UpstreamGarbled("The provider's compressed answer could not be read.") from None
+        return b""
+
+    async def read(self, limit: int = _LARGEST_WHOLE) -> bytes:
+        """The whole body; raises UpstreamError."""
+        body = await self.piece()
+        if self._connection.complete and not self._connection._arrived and self._inflate is None:
+            return body
+        parts = [body]
+        size = len(body)
+        while part := await self.piece():
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise UpstreamGarbled(f"The provider's answer is larger than {limit} bytes.")
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else cut it."""
+        self._origin.give_back(self._connection)
+
+
+class Origin:
+    """One scheme, host and port, and its connections."""
+
+    def __init__(self, base_url: str, wire: "Wire") -> None:
+        parts = urlsplit(base_url)
+        self._wire = wire
+        self._host = parts.hostname or ""
+        self._tls = parts.scheme == "https"
+        self._port = parts.port or (443 if self._tls else 80)
+        self._idle: deque[Connection] = deque()
+        self.authority = parts.netloc.rpartition("@")[2]
+        self.path = parts.path.rstrip("/")
+
+    async def send(self, head: bytes, body: bytes, timeouts: TimeoutSettings) -> Response:
+        """Send a request, `head` without its last empty line; raises UpstreamUnreachable, -Timeout or -Garbled."""
+        connection = self._take() or await self._connect(timeouts.connect)
+        self._wire.watch(connection)
+        request = (b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body) if body else (head, b"\r\n")
+        try:
+            await connection.call(request, timeouts)
+        except BaseException:
+            self.give_back(connection)
+            raise
+        return Response(connection, self)
+
+    def _take(self) -> Connection | None:
+        """The idle connection used last; those that idled too long are closed."""
+        now = self._wire.loop.time()
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.lost and now - connection.idle_since < connection.idle_seconds:
+                return connection
+            connection.transport.abort()
+        return None
+
+    async def _connect(self, seconds: float) -> Connection:
+        loop = self._wire.loop
+        try:
+            async with asyncio.timeout(seconds):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(loop),
+                    self._host,
+                    self._port,
+                    ssl=self._wire.tls() if self._tls else None,
+                    server_hostname=self._host if self._tls else None,
+                )
+        except TimeoutError:
+            raise UpstreamTimeout("The connection to the provider was not made in time.") from None
+        except ssl.SSLError as fault:
+            raise UpstreamUnreachable(
+                f"The TLS handshake with the provider failed: {fault.reason or 'broken off'}."
+            ) from None
+        except socket.gaierror:
+            raise UpstreamUnreachable("The provider's address could not be resolved.") from None
+        except OSError:
+            raise UpstreamUnreachable("The provider refused the connection.") from None
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        self._wire.forget(connection)
+        if not connection.reusable:
+            connection.transport.abort()
+            return
+        connection.idle_since = self._wire.loop.time()
+        connection.idle_seconds = _announced_idle(connection.headers)
+        self._idle.append(connection)
+        if len(self._idle) > 1:
+            self._drop_old()
+
+    def _drop_old(self) -> None:
+        oldest = self._idle[0]
+        if oldest.lost or self._wire.loop.time() - oldest.idle_since > oldest.idle_seconds:
+            self._idle.popleft().transport.abort()
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().transport.abort()
+
+
+class Wire:
+    """What all origins share: the TLS settings, and one clock hand that looks at every running call's deadlines."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._running: set[Connection] = set()
+        self._hand: asyncio.TimerHandle | None = None
+        self._tls: ssl.SSLContext | None = None
+
+    def tls(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+    def watch(self, connection: Connection) -> None:
+        self._running.add(connection)
+        if self._hand is None:
+            self._hand = self.loop.call_later(_LOOK_SECONDS, self._look)
+
+    def forget(self, connection: Connection) -> None:
+        self._running.discard(connection)
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        for connection in list(self._running):
+            connection.check_deadlines(now)
+        self._hand = self.loop.call_later(_LOOK_SECONDS, self._look) if self._running else None
+
+    def close(self) -> None:
+        if self._hand is not None:
+            self._hand.cancel()
+        for connection in list(self._running):
+            connection.fail(_ABANDONED)
+
+
+def _inflater(encoding: bytes) -> "zlib._Decompress":
+    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
+        raise UpstreamGarbled(
+            f"The provider's answer is encoded as {encoding.decode('latin-1')}, which was not asked for."
+        )
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+
+
+def _announced_idle(headers: dict[bytes, bytes]) -> float:
+    """How long the provider keeps idle connections, a second less, from `keep-alive: timeout=5`."""
+    _, found, seconds = headers.get(b"keep-alive", b"").partition(b"timeout=")
+    seconds = seconds.partition(b",")[0].strip()
+    return min(_IDLE_SECONDS, max(0.0, float(seconds) - 1.0)) if found and seconds.isdigit() else _IDLE_SECONDS

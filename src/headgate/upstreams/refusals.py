@@ -1,0 +1,103 @@
+"""What a provider's failed answer means: status and body become one of our errors, told apart by status first."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from headgate.core.errors import (
+    UpstreamBroke,
+    UpstreamError,
+    UpstreamFault,
+    UpstreamKeyRefused,
+    UpstreamNotFound,
+    UpstreamRateLimited,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from headgate.telemetry.redact import redact
+
+_LONGEST_MESSAGE = 2000
+_BY_STATUS: dict[int, type[UpstreamError]] = {
+    401: UpstreamKeyRefused,
+    403: UpstreamKeyRefused,
+    404: UpstreamNotFound,
+    408: UpstreamTimeout,
+    429: UpstreamRateLimited,
+    502: UpstreamUnavailable,
+    503: UpstreamUnavailable,
+    504: UpstreamTimeout,
+    529: UpstreamUnavailable,
+}
+_KEPT_STATUS = frozenset((400, 402, 405, 406, 409, 410, 413, 415, 422))
+
+
+def refusal(status: int, headers: Mapping[bytes, bytes], body: bytes) -> UpstreamError:
+    """The error for an answer with a status of 400 or above."""
+    told = _told(body)
+    kind = _BY_STATUS.get(status) or (UpstreamRejected if status < 500 else UpstreamFault)
+    param = told.get("param")
+    return kind(
+        _message(status, told, body),
+        param=param if isinstance(param, str) else None,
+        retry_after=_retry_after(headers) if status in (429, 503, 529) else None,
+        told=told,
+        status=status if status in _KEPT_STATUS else None,
+    )
+
+
+def told_in_stream(chunk: Mapping[str, Any]) -> UpstreamError:
+    """The error for an error event inside a stream."""
+    error = chunk.get("error")
+    told = _redacted(error) if isinstance(error, dict) else {"message": redact(str(error))}
+    code = str(told.get("code") or told.get("status"))
+    status = int(code) if code.isdigit() else 0
+    kind = _BY_STATUS.get(status) or (UpstreamRejected if 400 <= status < 500 else UpstreamBroke)
+    message = str(told.get("message") or "The provider reported an error in its stream.")
+    return kind(message, told=told)
+
+
+def _told(body: bytes) -> dict[str, Any]:
+    """The provider's error object, whatever envelope it came in; empty when there is none."""
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    if isinstance(parsed, list) and parsed:
+        parsed = parsed[0]
+    if not isinstance(parsed, dict):
+        return {}
+    error = parsed.get("error", parsed)
+    if isinstance(error, str):
+        return {"message": redact(error)}
+    if not isinstance(error, dict):
+        return {}
+    if "message" not in error and isinstance(error.get("detail"), str):
+        return {"message": redact(error["detail"])}
+    return _redacted(error)
+
+
+def _redacted(error: dict[str, Any]) -> dict[str, Any]:
+    return {key: redact(value) if isinstance(value, str) else value for key, value in error.items()}
+
+
+def _message(status: int, told: Mapping[str, Any], body: bytes) -> str:
+    message = told.get("message")
+    if isinstance(message, str) and message:
+        return message[:_LONGEST_MESSAGE]
+    text = re.sub(r"<[^>]+>|\s+", " ", body[:_LONGEST_MESSAGE].decode("utf-8", "replace")).strip()
+    return f"The provider answered with status {status}." + (f" It said: {redact(text)[:200]}" if text else "")
+
+
+def _retry_after(headers: Mapping[bytes, bytes]) -> float | None:
+    """Seconds from `retry-after-ms` or `retry-after`; dates are left alone, providers do not send them."""
+    for name, scale in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, b"")) * scale
+        except ValueError:
+            continue
+        if 0 <= seconds <= 86_400:
+            return seconds
+    return None

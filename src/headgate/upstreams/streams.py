@@ -1,0 +1,85 @@
+"""The two kinds of answers that come in pieces: server-sent events, and anything else."""
+
+import asyncio
+from typing import Self
+
+from headgate.core.errors import UpstreamBroke, UpstreamError
+from headgate.core.run import Attempt, now
+from headgate.upstreams.frames import FrameRelay
+from headgate.upstreams.http import Response
+
+_TRAILER_SECONDS = 0.5
+
+
+class EventStream:
+    """Server-sent events, relayed frame by frame."""
+
+    content_type = b"text/event-stream; charset=utf-8"
+    events = True
+
+    def __init__(self, response: Response, relay: FrameRelay) -> None:
+        self._response = response
+        self._relay = relay
+        self._first = b""
+        self._ended = False
+
+    async def begin(self) -> Self:
+        """Wait for the first frame, so that a stream that begins with an error can still be tried elsewhere."""
+        self._first = await self.next()
+        if not self._first:
+            raise UpstreamBroke("The provider's stream ended before its first event.")
+        return self
+
+    async def next(self) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        relay = self._relay
+        while not relay.done and (piece := await self._response.piece()):
+            if frames := relay.feed(piece):
+                return frames
+        if self._ended:
+            return b""
+        self._ended = True
+        if relay.done:
+            await self._read_trailer()
+        return relay.end()
+
+    async def _read_trailer(self) -> None:
+        """After the last frame the connection gets a moment to end, so that it can serve again; not more."""
+        try:
+            async with asyncio.timeout(_TRAILER_SECONDS):
+                while await self._response.piece():
+                    pass
+        except (TimeoutError, UpstreamError):
+            return
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class PieceStream:
+    """Bytes of any other kind, such as speech, passed on as they come."""
+
+    events = False
+
+    def __init__(self, response: Response, attempt: Attempt) -> None:
+        self._response = response
+        self._attempt = attempt
+        self._first = b""
+        self.content_type = response.content_type or b"application/octet-stream"
+
+    async def begin(self) -> Self:
+        self._first = await self._response.piece()
+        self._attempt.first_token = now()
+        return self
+
+    async def next(self) -> bytes:
+        self._attempt.chunks += 1
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        return await self._response.piece()
+
+    def close(self) -> None:
+        self._response.close()

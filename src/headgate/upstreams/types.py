@@ -1,0 +1,56 @@
+"""Upstreams as set: where calls go and how long they may take."""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class TimeoutSettings(BaseModel):
+    """Seconds. `read` is the longest silence: until the first byte, and between two."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    connect: float = Field(5.0, gt=0, description="Until the connection stands, TLS included.")
+    read: float = Field(300.0, gt=0, description="The longest silence of the provider, also before its first byte.")
+    write: float = Field(30.0, gt=0, description="The longest pause while the request body is being sent.")
+    total: float = Field(1800.0, gt=0, description="The whole call, stream included.")
+
+
+class LocalSettings(BaseModel):
+    """How the local model runs (provider `local` only)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str | None = Field(None, description="A GGUF file. Without one, the packaged SmolLM2-135M-Instruct.")
+    context: int = Field(4096, ge=128, description="Context window in tokens, per parallel request.")
+    parallel: int = Field(2, ge=1, le=64, description="Requests answered at once; more are queued.")
+    threads: int | None = Field(None, ge=1, description="CPU threads; all but one core when not set.")
+    gpu_layers: int = Field(0, ge=-1, description="Layers kept on the GPU; -1 for as many as fit.")
+    embeddings: bool = Field(False, description="Serve embeddings instead of completions.")
+
+
+class UpstreamSettings(BaseModel):
+    """One upstream."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="A name of your choice, without slash.")
+    provider: str = Field(description="A row of the provider table, `local` or `litellm`.")
+    base_url: str | None = Field(None, description="Only where the provider has no fixed address, or to override it.")
+    api_key: SecretStr | None = Field(None, description="The key for this provider, best as ${VARIABLE}.")
+    api_version: str | None = Field(None, description="Azure's dated API version; not needed for its v1 API.")
+    headers: dict[str, str] = Field(default_factory=dict, description="Further headers sent with every call.")
+    offer_all: bool = Field(False, description="Offer every model the provider lists, as `name/id` and as plain `id`.")
+    timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
+    local: LocalSettings | None = Field(None, description="Only for provider `local`.")
+    litellm_provider: str | None = Field(
+        None, description="Only for provider `litellm`: the SDK's provider prefix, such as `bedrock`."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAddress:
+    """Where the child listens, and the key that keeps others on this machine out."""
+
+    base_url: str
+    key: str
