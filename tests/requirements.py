@@ -1,0 +1,79 @@
+"""Every promised behaviour with its id. Numbers are the rows of the acceptance list; words are promises of our own.
+
+A test names what it covers with `@covers("1")`; a test without an id and a finished id without a test both fail.
+"""
+
+from dataclasses import dataclass
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One promise. `finished`: it must have a test."""
+
+    text: str
+    finished: bool = True
+
+
+REQUIREMENTS = {
+    "1": Requirement(
+        "Chat completions reach the provider with every field unchanged and come back with our model name"
+    ),
+    "2": Requirement("Streams: first chunk before the provider ends, order kept, one [DONE], usage only when asked"),
+    "3": Requirement("Every model route also without /v1"),
+    "4": Requirement("GET /v1/models lists what is offered, once each, also while an upstream is down"),
+    "5": Requirement("GET /v1/models/{id}, with slashes; unknown is a 404 envelope"),
+    "6": Requirement("Tools, response_format, seed and their kind reach the provider; tool-call deltas stay intact"),
+    "7": Requirement(
+        "Image parts reach the provider verbatim, or 400 image_url_not_supported where a model forbids them"
+    ),
+    "8": Requirement("JSON mode reaches the provider; valid JSON comes back"),
+    "9": Requirement("Embeddings: floats, base64 and token arrays; usage recorded"),
+    "12": Requirement("A caller that leaves closes the upstream call within a second, stream or not"),
+    "13": Requirement("Connections are reused; connect, read, write and total timeouts; a slow provider is a 504"),
+    "14": Requirement("Retry before the first byte, targets in order, never a retry after it"),
+    "18": Requirement("One error envelope everywhere; upstream statuses mapped; an error mid-stream is the last event"),
+    "19": Requirement("GET /errors lists every code that can be provoked"),
+    "20": Requirement("Limits on body and JSON: 413 and 400 with the field named"),
+    "21": Requirement("x-request-id echoed, logged and forwarded; traceparent forwarded as a child"),
+    "22": Requirement("What the caller sends is a byte prefix of what the provider gets, turn after turn"),
+    "25": Requirement("Without a header a request is passed through with exactly one upstream call"),
+    "109": Requirement("Keys on by default, in every header form; none only on loopback"),
+    "130": Requirement(".env is read and never overrides the environment"),
+    "132": Requirement("SIGTERM: not ready at once, streams finish, exit 0"),
+    "137": Requirement("One JSON line per request, stream or not, without prompt text"),
+    "138": Requirement("/healthz, /readyz with latency per upstream, and the aliases"),
+    "146": Requirement("One command in a new environment serves, without any other service"),
+    "sse": Requirement("The rules of server-sent events that clients break on"),
+    "keep-alive": Requirement("Comments between complete events while a model thinks"),
+    "surfaces": Requirement("Completions, audio, rerank, moderations and images are relayed as they are"),
+    "splice": Requirement("Only named members of a JSON text are changed, byte for byte"),
+    "fuzz": Requirement("Whatever the body, the answer is a 4xx envelope or a relayed call, never a 500"),
+    "faults": Requirement("Whatever an upstream does, the caller gets a true status, and the next request succeeds"),
+    "providers": Requirement("Providers that speak OpenAI are rows; their addresses, keys and quirks"),
+    "litellm-sdk": Requirement("The long tail of providers through the LiteLLM SDK, imported on first use"),
+    "local-model": Requirement("The packaged model answers, from a child process"),
+    "environment": Requirement("A provider's key in the environment is enough to offer it"),
+    "config": Requirement("headgate.yaml: one typed tree; mistakes told at once with file, line, path and remedy"),
+    "litellm-config": Requirement("LiteLLM's model_list and master_key load; what is not honoured is named"),
+    "schema": Requirement("The JSON Schema for editors is what the tree says"),
+    "cli": Requirement("The command line: instant, data on stdout, messages on stderr, no traceback without --debug"),
+    "metrics": Requirement("/metrics parses, moves, has bounded labels and no key material"),
+    "redaction": Requirement("Keys never reach a log, an error or an answer"),
+    "routes": Requirement("Every route needs a key unless it is listed as public"),
+    "bounds": Requirement("Bounds on headers, arrival time and requests in flight"),
+    "workers": Requirement("Several workers serve on one address; one that ends is replaced"),
+    "clients": Requirement("Official clients work unchanged"),
+    "architecture": Requirement("Each guard of the code's shape reports a planted violation"),
+    "weight": Requirement("Import time, idle memory and install size stay small"),
+    "docs": Requirement("Documents name what exists"),
+    "bench": Requirement("The benchmark runs and its parts measure what they say"),
+    "ids": Requirement("Run ids are unique and ordered by time; callers' ids are kept only when harmless"),
+    "harness": Requirement("The stub upstream does what a test scripts"),
+}
+
+
+def covers(*ids: str) -> pytest.MarkDecorator:
+    """Mark a test, class or module with the ids it covers."""
+    return pytest.mark.covers(*ids)
