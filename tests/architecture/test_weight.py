@@ -1,0 +1,58 @@
+"""What starting costs: which modules are imported, and that each module can be imported alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.requirements import covers
+
+SOURCE = Path(__file__).parents[2] / "src"
+MODULES = sorted(
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+    for path in SOURCE.rglob("*.py")
+    if path.name not in ("__init__.py", "__main__.py", "local_child.py")
+)
+HEAVY_EVERYWHERE = ("litellm", "numpy", "mcp", "fastapi", "sqlalchemy", "aiohttp", "xllamacpp")
+HEAVY_FOR_HELP = (*HEAVY_EVERYWHERE, "pydantic", "starlette", "uvicorn", "yaml", "asyncio", "orjson")
+HEAVY_BEFORE_SCRAPE = (*HEAVY_EVERYWHERE, "prometheus_client", "rich")
+pytestmark = covers("weight")
+
+
+def imported_by(statement: str) -> set[str]:
+    """Top-level modules that a statement imports in a new process."""
+    program = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    return set(result.stdout.split())
+
+
+def test_the_command_line_alone_imports_nothing_heavy() -> None:
+    assert imported_by("import headgate.cli.main").isdisjoint(HEAVY_FOR_HELP)
+
+
+def test_serving_imports_no_library_that_it_may_not_need() -> None:
+    assert imported_by("import headgate.cli.serve").isdisjoint(HEAVY_BEFORE_SCRAPE)
+
+
+def test_the_check_would_see_a_heavy_import() -> None:
+    assert not imported_by("import prometheus_client").isdisjoint(HEAVY_BEFORE_SCRAPE)
+
+
+def alone(modules: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Import each module with all of ours forgotten before, so that a hidden cycle shows as an error."""
+    program = """
+import importlib, sys
+for name in sys.argv[1:]:
+    for mine in [module for module in sys.modules if module.partition('.')[0] == 'headgate']:
+        del sys.modules[mine]
+    importlib.import_module(name)
+"""
+    command = [sys.executable, "-c", program, *modules]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_each_module_can_be_imported_alone() -> None:
+    assert alone(MODULES).returncode == 0, alone(MODULES).stderr
+
+
+def test_a_module_that_cannot_be_imported_is_reported() -> None:
+    assert alone(["headgate.core.nowhere"]).returncode != 0
