@@ -30,7 +30,8 @@ def errors() -> str:
         "",
         "The header `x-headgate-error` always carries one of these codes. In the body, a request that the provider",
         "itself refused (`upstream_rejected`, `upstream_not_found`) keeps the provider's own `type` and `code`, for",
-        'clients switch on them. After the first byte of a stream an error is the last event: `data: {"error": …}` without `[DONE]`.',
+        "clients switch on them. After the first byte of a stream an error is the last event:",
+        '`data: {"error": …}` without `[DONE]`.',
         "`GET /errors` gives this list as JSON.",
     ]
     for kind in catalogue():
