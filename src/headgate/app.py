@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 import sys
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 from headgate.api.gate import Bounds, Gate
 from headgate.api.routes import Application
 from headgate.api.server import Server, ServerOptions
-from headgate.config.load import Loaded
+from headgate.config.load import Loaded, prepare_sdk
 from headgate.config.tree import Settings
 from headgate.core.errors import StartupError
 from headgate.core.ports import Upstream
@@ -33,6 +34,8 @@ from headgate.upstreams.local import LocalProcess, LocalUpstream
 from headgate.upstreams.openai import OpenAIUpstream
 from headgate.upstreams.registry import PROVIDERS
 from headgate.upstreams.types import LocalAddress, LocalSettings, UpstreamSettings
+
+_COLLECT_AFTER = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ async def serve(prepared: Prepared, listening: socket.socket, when_ready: Callab
     try:
         async with gateway(prepared, observers) as gate:
             server = http_server(gate, prepared.settings)
+            _calm_collector()
             if when_ready:
                 asyncio.get_running_loop().create_task(_when_started(server, when_ready))
             await server.serve(sockets=[listening])
@@ -142,6 +146,16 @@ def http_server(gate: Gate, settings: Settings) -> Server:
     )
 
 
+def _calm_collector() -> None:
+    """Leave what was made at start out of every later collection, and collect less often.
+
+    Walking it took the collector up to 38 ms, in which no stream moved.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)
+
+
 async def _when_started(server: Server, tell: Callable[[], None]) -> None:
     while not server.started:
         await asyncio.sleep(0.005)
@@ -158,6 +172,7 @@ def _log_to(writer: LineWriter) -> None:
 
 def _upstream(settings: UpstreamSettings, wire: Wire, local: Mapping[str, LocalAddress]) -> Upstream:
     if settings.provider == "litellm":
+        prepare_sdk()
         return LiteLLMUpstream(settings)
     if settings.provider == "local":
         address = local[settings.name]

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,9 +17,10 @@ BOUND = 10.0
 class Answer:
     """What to do with one request.
 
-    `pieces` are written one by one with `gap` seconds between; `framing` is length, chunked or close. The first
-    `pieces` are sent after `delay`. `cut_after`: break the connection after so many bytes of the body. `hang`: never end.
-    `raw`: these bytes instead of any HTTP. `release`: wait for this event before each piece but the first.
+    `pieces` are written one by one with `gap` seconds between, the first after `delay`; `framing` is length, chunked or
+    close. `cut_after`: break the connection after so many bytes of the body. `hang`: never end.
+    `raw`: these bytes instead of any HTTP; `hang` keeps the connection open behind them, `reset` breaks it instead of
+    closing it. `release`: wait for this event before each piece but the first.
     """
 
     status: int = 200
@@ -31,6 +34,7 @@ class Answer:
     cut_after: int | None = None
     hang: bool = False
     raw: bytes | None = None
+    reset: bool = False
     release: asyncio.Event | None = None
 
 
@@ -137,14 +141,19 @@ class Stub:
         self.otherwise: Callable[[Recorded], Answer] = usual
         self.requests: list[Recorded] = []
         self.connections = 0
+        self.port = 0
         self._open: set[asyncio.StreamWriter] = set()
         self._arrival = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 26)
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/v1"
+        await self.start()
         return self
+
+    async def start(self) -> None:
+        """Listen; after a stop on the same port again."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 26)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
@@ -214,6 +223,10 @@ async def _give(answer: Answer, request: Recorded, reader: asyncio.StreamReader,
         if answer.raw is not None:
             writer.write(answer.raw)
             await writer.drain()
+            if answer.hang:
+                await asyncio.wait_for(request.left.wait(), BOUND)
+            if answer.reset:
+                _reset(writer)
             return False
         pieces = answer.pieces if answer.pieces is not None else [answer.body]
         writer.write(_head(answer, sum(map(len, pieces))))
@@ -229,8 +242,17 @@ async def _give(answer: Answer, request: Recorded, reader: asyncio.StreamReader,
             writer.write(b"0\r\n\r\n")
         await writer.drain()
         return answer.framing != "close"
+    except ConnectionError:
+        request.left.set()
+        raise
     finally:
         watch.cancel()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with a TCP reset."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 def _head(answer: Answer, length: int) -> bytes:

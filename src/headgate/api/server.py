@@ -43,6 +43,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_keep_alive=options.idle_seconds,  # type: ignore[arg-type]
                 backlog=_BACKLOG,
                 timeout_graceful_shutdown=2,

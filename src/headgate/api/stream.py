@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 
 from headgate.api.errors import Headers, error_event, error_response
 from headgate.api.gate import Send
+from headgate.api.protocol import outlet_of
 from headgate.core import sse
 from headgate.core.errors import HeadgateError
 from headgate.core.events import Event, Opened, Whole
@@ -16,10 +17,11 @@ _EVENT_STREAM = b"text/event-stream; charset=utf-8"
 class Reply:
     """The answer to one request. `pings`: seconds of silence after which a stream gets a comment; 0 for never."""
 
-    __slots__ = ("_events", "_last", "_loop", "_pings", "_run", "_send", "_timer", "started")
+    __slots__ = ("_events", "_last", "_loop", "_outlet", "_pings", "_run", "_send", "_timer", "started")
 
     def __init__(self, send: Send, run: Run) -> None:
         self._send = send
+        self._outlet = outlet_of(send)
         self._run = run
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -64,8 +66,13 @@ class Reply:
     async def _whole(self, answer: Whole) -> None:
         headers = self._headers(answer.content_type)
         headers.append((b"content-length", b"%d" % len(answer.body)))
-        await self._start(200, headers)
         self._run.bytes_out = len(answer.body)
+        if self._outlet is not None:
+            self.started = True
+            self._run.status = 200
+            await self._outlet.whole(200, headers, answer.body)
+            return
+        await self._start(200, headers)
         await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
     async def _open(self, content_type: bytes, events: bool) -> None:
@@ -78,7 +85,10 @@ class Reply:
     async def _piece(self, piece: bytes) -> None:
         self._last = self._loop.time()
         self._run.bytes_out += len(piece)
-        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        if self._outlet is not None:
+            await self._outlet.piece(piece)
+        else:
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def _start(self, status: int, headers: Headers) -> None:
         self.started = True

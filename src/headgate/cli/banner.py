@@ -1,6 +1,7 @@
 """What `headgate serve` says when it is ready: where it is, the key, and a first call to paste."""
 
 import json
+import shlex
 
 from headgate.config.load import Loaded
 from headgate.config.tree import Settings
@@ -44,6 +45,8 @@ def _offered(settings: Settings) -> list[str]:
 def _first_call(url: str, key: str, settings: Settings) -> str:
     model = settings.models[0].name if settings.models else f"{settings.upstreams[0].name}/MODEL"
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Say hello."}]})
-    return f"""  curl {url}/v1/chat/completions \\
-    -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
-    -d '{body}'"""
+    words = (f"Authorization: Bearer {key}", "Content-Type: application/json", body)
+    bearer, content_type, data = map(shlex.quote, words)
+    return f"""  curl {shlex.quote(f"{url}/v1/chat/completions")} \\
+    -H {bearer} -H {content_type} \\
+    -d {data}"""

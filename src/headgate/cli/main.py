@@ -48,9 +48,8 @@ def main(args: list[str] | None = None) -> None:
     given = sys.argv[1:] if args is None else args
     debug = "--debug" in given
     try:
-        command.main(args=[arg for arg in given if arg != "--debug"] if debug else given, standalone_mode=False)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
+        args = [arg for arg in given if arg != "--debug"] if debug else given
+        status = command.main(args=args, standalone_mode=False)  # what `ctx.exit` was given, else None
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -60,6 +59,8 @@ def main(args: list[str] | None = None) -> None:
         if debug:
             raise
         _explain(error)
+    else:
+        sys.exit(status)
 
 
 def _explain(error: Exception) -> None:

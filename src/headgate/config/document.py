@@ -10,11 +10,7 @@ import yaml
 
 from headgate.config.problems import ConfigError, Problem
 
-try:
-    from yaml import CSafeLoader as _Loader
-except ImportError:  # a PyYAML without libyaml
-    from yaml import SafeLoader as _Loader
-
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # faster where libyaml is there
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _LARGEST_FILE = 4 << 20
 Path_ = tuple[str | int, ...]
@@ -62,7 +58,7 @@ def read(file: Path, environment: Mapping[str, str]) -> Document:
                 "Keep one of the two; the last would win silently.",
             )
         )
-    document.data = _expanded(_construct(node), (), document, environment)
+    document.data = _expanded(_construct(node, file), (), document, environment)
     return document
 
 
@@ -106,10 +102,17 @@ def _compose(file: Path) -> yaml.Node | None:
     return node
 
 
-def _construct(node: yaml.Node) -> dict[str, Any]:
+def _construct(node: yaml.Node, file: Path) -> dict[str, Any]:
     loader = _Loader("")
     try:
         data: dict[str, Any] = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        message = f"The file is not plain YAML: {error.problem}."
+        raise ConfigError([Problem(str(file), line, "", message, "Write text, numbers, lists and mappings.")]) from None
+    except ValueError as error:
+        message = f"The file holds an impossible value: {error}."
+        raise ConfigError([Problem(str(file), 0, "", message, "Put quotes around dates that are text.")]) from None
     finally:
         loader.dispose()
     return data
@@ -132,7 +135,7 @@ def _repeated(node: yaml.Node, path: Path_) -> Iterator[tuple[Path_, int]]:
         seen = set()
         for key, value in node.value:
             here = (*path, str(key.value))
-            if key.value in seen and key.value != "<<":
+            if str(key.value) in seen and key.value != "<<":
                 yield here, key.start_mark.line + 1
             seen.add(str(key.value))
             yield from _repeated(value, here)

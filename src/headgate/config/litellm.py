@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from headgate.config.document import Document, Path_
 from headgate.config.tree import Settings
@@ -24,6 +24,7 @@ _ROWS = {
     "text-completion-openai": "openai",
     "openai_like": "openai_compatible",
 }
+_THEIR_NAMES = {"base_url": "api_base", "headers": "extra_headers", "read": "timeout", "total": "timeout"}
 _READ_PARAMS = frozenset(
     ("model", "api_base", "api_key", "api_version", "timeout", "num_retries", "max_retries", "extra_headers")
 )
@@ -40,7 +41,7 @@ class Loader:
     def __init__(self, document: Document, environment: Mapping[str, str]) -> None:
         self._document = document
         self._environment = environment
-        self._upstreams: dict[tuple[Any, ...], UpstreamSettings] = {}
+        self._upstreams: dict[tuple[str, ...], UpstreamSettings] = {}
         self._models: dict[str, ModelSettings] = {}
         self.unread: list[str] = []
 
@@ -66,15 +67,24 @@ class Loader:
     def _add(self, entry: Any, here: Path_) -> None:
         params = entry.get("litellm_params") if isinstance(entry, dict) else None
         name = entry.get("model_name") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or not isinstance(params, dict) or not isinstance(params.get("model"), str):
+        if not (name and isinstance(name, str) and isinstance(params, dict) and isinstance(params.get("model"), str)):
             self._document.problem(here, "The entry has no `model_name` or no `litellm_params.model`.", "Give it both.")
+            return
+        if "*" in name:
+            self.unread.append(f"{_shown(here)}.model_name: the wildcard '{name}'")
             return
         provider, slash, model_id = params["model"].partition("/")
         if not slash:
             provider, model_id = "openai", params["model"]
         where = (*here, "litellm_params")
         values = {key: self._resolved(value, (*where, key)) for key, value in params.items()}
-        upstream = self._upstream(provider, values, where)
+        try:
+            upstream = self._upstream(provider, values, where)
+        except ValidationError as error:
+            for one in error.errors(include_url=False, include_input=False):
+                field = _THEIR_NAMES.get(str(one["loc"][0]), "model")
+                self._document.problem((*where, field), f"{one['msg']}.", "Give it a value that LiteLLM documents.")
+            return
         target = TargetSettings(upstream=upstream.name, model=model_id)
         model = self._models.get(name)
         if model is None:
@@ -88,7 +98,8 @@ class Loader:
     def _upstream(self, provider: str, values: dict[str, Any], here: Path_) -> UpstreamSettings:
         base_url, key = values.get("api_base"), values.get("api_key")
         timeout = values.get("timeout")
-        identity = (provider, base_url, key, values.get("api_version"), timeout, str(values.get("extra_headers")))
+        further = (values.get("api_version"), values.get("extra_headers"))
+        identity = tuple(map(str, (provider, base_url, key, timeout, *further)))
         if identity in self._upstreams:
             return self._upstreams[identity]
         row = _ROWS.get(provider, provider)
@@ -96,8 +107,8 @@ class Loader:
         made = UpstreamSettings(
             name=self._free_name(provider),
             provider=("openai_compatible" if row == "openai" and base_url else row) if speaks_openai else "litellm",
-            base_url=base_url,
-            api_key=SecretStr(key) if key else self._own_key(row, here),
+            base_url=base_url or self._own_address(row, here),
+            api_key=SecretStr(str(key)) if key else self._own_key(row, here),
             api_version=values.get("api_version"),
             headers=values.get("extra_headers") or {},
             timeouts=TimeoutSettings(read=timeout, total=timeout)
@@ -119,6 +130,18 @@ class Loader:
         if provider.needs_key:
             variables = " or ".join(provider.key_variables)
             self._document.problem(here, f"The provider '{row}' needs a key.", f"Set {variables}, or add `api_key:`.")
+        return None
+
+    def _own_address(self, row: str, here: Path_) -> str | None:
+        """The address from the provider's usual variable; None where the provider's row has one."""
+        provider = PROVIDERS.get(row)
+        if provider is None:
+            return None
+        for name in provider.url_variables:
+            if value := self._environment.get(name):
+                return value
+        if not provider.base_url:
+            self._document.problem(here, f"The provider '{row}' has no address of its own.", "Add `api_base:`.")
         return None
 
     def _free_name(self, provider: str) -> str:

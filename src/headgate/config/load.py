@@ -25,6 +25,11 @@ from headgate.upstreams.types import LocalSettings, UpstreamSettings
 LOCAL_MODEL_NAME = "smollm2-135m"
 _ENVIRONMENT_FILE = "(environment)"
 _MASTER_KEYS = ("HEADGATE_MASTER_KEY", "LITELLM_MASTER_KEY")
+_SDK_VARIABLES = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_MODE": "PRODUCTION",
+}
 _SERVER_VARIABLES = {"host": "HEADGATE_HOST", "port": "HEADGATE_PORT", "workers": "HEADGATE_WORKERS"}
 
 
@@ -39,9 +44,22 @@ class Loaded:
 
 
 def environment() -> dict[str, str]:
-    """The process environment over `.env`."""
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    """The process environment over `.env`; raises ConfigError for a `.env` that cannot be read."""
+    try:
+        from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"The file cannot be read: {error}."
+        raise ConfigError([Problem(".env", 0, "", message, "Save it as UTF-8 text that this user may read.")]) from None
     return {**from_file, **os.environ}
+
+
+def prepare_sdk() -> None:
+    """What the LiteLLM SDK finds in the environment, the one place where it takes such options, when it is imported.
+
+    It must not fetch lists from the network nor look for a `.env` of its own; ours is put there instead.
+    """
+    for name, value in {**_SDK_VARIABLES, **environment()}.items():
+        os.environ.setdefault(name, value)
 
 
 def data_dir(variables: Mapping[str, str]) -> Path:
@@ -95,7 +113,7 @@ def _fill_keys(data: dict[str, Any], variables: Mapping[str, str]) -> None:
     """An upstream without `api_key` takes its provider's usual variable."""
     entries = data.get("upstreams")
     for entry in entries if isinstance(entries, list) else ():
-        row = PROVIDERS.get(entry.get("provider", "")) if isinstance(entry, dict) else None
+        row = PROVIDERS.get(str(entry.get("provider"))) if isinstance(entry, dict) else None
         if row is not None and not entry.get("api_key") and (key := _first(row.key_variables, variables)):
             entry["api_key"] = key
         if row is not None and not entry.get("base_url") and (url := _first(row.url_variables, variables)):
@@ -175,8 +193,11 @@ def _with_keys(settings: Settings, variables: Mapping[str, str]) -> Settings:
     tokens = [token.strip() for token in variables.get("API_TOKENS", "").split(",") if token.strip()]
     if tokens:
         update["tokens"] = [*settings.auth.tokens, *map(SecretStr, tokens)]
-    if (required := variables.get("REQUIRE_AUTH", "").strip().lower()) in ("false", "0", "no"):
+    if (required := variables.get("REQUIRE_AUTH", "").strip().lower()) in ("false", "0", "no", "off"):
         update["required"] = False
-    elif required in ("true", "1", "yes"):
+    elif required in ("true", "1", "yes", "on"):
         update["required"] = True
+    elif required:
+        message = f"REQUIRE_AUTH is neither true nor false: {required!r}."
+        raise ConfigError([Problem(_ENVIRONMENT_FILE, 0, "auth.required", message, "Set it to true or false.")])
     return settings.model_copy(update={"auth": settings.auth.model_copy(update=update)})

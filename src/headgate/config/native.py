@@ -33,10 +33,14 @@ def _note(document: Document, path: Path_, kind: str, message: str, given: objec
     elif kind == "missing":
         document.problem(path, "The setting is required.", f"Add `{path[-1]}:`.")
     else:
-        shown_value = (
-            f" It is {given!r}." if isinstance(given, str | int | float | bool) and "key" not in str(path[-1]) else ""
-        )
+        shown_value = f" It is {given!r}." if _is_harmless(path, given) else ""
         document.problem(path, f"{message}.{shown_value}", "See the reference of settings in docs/configuration.md.")
+
+
+def _is_harmless(path: Path_, given: object) -> bool:
+    """Whether a wrong value may be shown: it is short to say and no place for a key or for a header that carries one."""
+    secret = path[:1] == ("auth",) or any(word in str(part) for part in path for word in ("key", "headers"))
+    return isinstance(given, str | int | float | bool) and not secret
 
 
 def _fields_at(path: Path_) -> list[str]:

@@ -9,7 +9,7 @@
     ├── UpstreamError                a provider failed, refused or broke off
     │   ├── UpstreamRejected         it read the request and said no; another try would not help
     │   └── UpstreamFailed           it did not answer well; another try may help
-    ├── Unavailable                  this gateway cannot serve now (draining, loading, full)
+    ├── Unavailable                  this gateway cannot serve now (draining, full)
     └── InternalError                a fault of ours
 
 Every leaf has a stable `code`; codes are never reused. Errors are raised anywhere and rendered only at the edges.
@@ -264,6 +264,22 @@ class UpstreamBroke(UpstreamFailed):
     remedy = "Try again; what had arrived before was passed on."
 
 
+class ModelLoading(UpstreamFailed):
+    code = "model_loading"
+    status = 503
+    type = "unavailable"
+    title = "The local model is still loading"
+    remedy = "Wait for `retry-after`; `GET /readyz` shows when it is ready."
+
+
+class ModelCrashed(UpstreamFailed):
+    code = "local_model_failed"
+    status = 503
+    type = "unavailable"
+    title = "The local model's process ended"
+    remedy = "It is started again by itself; the log says why it ended."
+
+
 class Unavailable(HeadgateError):
     status = 503
     type = "unavailable"
@@ -273,18 +289,6 @@ class Draining(Unavailable):
     code = "draining"
     title = "This process is shutting down"
     remedy = "Try again; another process will answer."
-
-
-class ModelLoading(Unavailable):
-    code = "model_loading"
-    title = "The local model is still loading"
-    remedy = "Wait for `retry-after`; `GET /readyz` shows when it is ready."
-
-
-class ModelCrashed(Unavailable):
-    code = "local_model_failed"
-    title = "The local model's process ended"
-    remedy = "It is started again by itself; the log says why it ended."
 
 
 class Overloaded(Unavailable):

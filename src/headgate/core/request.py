@@ -15,6 +15,7 @@ from headgate.core.surfaces import Surface
 
 _MOST_TOKENS = 2**31 - 1
 _WIDEST_NUMBER = 1e6
+_LONGEST_NAME = 512
 
 
 class ModelRequest(Protocol):
@@ -114,15 +115,17 @@ def parse_json(surface: Surface, raw: bytes) -> JsonRequest:
         if check is not None and value is not None:
             check(name, value)
     model = fields.get("model") or surface.default_model
-    for name, value in (("model", model), *((name, fields.get(name)) for name in surface.required)):
-        if value is None:
+    if model is None:
+        raise MissingField("The field 'model' is required.", param="model")
+    for name in surface.required:
+        if fields.get(name) is None:
             raise MissingField(f"The field '{name}' is required.", param=name)
     options = fields.get("stream_options")
     return JsonRequest(
         surface=surface,
         raw=raw,
         fields=fields,
-        model=str(model),
+        model=model,
         stream=surface.streams and (fields.get("stream") is True or fields.get("stream_format") == "sse"),
         wants_usage=bool(options and options.get("include_usage")),
     )
@@ -134,6 +137,7 @@ def parse_form(surface: Surface, raw: bytes, content_type: str) -> FormRequest:
     model = parsed.texts.get("model")
     if not model:
         raise MissingField("The field 'model' is required.", param="model")
+    _model_name("model", model)
     return FormRequest(surface, raw, parsed, model, stream=parsed.texts.get("stream") == "true")
 
 
@@ -158,6 +162,12 @@ def _fail(name: str, expected: str) -> None:
 def _text(name: str, value: object) -> None:
     if type(value) is not str or not value:
         _fail(name, "a string that is not empty")
+
+
+def _model_name(name: str, value: object) -> None:
+    """A name goes into headers and log lines, so it holds no control characters."""
+    if type(value) is not str or not value or len(value) > _LONGEST_NAME or not value.isprintable():
+        _fail(name, f"a string of 1 to {_LONGEST_NAME} printable characters")
 
 
 def _flag(name: str, value: object) -> None:
@@ -227,7 +237,7 @@ def _stream_options(name: str, value: object) -> None:
 
 
 _CHECKS: dict[str, Callable[[str, object], None]] = {
-    "model": _text,
+    "model": _model_name,
     "stream": _flag,
     "stream_options": _stream_options,
     "messages": _messages,

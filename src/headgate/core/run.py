@@ -25,17 +25,17 @@ class Attempt:
     chunks: int = 0
     tokens: Tokens | None = None
     error: HeadgateError | None = None
+    target: str = field(init=False)
 
-    @property
-    def target(self) -> str:
-        return f"{self.upstream}/{self.model}"
+    def __post_init__(self) -> None:
+        self.target = f"{self.upstream}/{self.model}"
 
 
 @dataclass(slots=True)
 class Run:
     """One request: who asked for what, which attempts were made and how it ended.
 
-    `outcome` is ok, error or disconnected. `status` is the HTTP status sent, 0 if none was.
+    `outcome` is ok, error or disconnected. `status` is the HTTP status sent (or, of an error, about to be), 0 if none.
     """
 
     id: str
@@ -59,6 +59,7 @@ class Run:
     def fail(self, error: HeadgateError) -> None:
         self.outcome = "error"
         self.error = error
+        self.status = self.status or error.status
 
     def begin(self, upstream: str, model: str) -> Attempt:
         attempt = Attempt(upstream, model, now())

@@ -9,13 +9,16 @@ from typing import NamedTuple
 
 import orjson
 
-_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
-_KEY = re.compile(rb'\s*(?:,\s*)?("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*', re.DOTALL)
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# Possessive repeats (`*+`), for a string of millions of escapes must not cost memory for each.
+_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
+_KEY = re.compile(rb'\s*(?:,\s*)?("[^"\\]*+(?:\\.[^"\\]*+)*+")\s*:\s*', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,}\]]+")
 _AFTER_KEY = re.compile(rb"\s*:\s*")
 # A key may be spelled with escapes (`"\u006dodel"`). Only escapes below U+0100 can spell an ASCII letter.
 _MAY_SPELL_ASCII = b"\\u00"
+# Each count is a pass over the whole text: with many keys the walk, which is one, is cheaper.
+_MOST_COUNTED = 32
 
 
 class Edit(NamedTuple):
@@ -80,10 +83,10 @@ def _end_of_nested(text: bytes, start: int) -> int:
 def duplicate(text: bytes, parsed: Mapping[str, object]) -> str | None:
     """The first key that the outermost object holds twice, or None. `parsed` is the same object, parsed.
 
-    A key whose quoted spelling occurs once in the whole text cannot occur twice in it; only when that cheap proof
-    fails is the text walked.
+    A key with one spelling only, whose quoted form occurs once in the whole text, cannot occur twice in it; only when
+    that cheap proof fails is the text walked.
     """
-    if _MAY_SPELL_ASCII not in text and all(text.count(b'"%b"' % key.encode()) == 1 for key in parsed):
+    if len(parsed) <= _MOST_COUNTED and _MAY_SPELL_ASCII not in text and _are_single(text, parsed):
         return None
     seen = set()
     for member in members(text):
@@ -91,6 +94,13 @@ def duplicate(text: bytes, parsed: Mapping[str, object]) -> str | None:
             return member.key
         seen.add(member.key)
     return None
+
+
+def _are_single(text: bytes, keys: Iterable[str]) -> bool:
+    for key in keys:
+        if not key.isascii() or "/" in key or text.count(b'"%b"' % key.encode()) != 1:
+            return False
+    return True
 
 
 def locate(text: bytes, key: str) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ class Tokens:
 
 def reported(usage: object) -> Tokens | None:
     """Read an OpenAI `usage` object; None when there is none or it holds no counts."""
-    if not isinstance(usage, Mapping):
+    if type(usage) is not dict:
         return None
     prompt = _count(usage, "prompt_tokens", "input_tokens", "total_tokens")
     if prompt is None:
@@ -32,11 +32,11 @@ def reported(usage: object) -> Tokens | None:
 def _count(usage: Mapping[str, object], *names: str) -> int | None:
     for name in names:
         value = usage.get(name)
-        if isinstance(value, int) and value >= 0:
+        if type(value) is int and value >= 0:
             return value
     return None
 
 
 def _detail(usage: Mapping[str, object], group: str, name: str) -> int:
     details = usage.get(group)
-    return (_count(details, name) or 0) if isinstance(details, Mapping) else 0
+    return (_count(details, name) or 0) if type(details) is dict else 0

@@ -70,7 +70,20 @@ def new_key() -> str:
 
 
 def kept_secret(path: Path, make: str) -> str:
-    """The secret in a file of mode 0600; written as `make` when the file is not there. Two starters agree on one."""
+    """The secret in a file of mode 0600; written as `make` when the file is not there. Two starters agree on one.
+
+    Raises StartupError when the file cannot be kept or holds nothing.
+    """
+    try:
+        secret = _read_or_write(path, make)
+    except OSError as error:
+        raise StartupError(f"The secret in {path} cannot be kept: {error.strerror}. Set HEADGATE_DATA_DIR.") from None
+    if not secret:
+        raise StartupError(f"The file {path} is empty. Remove it, and a new secret is made.")
+    return secret
+
+
+def _read_or_write(path: Path, make: str) -> str:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     if not path.exists():

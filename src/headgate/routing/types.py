@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+
 
 class TargetSettings(BaseModel):
     """One place where a model's calls may go."""
@@ -11,7 +13,7 @@ class TargetSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     upstream: str = Field(description="Name of an upstream.")
-    model: str = Field(description="The provider's own id of the model.")
+    model: str = Field(pattern=_PRINTABLE, description="The provider's own id of the model.")
 
 
 class ConstraintSettings(BaseModel):
@@ -27,7 +29,7 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, description="The name callers use.")
+    name: str = Field(pattern=_PRINTABLE, max_length=512, description="The name callers use.")
     targets: list[TargetSettings] = Field(min_length=1)
     retries: int = Field(
         2, ge=0, le=10, description="Further tries per target, before the first byte was sent, when another may help."

@@ -24,6 +24,14 @@ _HISTOGRAMS = (
     ("first_tokens", "first_token_seconds", "From the request's arrival to its first token.", ("model", "target")),
 )
 
+SERIES = (
+    ("headgate_in_flight", "Model calls in flight.", ()),
+    ("headgate_build_info", "The version that runs.", ("version",)),
+    *((f"headgate_{name}_total", text, labels) for name, text, labels in _COUNTERS),
+    *((f"headgate_{shown}", text, labels) for _, shown, text, labels in _HISTOGRAMS),
+)
+"""(name, meaning, labels) of everything that is exposed."""
+
 
 class _Series(Collector):
     def __init__(self, processes: Iterable[Metrics]) -> None:

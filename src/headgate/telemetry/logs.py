@@ -4,10 +4,10 @@ Requests are logged without prompt or answer text.
 """
 
 import logging
-import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -20,47 +20,68 @@ _MOST_WAITING = 50_000
 
 
 class LineWriter:
-    """Writes lines to a stream from a thread of its own; when the reader stalls, the newest lines are dropped."""
+    """Writes lines to a stream from a thread of its own; when the reader stalls, the newest lines are dropped.
+
+    The thread looks twenty times a second while lines come and sleeps on an event otherwise: waking it for each line
+    would cost the event loop more than all the rest of logging.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._lines: deque[bytes] = deque()
         self._dropped = 0
+        self._asleep = False
+        self._ending = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._write_all, name="log-writer", daemon=True)
         self._thread.start()
 
     def write(self, line: dict[str, Any]) -> None:
-        if self._lines.qsize() >= _MOST_WAITING:
+        if len(self._lines) >= _MOST_WAITING:
             self._dropped += 1
             return
-        self._lines.put(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        self._lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        if self._asleep:
+            self._wake.set()
 
     def close(self) -> None:
         """Write what is waiting, for two seconds at most."""
-        self._lines.put(None)
+        self._ending = True
+        self._wake.set()
         self._thread.join(timeout=2)
 
     def _write_all(self) -> None:
-        while (line := self._lines.get()) is not None:
-            lines = [line]
-            time.sleep(0.05)  # lines that come together are written together
-            ends = False
-            while not self._lines.empty():
-                more = self._lines.get()
-                if more is None:
-                    ends = True
-                    break
-                lines.append(more)
-            if self._dropped:
-                dropped, self._dropped = self._dropped, 0
-                lines.append(orjson.dumps({"event": "log_lines_dropped", "count": dropped}) + b"\n")
-            try:
-                self._stream.write(b"".join(lines))
-                self._stream.flush()
-            except (OSError, ValueError):
+        while True:
+            ending = self._ending
+            if lines := self._taken():
+                try:
+                    self._stream.write(b"".join(lines))
+                    self._stream.flush()
+                except (OSError, ValueError):
+                    return
+            elif ending:
                 return
-            if ends:
-                return
+            else:
+                self._sleep()
+            if not ending:
+                time.sleep(0.05)  # lines that come together are written together
+
+    def _sleep(self) -> None:
+        """Until a line comes. A line that came before we said that we sleep is seen by the second look."""
+        self._wake.clear()
+        self._asleep = True
+        if not self._lines and not self._ending:
+            self._wake.wait()
+        self._asleep = False
+
+    def _taken(self) -> list[bytes]:
+        """All waiting lines, and one that counts those that were dropped."""
+        waiting = self._lines
+        lines = [waiting.popleft() for _ in range(len(waiting))]
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            lines.append(orjson.dumps({"event": "log_lines_dropped", "count": dropped}) + b"\n")
+        return lines
 
 
 def request_logger(write: Callable[[dict[str, Any]], None]) -> Callable[[Run], None]:

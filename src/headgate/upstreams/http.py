@@ -213,7 +213,7 @@ class Response:
         self.status = connection.status
         self.headers = connection.headers
         self.content_type = connection.headers.get(b"content-type", b"").lower()
-        encoding = connection.headers.get(b"content-encoding", b"identity")
+        encoding = connection.headers.get(b"content-encoding", b"identity").lower()
         self._inflate = None if encoding == b"identity" else _inflater(encoding)
 
     async def piece(self) -> bytes:
@@ -267,10 +267,10 @@ class Origin:
         request = (b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body) if body else (head, b"\r\n")
         try:
             await connection.call(request, timeouts)
+            return Response(connection, self)
         except BaseException:
             self.give_back(connection)
             raise
-        return Response(connection, self)
 
     def _take(self) -> Connection | None:
         """The idle connection used last; those that idled too long are closed."""

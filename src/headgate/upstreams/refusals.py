@@ -10,6 +10,7 @@ from headgate.core.errors import (
     UpstreamBroke,
     UpstreamError,
     UpstreamFault,
+    UpstreamGarbled,
     UpstreamKeyRefused,
     UpstreamNotFound,
     UpstreamRateLimited,
@@ -35,7 +36,9 @@ _KEPT_STATUS = frozenset((400, 402, 405, 406, 409, 410, 413, 415, 422))
 
 
 def refusal(status: int, headers: Mapping[bytes, bytes], body: bytes) -> UpstreamError:
-    """The error for an answer with a status of 400 or above."""
+    """The error for an answer with a status of 300 or above."""
+    if status < 400:
+        return UpstreamGarbled(f"The provider answered with a redirect (status {status}), which is not followed.")
     told = _told(body)
     kind = _BY_STATUS.get(status) or (UpstreamRejected if status < 500 else UpstreamFault)
     param = told.get("param")

@@ -1,6 +1,7 @@
 """Upstreams as set: where calls go and how long they may take."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -27,6 +28,9 @@ class LocalSettings(BaseModel):
     threads: int | None = Field(None, ge=1, description="CPU threads; all but one core when not set.")
     gpu_layers: int = Field(0, ge=-1, description="Layers kept on the GPU; -1 for as many as fit.")
     embeddings: bool = Field(False, description="Serve embeddings instead of completions.")
+    pooling: Literal["mean", "cls", "last"] | None = Field(
+        None, description="How an embedding is made of its tokens'; the file's own way when not set."
+    )
 
 
 class UpstreamSettings(BaseModel):

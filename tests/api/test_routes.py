@@ -1,0 +1,98 @@
+"""Every route needs a key unless it is listed here as public."""
+
+import pytest
+
+from headgate.api.routes import Application
+from tests.conftest import settings_for
+from tests.harness.gateway import Gateway, running_gateway
+from tests.harness.stub import Stub
+from tests.requirements import covers
+
+pytestmark = covers("routes", "109")
+
+PUBLIC = {"/", "/healthz", "/health", "/health/liveness", "/health/liveliness", "/readyz", "/health/readiness", "/errors"}
+WITH_KEY = {"/metrics", "/v1/models", "/models", "/v1/models/{model:path}", "/models/{model:path}"}
+SURFACE_PATHS = {
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/moderations",
+    "/rerank",
+    "/audio/speech",
+    "/audio/transcriptions",
+    "/audio/translations",
+    "/images/generations",
+    "/images/edits",
+    "/images/variations",
+}
+
+
+@pytest.fixture
+def application(gateway: Gateway) -> Application:
+    return Application(gateway.gate)
+
+
+def test_the_routes_are_these_and_no_others(application: Application) -> None:
+    assert {route.path for route in application.controls} == PUBLIC | WITH_KEY
+    assert set(application.model_paths) == {prefix + path for prefix in ("/v1", "") for path in SURFACE_PATHS}
+
+
+async def test_every_route_that_is_not_public_refuses_a_caller_without_a_key(
+    gateway: Gateway, application: Application
+) -> None:
+    del gateway.http.headers["authorization"]
+    for route in application.controls:
+        for method in (*route.methods, "HEAD"):
+            response = await gateway.http.request(method, route.path.replace("{model:path}", "small"))
+            assert (response.status_code == 401) is (route.path not in PUBLIC), (method, route.path)
+            assert response.status_code in (200, 401)
+
+
+async def test_every_model_path_refuses_a_caller_without_a_key(
+    gateway: Gateway, application: Application, stub: Stub
+) -> None:
+    del gateway.http.headers["authorization"]
+    for path in application.model_paths:
+        response = await gateway.http.post(path, json={"model": "small", "messages": []})
+        assert response.status_code == 401, path
+    assert not stub.calls
+
+
+@pytest.mark.parametrize("spelling", ["//metrics", "/v1//models", "/metrics/", "/%6detrics", "/METRICS", "/./metrics"])
+async def test_no_spelling_of_a_path_goes_round_the_key(gateway: Gateway, spelling: str) -> None:
+    del gateway.http.headers["authorization"]
+    response = await gateway.http.get(gateway.url + spelling)
+    assert response.status_code in (401, 404)
+
+
+async def test_metrics_are_public_only_when_set_so(stub: Stub) -> None:
+    async with running_gateway(settings_for(stub, server={"metrics_public": True})) as gateway:
+        del gateway.http.headers["authorization"]
+        assert (await gateway.http.get("/metrics")).status_code == 200
+        assert (await gateway.http.get("/v1/models")).status_code == 401
+
+
+@covers("18")
+async def test_an_unknown_path_is_404_and_a_wrong_method_405_with_those_allowed(gateway: Gateway) -> None:
+    for path in ("/nope", "/v1", "/v1/nope", "/v1/chat/completions/", "/v1/chat", "/favicon.ico", "/%ff", "/é"):
+        response = await gateway.http.get(path)
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "route_not_found"), path
+    for method, path, allowed in (
+        ("GET", "/v1/chat/completions", "POST"),
+        ("DELETE", "/embeddings", "POST"),
+        ("POST", "/v1/models", "GET, HEAD"),
+        ("PUT", "/healthz", "GET, HEAD"),
+        ("OPTIONS", "/readyz", "GET, HEAD"),
+        ("PATCH", "/v1/models/small", "GET, HEAD"),
+    ):
+        response = await gateway.http.request(method, path)
+        assert (response.status_code, response.headers["allow"]) == (405, allowed), (method, path)
+        assert response.json()["error"]["code"] == "method_not_allowed"
+
+
+async def test_the_front_door_leads_to_places_that_are_there(gateway: Gateway) -> None:
+    doors = (await gateway.http.get("/")).json()
+    assert doors["name"] == "headgate"
+    for name in ("models", "errors", "health", "readiness", "metrics"):
+        assert (await gateway.http.get(doors[name])).status_code == 200, name
+    assert (await gateway.http.head("/")).status_code == 200
