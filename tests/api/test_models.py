@@ -102,16 +102,25 @@ async def test_found_models_are_called_by_either_name(stub: Stub, name: str) -> 
 
 
 @covers("fuzz", "metrics")
-@pytest.mark.parametrize("model", ["stub/a\r\nb: c", "stub/\x00", "stub/é\t", "stub/" + "x" * 100_000, "stub/\ud83d\ude00"])
-async def test_a_name_that_no_header_can_hold_is_still_relayed(stub: Stub, model: str) -> None:
+@pytest.mark.parametrize("model", ["stub/\u00e9", "stub/\U0001f600 x", 'stub/"}', "stub/" + "x" * 500])
+async def test_an_odd_name_is_relayed_and_is_no_label(stub: Stub, model: str) -> None:
     async with running_gateway(offering(stub)) as gateway:
         whole = await gateway.chat(model=model)
         stream = await gateway.chat(model=model, stream=True)
         metrics = (await gateway.http.get("/metrics")).text
     assert (whole.status_code, stream.status_code) == (200, 200)
-    assert "b" not in whole.headers
+    assert stub.last.json["model"] == model.removeprefix("stub/")
     assert 'target="stub/*"' in metrics
-    assert "xxxx" not in metrics
+    assert model.removeprefix("stub/") not in metrics
+
+
+@covers("fuzz", "20")
+@pytest.mark.parametrize("model", ["stub/a\r\nb: c", "stub/\x00", "stub/\t", "stub/" + "x" * 10_000, "stub/\x7f"])
+async def test_a_name_that_no_header_can_hold_is_refused(stub: Stub, model: str) -> None:
+    async with running_gateway(offering(stub)) as gateway:
+        response = await gateway.chat(model=model)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "model")
+    assert not stub.calls
 
 
 @covers("18")

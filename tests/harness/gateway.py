@@ -72,8 +72,10 @@ async def running_gateway(settings: dict[str, Any], **client: Any) -> AsyncItera
             async with asyncio.timeout(BOUND):
                 while not server.started:
                     await asyncio.sleep(0.001)
-            yield Gateway(port, gate, server, http, lines)
-        await _stop(server, task)
+            try:
+                yield Gateway(port, gate, server, http, lines)
+            finally:
+                await _stop(server, task)
 
 
 async def _stop(server: Server, task: "asyncio.Task[None]") -> None:

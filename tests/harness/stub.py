@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import socket
 import struct
 from collections import deque
@@ -136,7 +137,8 @@ def usual(request: Recorded) -> Answer:
 class Stub:
     """Answers `script` first, in order, then with `otherwise`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.script: deque[Answer] = deque()
         self.otherwise: Callable[[Recorded], Answer] = usual
         self.requests: list[Recorded] = []
@@ -151,7 +153,7 @@ class Stub:
 
     async def start(self) -> None:
         """Listen; after a stop on the same port again."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 26)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 26, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
 

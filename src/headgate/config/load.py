@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import platformdirs
 from dotenv import dotenv_values
@@ -92,6 +93,7 @@ def load(given: Path | None = None, options: Mapping[str, Any] | None = None) ->
         **{key: value for key, value in (options or {}).items() if value is not None},
     }
     settings = settings.model_copy(update={"server": _server(settings.server, overrides)})
+    settings = settings.model_copy(update={"upstreams": [_with_proxy(one, variables) for one in settings.upstreams]})
     return Loaded(_with_keys(settings, variables), file, data_dir(variables), notes)
 
 
@@ -138,6 +140,20 @@ def _offered(row: Provider, variables: Mapping[str, str]) -> UpstreamSettings | 
     if not (key and row.offered_by_key and (row.base_url or url)):
         return None
     return UpstreamSettings(name=row.name, provider=row.name, base_url=url, api_key=SecretStr(key), offer_all=True)
+
+
+def _with_proxy(upstream: UpstreamSettings, variables: Mapping[str, str]) -> UpstreamSettings:
+    """The environment's proxy for an upstream on https that has none of its own."""
+    row = PROVIDERS.get(upstream.provider)
+    url = urlsplit(upstream.base_url or (row.base_url if row else None) or "")
+    proxy = variables.get("HTTPS_PROXY") or variables.get("https_proxy")
+    if not proxy or upstream.proxy or url.scheme != "https" or not proxy.startswith("http://"):
+        return upstream
+    excluded = (variables.get("NO_PROXY") or variables.get("no_proxy") or "").split(",")
+    host = f".{url.hostname}"
+    if any(name == "*" or host.endswith("." + name.lstrip(".")) for name in map(str.strip, excluded) if name):
+        return upstream
+    return upstream.model_copy(update={"proxy": proxy})
 
 
 def has_packaged_model() -> bool:

@@ -11,11 +11,12 @@ import zlib
 from collections import deque
 from collections.abc import Iterable
 from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httptools
 
 from headgate.core.errors import UpstreamBroke, UpstreamError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
+from headgate.upstreams.tunnel import TunnelRefused, open_tunnel
 from headgate.upstreams.types import TimeoutSettings
 
 _MOST_BUFFERED = 512 << 10
@@ -39,7 +40,8 @@ class Connection(asyncio.Protocol):
         self._failure: UpstreamError | None = None
         self._unsent = 0
         self._stalled_at = 0.0
-        self._head_bytes = 0
+        self._keeps_alive = False
+        self._is_tainted = False
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.lost = False
         self.idle_since = 0.0
@@ -105,7 +107,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self.complete and not self.lost and not self._arrived and self._failure is None and self._keeps_alive
+        return (
+            self.complete
+            and self._keeps_alive
+            and not (self.lost or self._arrived or self._failure or self._is_tainted)
+        )
 
     def check_deadlines(self, now: float) -> None:
         """End the call when one of its deadlines has passed."""
@@ -132,6 +138,9 @@ class Connection(asyncio.Protocol):
         self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
+        if self.complete:
+            self.transport.abort()  # nobody asked: the next call must not take this for its answer
+            return
         self._silent_at = self._loop.time() + self._read_seconds
         if not self.head_complete:
             self._head_bytes += len(data)
@@ -172,16 +181,24 @@ class Connection(asyncio.Protocol):
     # --- the parser's side
 
     def on_message_begin(self) -> None:
-        self.headers = {}
+        if self.complete:
+            self._is_tainted = True  # a second answer to one request; none of it is looked at
+        else:
+            self.headers = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.lower()] = value
+        if not self._is_tainted:
+            self.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
+        if self._is_tainted:
+            return
         self.status = self._parser.get_status_code()
         self.head_complete = self.status >= 200
 
     def on_body(self, data: bytes) -> None:
+        if self._is_tainted:
+            return
         self._arrived.append(data)
         self._buffered += len(data)
         if self._buffered > _MOST_BUFFERED and not self._paused:
@@ -193,8 +210,6 @@ class Connection(asyncio.Protocol):
             return  # 100 Continue and its kind; the real answer follows
         self.complete = True
         self._keeps_alive = self._parser.should_keep_alive()
-
-    _keeps_alive = False
 
     @property
     def _ends_with_connection(self) -> bool:
@@ -250,9 +265,10 @@ class Response:
 class Origin:
     """One scheme, host and port, and its connections."""
 
-    def __init__(self, base_url: str, wire: "Wire") -> None:
+    def __init__(self, base_url: str, wire: "Wire", proxy: str | None = None) -> None:
         parts = urlsplit(base_url)
         self._wire = wire
+        self._proxy = urlsplit(proxy) if proxy else None
         self._host = parts.hostname or ""
         self._tls = parts.scheme == "https"
         self._port = parts.port or (443 if self._tls else 80)
@@ -286,13 +302,7 @@ class Origin:
         loop = self._wire.loop
         try:
             async with asyncio.timeout(seconds):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(loop),
-                    self._host,
-                    self._port,
-                    ssl=self._wire.tls() if self._tls else None,
-                    server_hostname=self._host if self._tls else None,
-                )
+                return await (self._connect_directly(loop) if self._proxy is None else self._tunnel(loop, self._proxy))
         except TimeoutError:
             raise UpstreamTimeout("The connection to the provider was not made in time.") from None
         except ssl.SSLError as fault:
@@ -301,8 +311,33 @@ class Origin:
             ) from None
         except socket.gaierror:
             raise UpstreamUnreachable("The provider's address could not be resolved.") from None
+        except TunnelRefused as refused:
+            raise UpstreamUnreachable(f"The proxy did not connect to the provider: {refused}.") from None
         except OSError:
-            raise UpstreamUnreachable("The provider refused the connection.") from None
+            refuser = "provider" if self._proxy is None else "proxy"
+            raise UpstreamUnreachable(f"The {refuser} refused the connection.") from None
+
+    async def _connect_directly(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        _, connection = await loop.create_connection(
+            lambda: Connection(loop),
+            self._host,
+            self._port,
+            ssl=self._wire.tls() if self._tls else None,
+            server_hostname=self._host if self._tls else None,
+        )
+        return connection
+
+    async def _tunnel(self, loop: asyncio.AbstractEventLoop, proxy: SplitResult) -> Connection:
+        transport: asyncio.Transport | None = await open_tunnel(proxy, self._host, self._port)
+        connection = Connection(loop)
+        assert transport is not None
+        transport.set_protocol(connection)
+        if self._tls:
+            tls = self._wire.tls()
+            transport = await loop.start_tls(transport, connection, tls, server_hostname=self._host)
+            if transport is None:
+                raise TunnelRefused("the connection was lost")
+        connection.connection_made(transport)
         return connection
 
     def give_back(self, connection: Connection) -> None:

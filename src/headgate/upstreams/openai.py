@@ -33,7 +33,7 @@ class OpenAIUpstream:
         self.name = settings.name
         self._provider = provider
         self._timeouts = settings.timeouts
-        self._origin = Origin(settings.base_url or provider.base_url or "", wire)
+        self._origin = Origin(settings.base_url or provider.base_url or "", wire, settings.proxy)
         self._api_version = settings.api_version
         self._fixed = _fixed_headers(settings, provider, self._origin.authority)
         self._heads: dict[tuple[Surface, str], bytes] = {}

@@ -42,6 +42,11 @@ class UpstreamSettings(BaseModel):
     provider: str = Field(description="A row of the provider table, `local` or `litellm`.")
     base_url: str | None = Field(None, description="Only where the provider has no fixed address, or to override it.")
     api_key: SecretStr | None = Field(None, description="The key for this provider, best as ${VARIABLE}.")
+    proxy: str | None = Field(
+        None,
+        pattern=r"^http://",
+        description="An HTTP proxy to go through. HTTPS_PROXY and NO_PROXY are honoured where none is set.",
+    )
     api_version: str | None = Field(None, description="Azure's dated API version; not needed for its v1 API.")
     headers: dict[str, str] = Field(default_factory=dict, description="Further headers sent with every call.")
     offer_all: bool = Field(False, description="Offer every model the provider lists, as `name/id` and as plain `id`.")
