@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import settings_for
 from tests.harness.gateway import KEY, Gateway, raw_exchange, running_gateway
-from tests.harness.stub import BOUND, Answer, Stub, stream
+from tests.harness.stub import BOUND, Answer, Stub, chunk, stream
 from tests.requirements import covers
 
 pytestmark = covers("bounds")
@@ -35,6 +35,18 @@ def told(answer: bytes) -> tuple[int, Any]:
     error = json.loads(rest)["error"]
     assert f"x-request-id: {error['request_id']}".encode() in head
     return int(head.split()[1]), error
+
+
+async def first_answer(port: int, request: bytes) -> bytes:
+    """The first answer on a connection that stays open."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    async with asyncio.timeout(BOUND):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        body = await reader.readexactly(int(length))
+    writer.close()
+    return head + body
 
 
 def limited(stub: Stub, drain: float = 30, **limits: Any) -> dict[str, Any]:
@@ -100,11 +112,11 @@ async def test_the_limit_of_headers_holds_for_each_request_not_for_the_connectio
 @pytest.mark.parametrize("form", ["length", "chunked"])
 async def test_a_body_over_the_limit_is_413(stub: Stub, form: str, size: int) -> None:
     body = BODY[:-1] + b',"x":"' + b"x" * size + b'"}'
-    request = post(body=body)
+    request = post(body=body, close=False)
     if form == "chunked":
-        request = post("transfer-encoding: chunked", body=chunked(body, 1000), length=False)
+        request = post("transfer-encoding: chunked", body=chunked(body, 1000), length=False, close=False)
     async with running_gateway(limited(stub, body=1024)) as gateway:
-        answer = await raw_exchange(gateway.port, request)
+        answer = await first_answer(gateway.port, request)
         (line,) = await gateway.wait_for_lines(1)
     assert told(answer)[0] == 413
     assert (line["status"], line["error"]) == (413, "body_too_large")
@@ -117,7 +129,7 @@ async def test_a_length_over_the_limit_is_refused_before_the_body_is_sent(gatewa
     assert (status, error["code"]) == (413, "body_too_large")
 
 
-@pytest.mark.parametrize("sent", [b"", b"POST /v1/chat", post()[:-5], post("transfer-encoding: chunked", length=False)[:-60]])
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/chat", post()[:-5], post("transfer-encoding: chunked", body=b"5\r\n{\"mod", length=False)])
 async def test_a_request_that_does_not_arrive_in_time_is_ended(stub: Stub, sent: bytes) -> None:
     async with running_gateway(limited(stub, body_seconds=0.2)) as gateway:
         answer = await raw_exchange(gateway.port, sent)
@@ -144,12 +156,20 @@ async def test_a_late_body_behind_an_answer_gets_no_second_answer(stub: Stub) ->
 
 async def test_an_upgrade_that_is_not_known_is_passed_over_and_the_request_served(gateway: Gateway, stub: Stub) -> None:
     headers = ("upgrade: h2c", "http2-settings: AAMAAABkAARAAAAAAAIAAAAA", "connection: upgrade, http2-settings")
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(post(*headers, close=False))
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), BOUND)
-    writer.close()
-    assert head.startswith(b"HTTP/1.1 200 ")
-    assert json.loads(stub.last.body)["model"] == "stub-small"
+    for request in (
+        post(*headers, close=False),
+        post(*headers, "transfer-encoding: chunked", body=chunked(BODY, 20), length=False, close=False),
+        post(*headers, body=BODY[:-1] + b',"x":"' + b"x" * 300_000 + b'"}', close=False),
+    ):
+        assert (await first_answer(gateway.port, request)).startswith(b"HTTP/1.1 200 ")
+        assert json.loads(stub.last.body)["model"] == "stub-small"
+
+
+async def test_after_an_offered_upgrade_the_connection_serves_on(gateway: Gateway) -> None:
+    offer = ("upgrade: h2c", "connection: upgrade")
+    health = b"GET /healthz HTTP/1.1\r\nhost: x\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n"
+    answers = await raw_exchange(gateway.port, post(*offer, close=False) + health + post())
+    assert answers.count(b"HTTP/1.1 200 ") == 3
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/chat/completions"])
@@ -209,9 +229,22 @@ async def test_a_request_byte_by_byte_is_a_request(gateway: Gateway) -> None:
 async def test_requests_in_a_row_are_answered_in_order(gateway: Gateway, stub: Stub) -> None:
     stub.answer(*(Answer(body=b'{"n":%d}' % number, delay=0.05 * (3 - number)) for number in range(3)))
     answers = await raw_exchange(gateway.port, post(close=False) * 2 + post())
-    assert [answers.index(b'{"n":%d}' % number) for number in range(3)] == sorted(
-        answers.index(b'{"n":%d}' % number) for number in range(3)
-    )
+    places = [answers.index(b'{"n":%d}' % number) for number in range(3)]
+    assert places == sorted(places)
+
+
+@covers("12")
+async def test_a_caller_that_leaves_with_requests_in_a_row_ends_the_work_on_the_first(
+    gateway: Gateway, stub: Stub
+) -> None:
+    stub.answer(stream([chunk({"content": "word"})] * 5000, gap=0.01))
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(post(body=BODY[:-1] + b',"stream":true}', close=False) * 2)
+    await stub.wait_for_calls(1)
+    writer.transport.abort()
+    await asyncio.wait_for(stub.last.left.wait(), BOUND)
+    (line,) = await gateway.wait_for_lines(1)
+    assert line["outcome"] == "disconnected"
 
 
 async def test_beyond_the_bound_of_requests_in_flight_the_answer_is_503_at_once(stub: Stub) -> None:

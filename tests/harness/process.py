@@ -32,8 +32,9 @@ class Process:
 class Processes:
     """Starts processes with data directories of their own and no keys from outside."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: str = sys.executable) -> None:
         self._folder = folder
+        self._python = python
         self._running: list[subprocess.Popen[bytes]] = []
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -43,7 +44,7 @@ class Processes:
     def run(self, *args: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """A command that ends by itself."""
         return subprocess.run(
-            [sys.executable, "-m", "headgate", *args],
+            [self._python, "-m", "headgate", *args],
             env=self.environment(**environment),
             cwd=self._folder,
             capture_output=True,
@@ -58,7 +59,7 @@ class Processes:
         out, err = self._folder / f"out-{number}", self._folder / f"err-{number}"
         with out.open("wb") as out_file, err.open("wb") as err_file:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "headgate", "serve", "--port", "0", *args],
+                [self._python, "-m", "headgate", "serve", "--port", "0", *args],
                 env=self.environment(**environment),
                 cwd=self._folder,
                 stdout=out_file,

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -21,7 +22,10 @@ from tests.harness.stub import BOUND, Answer, Stub, chat, chunk, stream
 from tests.requirements import covers
 
 pytestmark = covers("litellm-sdk")
-needs_sdk = pytest.mark.skipif(find_spec("litellm") is None, reason="needs the extra `litellm`")
+OWN = Path(__file__).parents[2] / ".venv-litellm/bin/python"
+SDK_PYTHON = str(OWN) if OWN.exists() else sys.executable
+HAS_SDK = OWN.exists() or find_spec("litellm") is not None
+needs_sdk = pytest.mark.skipif(not HAS_SDK, reason="needs the extra `litellm`")
 HI = [{"role": "user", "content": "Hi"}]
 KEY = "sk-upstream-secret-1"
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
@@ -48,7 +52,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, 
         port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("sdk")
     (folder / "headgate.yaml").write_text(json.dumps(settings(port)))
-    processes = Processes(folder)
+    processes = Processes(folder, SDK_PYTHON)
     names = ("MODEL_COST_MAP", "ANTHROPIC_BETA_HEADERS", "BLOG_POSTS", "AUTOROUTER_PRESETS")
     fetched = {f"LITELLM_{name}_URL": f"http://127.0.0.1:{port}/fetched" for name in names}
     yield processes.serve(**fetched), port
@@ -104,7 +108,7 @@ async def main():
 
 asyncio.run(main())
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    ended = subprocess.run([SDK_PYTHON, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert ended.stdout.strip() == "['unknown', 'unknown'] False"
 
 

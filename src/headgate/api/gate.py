@@ -73,6 +73,8 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
     if not message.get("more_body", False):
         if message["type"] == "http.disconnect":
             raise asyncio.CancelledError
+        if len(body) > limit:
+            raise BodyTooLarge(f"The body has more than {limit} bytes.")
         return body
     parts = [body]
     size = len(body)

@@ -3,13 +3,18 @@ errors in our envelope, and an end to work whose caller has left.
 """
 
 import asyncio
+import sys
 from typing import Any, ClassVar
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from headgate.api.errors import Headers, error_response
 from headgate.core.errors import BodyTimeout, HeadersTooLarge, HeadgateError, InvalidHttp
 from headgate.core.ids import new_run_id
+
+_LINGER_SECONDS = 2.0
+_FRAMING = (b"content-length", b"transfer-encoding")
 
 
 class GateProtocol(HttpToolsProtocol):
@@ -24,8 +29,11 @@ class GateProtocol(HttpToolsProtocol):
         self._in_head = True
         self._arriving = False
         self._deadline: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._work: tuple[RequestResponseCycle, asyncio.Task[None]] | None = None
         self._refusal: HeadgateError | None = None
+        self._refused = False
+        self._data = b""
+        self._replaying = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -35,14 +43,16 @@ class GateProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._disarm()
-        task = self._task
-        if task is not None and not self.cycle.response_complete and self.cycle.scope.get("cancel_on_disconnect"):
-            task.cancel()
+        self._abandon()
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if self._in_head:
             self._head_bytes += len(data)
+        self._data = data
         super().data_received(data)
+        self._data = b""
         if self._in_head and self._head_bytes > self.header_limit:
             self._refuse(HeadersTooLarge(f"The headers have more than {self.header_limit} bytes."))
         elif not self._arriving:
@@ -50,11 +60,39 @@ class GateProtocol(HttpToolsProtocol):
         elif self._deadline is None:
             self._deadline = self.loop.call_later(self.arrival_seconds, self._too_slow)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Serve a request that offers another protocol as what it also is.
+
+        The parser takes all that follows such a head for the other protocol; a new one reads it as the body.
+        """
+        fault = sys.exception()
+        rest = self._data[fault.args[0] :] if fault is not None else b""
+        head = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] in _FRAMING)
+        self.parser = httptools.HttpRequestParser(self)
+        if head:
+            self._replaying = True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + head + b"\r\n")
+            self._replaying = False
+            self._in_head, self._arriving, self.cycle.more_body = False, True, True
+        self.data_received(rest)
+
     def on_message_begin(self) -> None:
+        if self._replaying:
+            return
         super().on_message_begin()
         self._arriving = True
 
+    def on_url(self, url: bytes) -> None:
+        if not self._replaying:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._replaying:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if self._replaying:
+            return
         if self._head_bytes > self.header_limit:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > self.header_limit:
@@ -68,6 +106,8 @@ class GateProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._arriving = False
+        if not self.pipeline:
+            self.flow.resume_reading()  # paused by a large body, we would not notice that the caller leaves
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._refusal or InvalidHttp("The bytes are not an HTTP/1.1 request."))
@@ -76,7 +116,17 @@ class GateProtocol(HttpToolsProtocol):
         task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
-        self._task = task
+        self._work = cycle, task
+
+    def _abandon(self) -> None:
+        """End the work for a caller who has left, also when further requests of his wait behind it."""
+        if self._work is None or self._work[0].response_complete:
+            return
+        cycle, task = self._work
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle.scope.get("cancel_on_disconnect"):
+            task.cancel()
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -92,18 +142,30 @@ class GateProtocol(HttpToolsProtocol):
 
     @property
     def _answering(self) -> bool:
+        """Whether the request that arrives, or the one before it, has its answer or a part of it."""
         cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and cycle.response_started and not cycle.response_complete
+        return cycle is not None and cycle.response_started and not (cycle.response_complete and self._in_head)
 
     def _refuse(self, error: HeadgateError) -> None:
         """Answer and hang up, unless an answer is already on its way."""
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
-        if not self._answering:
-            status, headers, body = error_response(error, new_run_id())
-            lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
-            self.transport.write(b"".join([*lines, b"connection: close\r\n\r\n", body]))
-        self.transport.close()
+        if self._answering:
+            self.transport.close()
+            return
+        status, headers, body = error_response(error, new_run_id())
+        lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
+        self.transport.write(b"".join([*lines, b"connection: close\r\n\r\n", body]))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Read on for a moment: closing with unread bytes resets the connection, and our last words could be lost."""
+        self._refused = True
+        self._disarm()
+        self._abandon()
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
 
 class Outlet:
@@ -147,6 +209,11 @@ class Outlet:
             await cycle.flow.drain()
         if not cycle.disconnected:
             cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def cut(self) -> None:
+        """Close the connection without the end of the answer, once what was sent is out."""
+        self._cycle.disconnected = True
+        self._cycle.transport.close()
 
 
 def outlet_of(send: Any) -> Outlet | None:

@@ -54,7 +54,7 @@ class ModelRoute:
 
     async def _read(self, receive: Receive, headers: dict[bytes, bytes], run: Run) -> ModelRequest:
         encoding = headers.get(b"content-encoding", b"identity")
-        if encoding != b"identity":
+        if encoding.lower() not in (b"identity", b""):
             raise UnsupportedEncoding(f"The content encoding {encoding.decode('latin-1')!r} is not read here.")
         raw = await read_body(receive, headers, self._gate.bounds.body)
         run.bytes_in = len(raw)

@@ -17,7 +17,7 @@ _EVENT_STREAM = b"text/event-stream; charset=utf-8"
 class Reply:
     """The answer to one request. `pings`: seconds of silence after which a stream gets a comment; 0 for never."""
 
-    __slots__ = ("_events", "_last", "_loop", "_outlet", "_pings", "_run", "_send", "_timer", "started")
+    __slots__ = ("_events", "_last", "_loop", "_opened", "_outlet", "_pings", "_run", "_send", "_timer", "started")
 
     def __init__(self, send: Send, run: Run) -> None:
         self._send = send
@@ -27,6 +27,7 @@ class Reply:
         self._timer: asyncio.TimerHandle | None = None
         self._pings = 0.0
         self._last = 0.0
+        self._opened = False
         self._events = False
         self.started = False
 
@@ -45,21 +46,26 @@ class Reply:
                 elif type(event) is Opened and not self.started:
                     await self._open(event.content_type, event.events)
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._stop_pings()
             await events.aclose()
-        if self._events:
+        if self._opened:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def fail(self, error: HeadgateError) -> None:
-        """Tell the caller of an error: as a status while nothing was sent, else as the stream's last event."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self.started:
-            body = error_event(error, self._run.id) if self._pings else b""
-        else:
+        """Tell the caller of an error: as a status while nothing was sent, else as the stream's last event.
+
+        An answer of another kind cannot say that it is not complete; its connection is cut.
+        """
+        self._stop_pings()
+        if not self.started:
             status, headers, body = error_response(error, self._run.id)
             await self._start(status, headers)
+        elif self._events:
+            body = error_event(error, self._run.id)
+        else:
+            if self._outlet is not None:
+                self._outlet.cut()
+            return
         self._run.bytes_out += len(body)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
@@ -79,7 +85,8 @@ class Reply:
         headers = self._headers(content_type)
         if events:
             headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
-        self._events = True
+        self._opened = True
+        self._events = events
         await self._start(200, headers)
 
     async def _piece(self, piece: bytes) -> None:
@@ -114,7 +121,14 @@ class Reply:
             silent = 0.0
         self._timer = self._loop.call_later(self._pings - silent, self._ping_if_silent)
 
+    def _stop_pings(self) -> None:
+        self._pings = 0.0
+        if self._timer is not None:
+            self._timer.cancel()
+
     async def _ping(self) -> None:
+        if not self._pings:
+            return  # the stream ended before this task had its turn
         if not self.started:
             await self._open(_EVENT_STREAM, events=True)
         await self._send({"type": "http.response.body", "body": sse.PING, "more_body": True})

@@ -24,7 +24,6 @@ class FrameRelay:
 
     __slots__ = (
         "_attempt",
-        "_failure",
         "_hides_usage",
         "_name",
         "_plain",
@@ -32,6 +31,7 @@ class FrameRelay:
         "_spelled",
         "_splitter",
         "done",
+        "failure",
         "finished",
     )
 
@@ -43,14 +43,14 @@ class FrameRelay:
         self._splitter = sse.Splitter()
         self._spelled = b""
         self._renamed = b""
-        self._failure: UpstreamError | None = None
+        self.failure: UpstreamError | None = None
         self.done = False
         self.finished = False
 
     def feed(self, data: bytes) -> bytes:
         """The complete frames to pass on; raises UpstreamBroke for an error frame, UpstreamGarbled for no JSON."""
-        if self._failure:
-            raise self._failure
+        if self.failure:
+            raise self.failure
         try:
             block = self._splitter.feed(data)
         except sse.EventTooLong:
@@ -69,13 +69,21 @@ class FrameRelay:
 
     def end(self) -> bytes:
         """What is still to be sent when the provider ended in good order; raises UpstreamBroke if it ended too soon."""
-        if self._failure:
-            raise self._failure
+        if self.failure:
+            raise self.failure
         if self.done:
             return b""
-        if self._splitter.rest.strip() or not (self.finished or self._plain):
+        rest = self._splitter.rest.strip()
+        if sse.data_of(rest) == b"[DONE]":  # without the blank line behind it
+            return sse.DONE
+        if rest or not (self.finished or self._plain):
             raise UpstreamBroke("The provider ended its stream in the middle of the answer.")
         return b"" if self._plain else sse.DONE
+
+    @property
+    def began(self) -> bool:
+        """Whether anything but comments has come."""
+        return self._attempt.chunks > 0
 
     def _relay_events(self, block: bytes) -> bytes:
         """Event by event. A fault behind good events is kept until they were passed on."""
@@ -84,38 +92,45 @@ class FrameRelay:
             for event in sse.events(block):
                 relayed.append(self._relay_event(event))  # noqa: PERF401 - what stands before a fault is kept
         except UpstreamError as fault:
-            self._failure = fault
+            self.failure = fault
             if not any(relayed):
                 raise
         return b"".join(relayed)
 
     def _is_ordinary(self, block: bytes) -> bool:
-        """No usage, no error, no end, and the model spelled as in the frame that was parsed last."""
+        """No usage, no error, no end, and one model per event, spelled as in the frame that was parsed last."""
         if b'"error"' in block or b"[DONE]" in block:
             return False
         if b'"usage"' in block and block.count(b'"usage"') != block.count(b'"usage":null'):
             return False
-        return not self._spelled or block.count(b'"model"') == block.count(self._spelled)
+        if self._plain:
+            return True
+        named = block.count(b'"model"')
+        if not self._spelled or not named:
+            return not named
+        return named == block.count(self._spelled) == (block.count(b"\n\n") or block.count(b"\n\r\n"))
 
     def _relay_event(self, event: bytes) -> bytes:
         data = sse.data_of(event)
         if data is None or self.done:
             return event if data is None else b""
-        self._attempt.chunks += 1
         if data.strip() == b"[DONE]":
+            self._attempt.chunks += 1
             self.done = True
             return event
         chunk = _parsed(data)
-        if chunk.get("error"):
+        if chunk.get("error") or chunk.get("object") == "error":
             raise told_in_stream(chunk)
+        self._attempt.chunks += 1
         choices = chunk.get("choices")
         self._note(chunk, choices)
         if self._hides_usage and choices == [] and chunk.get("usage"):
             return b""
-        event, data = (event, data) if data in event else (sse.event(flat := data.replace(b"\n", b" ")), flat)
+        if data not in event:
+            event, data = _in_one_line(event, data)
         if self._hides_usage:
             event, data = event.replace(_NULL_USAGE, b""), data.replace(_NULL_USAGE, b"")
-        if chunk.get("model") in (None, self._name) or self._plain:
+        if chunk.get("model") is None or self._plain:
             return event
         return self._rename(event, data)
 
@@ -146,6 +161,13 @@ class FrameRelay:
                 attempt.first_token = now()
         if self._plain and not attempt.first_token:
             attempt.first_token = now()
+
+
+def _in_one_line(event: bytes, data: bytes) -> tuple[bytes, bytes]:
+    """The event with its data in one line; a line end between JSON tokens means nothing."""
+    others = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
+    flat = data.replace(b"\n", b" ")
+    return b"\n".join([*others, b"data: " + flat, b"", b""]), flat
 
 
 def _parsed(data: bytes) -> dict[str, Any]:

@@ -81,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._buffered = 0
         if self._paused:
             self._paused = False
+            self._silent_at = self._loop.time() + self._read_seconds
             self.transport.resume_reading()
         return data
 
@@ -111,6 +112,7 @@ class Connection(asyncio.Protocol):
             self.complete
             and self._keeps_alive
             and not (self.lost or self._arrived or self._failure or self._is_tainted)
+            and not self.transport.get_write_buffer_size()  # answered before it had read the whole request
         )
 
     def check_deadlines(self, now: float) -> None:
@@ -160,7 +162,7 @@ class Connection(asyncio.Protocol):
         self.lost = True
         if self.complete:
             return
-        if self.head_complete and exc is None and self._ends_with_connection:
+        if self.head_complete and exc is None and self._failure is None and self._ends_with_connection:
             self.complete = True
         elif self._failure is None:
             self._failure = (

@@ -122,7 +122,7 @@ def _fixed_headers(settings: UpstreamSettings, provider: Provider, authority: st
 async def _read(response: Response, request: ModelRequest, attempt: Attempt) -> Whole | Stream:
     """Tell by status and content type what came, and whether it is what was asked for."""
     if response.status >= 300:
-        raise refusal(response.status, response.headers, await response.read(_LARGEST_REFUSAL))
+        raise await _refused(response)
     is_stream = response.content_type.startswith(b"text/event-stream")
     if request.surface.ends_with_done and is_stream is not request.stream:
         asked = "a stream" if request.stream else "JSON"
@@ -134,6 +134,15 @@ async def _read(response: Response, request: ModelRequest, attempt: Attempt) -> 
     if not request.surface.may_be_binary:
         raise UpstreamGarbled(f"The provider answered with {_kind(response)} where JSON was asked.")
     return await PieceStream(response, attempt).begin()
+
+
+async def _refused(response: Response) -> UpstreamError:
+    """What a failed answer means. Its status counts also when its body is too large or breaks off."""
+    try:
+        body = await response.read(_LARGEST_REFUSAL)
+    except UpstreamError:
+        body = b""
+    return refusal(response.status, response.headers, body)
 
 
 def _renamed(body: bytes, request: ModelRequest, attempt: Attempt) -> bytes:

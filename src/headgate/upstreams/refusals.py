@@ -53,7 +53,7 @@ def refusal(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Upstrea
 
 def told_in_stream(chunk: Mapping[str, Any]) -> UpstreamError:
     """The error for an error event inside a stream."""
-    error = chunk.get("error")
+    error = chunk.get("error") or chunk
     told = _redacted(error) if isinstance(error, dict) else {"message": redact(str(error))}
     code = str(told.get("code") or told.get("status"))
     status = int(code) if code.isdigit() else 0
@@ -90,7 +90,7 @@ def _message(status: int, told: Mapping[str, Any], body: bytes) -> str:
     message = told.get("message")
     if isinstance(message, str) and message:
         return message[:_LONGEST_MESSAGE]
-    text = re.sub(r"<[^>]+>|\s+", " ", body[:_LONGEST_MESSAGE].decode("utf-8", "replace")).strip()
+    text = re.sub(r"(?:<[^>]+>|\s)+", " ", body[:_LONGEST_MESSAGE].decode("utf-8", "replace")).strip()
     return f"The provider answered with status {status}." + (f" It said: {redact(text)[:200]}" if text else "")
 
 

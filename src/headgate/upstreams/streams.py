@@ -24,10 +24,16 @@ class EventStream:
         self._ended = False
 
     async def begin(self) -> Self:
-        """Wait for the first frame, so that a stream that begins with an error can still be tried elsewhere."""
-        self._first = await self.next()
-        if not self._first:
+        """Wait for the first event, so that a stream that begins with an error can still be tried elsewhere.
+
+        Comments before it are kept until then.
+        """
+        first = b""
+        while not self._relay.began and (frames := await self.next()):
+            first += frames
+        if not self._relay.began:
             raise UpstreamBroke("The provider's stream ended before its first event.")
+        self._first = first
         return self
 
     async def next(self) -> bytes:
@@ -35,7 +41,7 @@ class EventStream:
             first, self._first = self._first, b""
             return first
         relay = self._relay
-        while not relay.done and (piece := await self._response.piece()):
+        while not (relay.done or relay.failure) and (piece := await self._response.piece()):
             if frames := relay.feed(piece):
                 return frames
         if self._ended:
