@@ -17,6 +17,10 @@ __all__ = ["pytest_collection_modifyitems", "pytest_configure"]
 pytest_plugins = ["pytester"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the long form of the proofs in tests/soak")
+
+
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
     """Tests run on the loop that serves in production."""
     return {"uvloop": uvloop.new_event_loop}

@@ -24,10 +24,14 @@ _MOST_FAST_ENDS = 5
 def supervise(
     prepared: app.Prepared, listening: socket.socket, server: ServerSettings, when_ready: Callable[[], None]
 ) -> None:
-    """Keep the workers running until SIGTERM or SIGINT, then let them drain."""
+    """Keep the workers running until SIGTERM or SIGINT, then let them drain; a second signal ends them at once."""
     stopping = threading.Event()
+    workers: list[BaseProcess] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if stopping.is_set():
+            for worker in workers:
+                worker.terminate()
         stopping.set()
 
     signal.signal(signal.SIGTERM, stop)
@@ -40,7 +44,7 @@ def supervise(
         process.start()
         return process
 
-    workers = [start() for _ in range(server.workers)]
+    workers += (start() for _ in range(server.workers))
     for _ in workers:
         while not ready.acquire(timeout=_LOOK_SECONDS):
             if stopping.is_set() or all(not worker.is_alive() for worker in workers):

@@ -1,0 +1,113 @@
+"""Several workers on one address: each serves, is counted, and is replaced when it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.harness.process import Process, Processes
+from tests.harness.stub import BOUND, Stub
+from tests.requirements import covers
+
+pytestmark = covers("workers")
+
+CHAT = {"model": "small", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest_asyncio.fixture
+async def pair(processes: Processes, stub: Stub, tmp_path: Path) -> AsyncIterator[Process]:
+    """A gateway with two workers."""
+    upstream = {"name": "stub", "provider": "openai_compatible", "base_url": stub.url}
+    model = {"name": "small", "targets": [{"upstream": "stub", "model": "stub-small"}], "retries": 0}
+    (tmp_path / "headgate.yaml").write_text(json.dumps({"upstreams": [upstream], "models": [model]}))
+    yield await asyncio.to_thread(processes.serve, "--workers", "2")
+
+
+def workers_of(process: Process) -> set[int]:
+    """The ids of the processes that serve."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(process.popen.pid)], capture_output=True, text=True, check=False
+    )
+    return {int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line}
+
+
+async def call(process: Process) -> httpx.Response:
+    """One chat completion on a connection of its own, so that any worker may take it."""
+    async with httpx.AsyncClient(timeout=BOUND) as http:
+        headers = {"authorization": f"Bearer {process.key}"}
+        return await http.post(f"{process.url}/v1/chat/completions", json=CHAT, headers=headers)
+
+
+async def counted(process: Process) -> float:
+    """Requests answered with 200, as one scrape tells it."""
+    async with httpx.AsyncClient(timeout=BOUND) as http:
+        scraped = await http.get(f"{process.url}/metrics", headers={"authorization": f"Bearer {process.key}"})
+    lines = [line for line in scraped.text.splitlines() if line.startswith("headgate_requests_total{")]
+    return sum(float(line.rpartition(" ")[2]) for line in lines if 'route="chat"' in line and 'status="200"' in line)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(BOUND):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def test_both_serve_and_any_of_them_tells_the_sum(pair: Process) -> None:
+    assert len(workers_of(pair)) == 2
+    for _ in range(5):
+        responses = await asyncio.gather(*(call(pair) for _ in range(20)))
+        assert {response.status_code for response in responses} == {200}
+
+    async def all_counted() -> bool:
+        return await counted(pair) == 100
+
+    await until(all_counted)
+
+
+async def test_one_that_is_killed_is_replaced_and_no_counter_falls(pair: Process, tmp_path: Path) -> None:
+    for _ in range(20):
+        assert (await call(pair)).status_code == 200
+    last_call = time.time()
+
+    async def published() -> bool:
+        """Both have left their counts since; what a worker had not left would die with it."""
+        left = [file.stat().st_mtime for file in (tmp_path / "data" / "run").glob("*/*.metrics")]
+        return len(left) == 2 and min(left) > last_call
+
+    await until(published)
+    before = workers_of(pair)
+    killed = min(before)
+    os.kill(killed, signal.SIGKILL)
+
+    async def replaced() -> bool:
+        now = workers_of(pair)
+        return len(now) == 2 and killed not in now
+
+    await until(replaced)
+    assert (await call(pair)).status_code == 200
+
+    async def counted_on() -> bool:
+        return await counted(pair) == 21
+
+    await until(counted_on)
+    assert f"worker {killed} ended" in pair.err.read_text() + pair.out.read_text()
+
+
+@covers("132")
+async def test_all_end_with_the_first(pair: Process, tmp_path: Path) -> None:
+    running = workers_of(pair)
+    pair.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(pair.wait, BOUND) == 0
+    for number in running:
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
+    assert not list((tmp_path / "data" / "run").iterdir()), "the counts of the workers are removed"
+    assert "Traceback" not in pair.err.read_text() + pair.out.read_text()

@@ -1,0 +1,185 @@
+"""/metrics parses, moves, keeps its labels bounded and holds no keys; and many processes are summed."""
+
+import asyncio
+import pickle
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from headgate.core.ids import child_of
+from headgate.core.run import Run
+from headgate.telemetry.exchange import Exchange
+from headgate.telemetry.exposition import SERIES, render
+from headgate.telemetry.metrics import DURATIONS, Histogram, Metrics
+from tests.conftest import settings_for
+from tests.harness.gateway import KEY, TOKEN, Gateway, running_gateway
+from tests.harness.stub import Answer, Stub, stream
+from tests.requirements import covers
+
+pytestmark = covers("metrics")
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def samples(text: str) -> Samples:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def scraped(gateway: Gateway) -> Samples:
+    response = await gateway.http.get("/metrics")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    return samples(response.text)
+
+
+def value(found: Samples, name: str, **labels: str) -> float:
+    """The sum of all samples of a name that have these labels."""
+    wanted = set(labels.items())
+    return sum(number for (key, has), number in found.items() if key == name and wanted <= set(has))
+
+
+async def test_counters_and_histograms_move_with_each_request(gateway: Gateway, stub: Stub) -> None:
+    await gateway.chat()
+    await gateway.stream()
+    stub.answer(Answer(status=500))
+    await gateway.chat()
+    await gateway.wait_for_lines(3)
+    found = await scraped(gateway)
+    assert value(found, "headgate_requests_total", route="chat", model="small", status="200", outcome="ok") == 2
+    assert value(found, "headgate_requests_total", route="chat", model="small", status="502", outcome="error") == 1
+    assert value(found, "headgate_errors_total", route="chat", code="upstream_fault") == 1
+    assert value(found, "headgate_attempts_total", target="stub/stub-small", result="ok") == 2
+    assert value(found, "headgate_attempts_total", target="stub/stub-small", result="upstream_fault") == 1
+    assert value(found, "headgate_tokens_total", model="small", kind="prompt") == 14
+    assert value(found, "headgate_tokens_total", model="small", kind="completion") == 6
+    assert value(found, "headgate_chunks_total", model="small") == 7
+    assert value(found, "headgate_request_duration_seconds_count", route="chat", model="small") == 3
+    assert value(found, "headgate_request_duration_seconds_bucket", route="chat", le="+Inf") == 3
+    assert value(found, "headgate_request_duration_seconds_sum", route="chat") > 0
+    assert value(found, "headgate_first_token_seconds_count", model="small") == 1
+    assert value(found, "headgate_in_flight") == 0
+
+
+async def test_calls_in_flight_are_counted_while_they_are(gateway: Gateway, stub: Stub) -> None:
+    release = asyncio.Event()
+    stub.answer(stream(release=release))
+    running = asyncio.get_running_loop().create_task(gateway.stream())
+    await stub.wait_for_calls(1)
+    assert value(await scraped(gateway), "headgate_in_flight") == 1
+    release.set()
+    await running
+    await gateway.wait_for_lines(1)
+    assert value(await scraped(gateway), "headgate_in_flight") == 0
+
+
+async def test_callers_cannot_grow_the_number_of_series(stub: Stub) -> None:
+    settings = settings_for(stub)
+    settings["upstreams"][0]["offer_all"] = True
+    async with running_gateway(settings) as gateway:
+
+        async def round_of_calls(number: int) -> int:
+            await gateway.chat(model=f"invented-{number}")
+            await gateway.chat(model=f"stub/invented-{number}")
+            await gateway.chat(model=f"stub/invented-{number}", stream=True)
+            await gateway.http.get(f"/invented-{number}")
+            await gateway.http.get(f"/v1/models/invented-{number}")
+            return len(await scraped(gateway))
+
+        first = await round_of_calls(0)
+        assert [await round_of_calls(number) for number in range(1, 20)] == [first] * 19
+        text = (await gateway.http.get("/metrics")).text
+    assert "invented" not in text
+
+
+@covers("redaction")
+async def test_no_key_is_in_the_metrics(gateway: Gateway, stub: Stub) -> None:
+    stub.answer(Answer(status=401, body=b'{"error":{"message":"bad key sk-upstream-secret-1"}}'))
+    await gateway.chat()
+    await gateway.http.get("/v1/models", headers={"authorization": "Bearer sk-someone-elses"})
+    text = (await gateway.http.get("/metrics")).text
+    for secret in (KEY, TOKEN, "sk-", "secret"):
+        assert secret not in text
+
+
+async def test_every_series_is_told_with_its_labels(gateway: Gateway) -> None:
+    await gateway.stream()
+    found = await scraped(gateway)
+    for name, _, labels in SERIES:
+        of_name = [dict(has) for key, has in found if key.removesuffix("_count") == name]
+        if name == "headgate_errors_total":
+            assert not of_name
+        else:
+            assert of_name, name
+            assert all(set(has) == set(labels) for has in of_name), name
+
+
+def settled(model: str, seconds: float) -> Run:
+    run = Run("r", child_of(None), "chat", started=0.0, label=model, status=200)
+    run.ended = seconds
+    return run
+
+
+def test_buckets_are_cumulated_up_to_the_count() -> None:
+    metrics = Metrics()
+    for seconds in (0.001, 0.005, 0.0051, 7.0, 1000.0):
+        metrics.observe(settled("m", seconds))
+    found = samples(render([metrics]).decode())
+    buckets = {
+        dict(labels)["le"]: number
+        for (name, labels), number in found.items()
+        if name == "headgate_request_duration_seconds_bucket"
+    }
+    assert len(buckets) == len(DURATIONS) + 1
+    assert (buckets["0.005"], buckets["0.01"], buckets["10.0"], buckets["300.0"], buckets["+Inf"]) == (2, 3, 4, 4, 5)
+    assert value(found, "headgate_request_duration_seconds_count") == 5
+
+
+def test_names_that_need_escapes_are_escaped() -> None:
+    metrics = Metrics()
+    for name in ('a"b', "c\\d", "é/😀"):
+        metrics.observe(settled(name, 1.0))
+    found = samples(render([metrics]).decode())
+    assert {dict(labels)["model"] for (name, labels) in found if name == "headgate_requests_total"} == {
+        'a"b',
+        "c\\d",
+        "é/😀",
+    }
+
+
+async def test_the_counts_of_all_processes_are_summed(tmp_path: Path) -> None:
+    own, other = Metrics(), Metrics()
+    for metrics, count in ((own, 3), (other, 4)):
+        for _ in range(count):
+            metrics.observe(settled("m", 0.02))
+    (tmp_path / "999999.metrics").write_bytes(pickle.dumps(other))
+    exchange = Exchange(own, tmp_path)
+    exchange.publish()
+    text, content_type = await exchange.exposed()
+    found = samples(text.decode())
+    assert content_type.startswith("text/plain")
+    assert value(found, "headgate_requests_total", model="m") == 7
+    assert value(found, "headgate_request_duration_seconds_count", model="m") == 7
+    assert value(found, "headgate_request_duration_seconds_bucket", model="m", le="0.025") == 7
+
+
+async def test_of_a_process_that_ended_the_counters_stay_but_nothing_is_in_flight(tmp_path: Path) -> None:
+    other = Metrics(in_flight=5)
+    other.observe(settled("m", 0.02))
+    (tmp_path / "999999999.metrics").write_bytes(pickle.dumps(other))
+    text, _ = await Exchange(Metrics(), tmp_path).exposed()
+    found = samples(text.decode())
+    assert value(found, "headgate_requests_total", model="m") == 1
+    assert value(found, "headgate_in_flight") == 0
+
+
+def test_a_histogram_counts_each_value_once() -> None:
+    histogram = Histogram()
+    for seconds in (0.0, *DURATIONS, 10_000.0):
+        histogram.add(seconds)
+    assert sum(histogram.counts) == len(DURATIONS) + 2
+    assert histogram.counts[0] == 2
+    assert histogram.counts[-1] == 1
