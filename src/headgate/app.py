@@ -35,6 +35,7 @@ from headgate.upstreams.openai import OpenAIUpstream
 from headgate.upstreams.registry import PROVIDERS
 from headgate.upstreams.types import LocalAddress, LocalSettings, UpstreamSettings
 
+__all__ = ["LocalProcess", "Prepared", "gateway", "http_server", "local_processes", "prepare", "serve"]
 _COLLECT_AFTER = 10_000
 
 

@@ -124,7 +124,7 @@ async def test_an_error_in_a_stream_leaves_one_line(gateway: Gateway, stub: Stub
 @covers("137", "12")
 @pytest.mark.parametrize("streams", [False, True])
 async def test_a_caller_who_leaves_leaves_one_line(gateway: Gateway, stub: Stub, streams: bool) -> None:
-    stub.answer(stream(release=asyncio.Event()) if streams else Answer(pieces=[], hang=True))
+    stub.answer(stream(release=asyncio.Event()) if streams else Answer(body=b"{", framing="chunked", hang=True))
     call = asyncio.get_running_loop().create_task(gateway.chat(stream=streams, **PROMPT))
     await stub.wait_for_calls(1)
     call.cancel()

@@ -1,7 +1,9 @@
 """/metrics parses, moves, keeps its labels bounded and holds no keys; and many processes are summed."""
 
 import asyncio
+import os
 import pickle
+import time
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -169,11 +171,14 @@ async def test_the_counts_of_all_processes_are_summed(tmp_path: Path) -> None:
 async def test_of_a_process_that_ended_the_counters_stay_but_nothing_is_in_flight(tmp_path: Path) -> None:
     other = Metrics(in_flight=5)
     other.observe(settled("m", 0.02))
-    (tmp_path / "999999999.metrics").write_bytes(pickle.dumps(other))
-    text, _ = await Exchange(Metrics(), tmp_path).exposed()
-    found = samples(text.decode())
-    assert value(found, "headgate_requests_total", model="m") == 1
-    assert value(found, "headgate_in_flight") == 0
+    file = tmp_path / "999999.metrics"
+    file.write_bytes(pickle.dumps(other))
+    exchange = Exchange(Metrics(in_flight=1), tmp_path)
+    for silent, in_flight in ((0, 6), (60, 1)):
+        os.utime(file, (time.time() - silent,) * 2)
+        found = samples((await exchange.exposed())[0].decode())
+        assert value(found, "headgate_requests_total", model="m") == 1
+        assert value(found, "headgate_in_flight") == in_flight
 
 
 def test_a_histogram_counts_each_value_once() -> None:

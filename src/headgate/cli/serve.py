@@ -2,9 +2,11 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,7 +19,8 @@ from headgate.cli.workers import supervise
 from headgate.config.load import load
 from headgate.config.tree import Settings
 from headgate.core.errors import StartupError
-from headgate.upstreams.types import LocalAddress
+
+_GREETING_SECONDS = 2.0
 
 
 @click.command("serve")
@@ -32,7 +35,8 @@ def command(file: Path | None, host: str | None, port: int | None, workers: int 
     for note in loaded.notes:
         _say(f"note: {note}")
     settings = loaded.settings
-    with _local_models(settings) as addresses:
+    with _local_models(settings) as processes:
+        addresses = {name: process.address for name, process in processes.items()}
         prepared = app.prepare(loaded, addresses, insecure=insecure)
         try:
             listening = listen(settings.server.host, settings.server.port)
@@ -40,24 +44,36 @@ def command(file: Path | None, host: str | None, port: int | None, workers: int 
             where = f"{settings.server.host}:{settings.server.port}"
             raise StartupError(f"Cannot listen on {where}: {error.strerror}. Choose another --port.") from None
         ready = banner(loaded, prepared.keys[0][0], listening.getsockname()[1])
+        greet = partial(_greet, ready, processes.values())
         if settings.server.workers == 1:
-            uvloop.run(app.serve(prepared, listening, lambda: _say(ready)))
+            uvloop.run(app.serve(prepared, listening, greet))
         else:
             with _metrics_folder(loaded.data_dir) as folder:
-                supervise(replace(prepared, metrics_folder=folder), listening, settings.server, lambda: _say(ready))
+                supervise(replace(prepared, metrics_folder=folder), listening, settings.server, greet)
 
 
 @contextmanager
-def _local_models(settings: Settings) -> Iterator[dict[str, LocalAddress]]:
+def _local_models(settings: Settings) -> Iterator[dict[str, app.LocalProcess]]:
     processes = app.local_processes(settings, lambda text: _say(f"  {text}"))
     for name, process in processes.items():
         _say(f"  loading local model '{name}' …")
         process.start()
     try:
-        yield {name: process.address for name, process in processes.items()}
+        yield processes
     finally:
         for process in processes.values():
             process.stop()
+
+
+def _greet(text: str, models: Iterable[app.LocalProcess]) -> None:
+    """Say that the gateway is ready; last, so that the call to paste is the last thing seen, if models load quickly."""
+
+    def say_when_models_are_known() -> None:
+        for model in models:
+            model.tried.wait(_GREETING_SECONDS)
+        _say(text)
+
+    threading.Thread(target=say_when_models_are_known, daemon=True).start()
 
 
 @contextmanager

@@ -7,11 +7,13 @@ import asyncio
 import importlib
 import os
 import pickle
+import time
 from pathlib import Path
 
 from headgate.telemetry.metrics import Metrics
 
 _SECONDS = 1.0
+_SILENT_SECONDS = 5.0
 
 
 class Exchange:
@@ -38,10 +40,17 @@ class Exchange:
         """Our own counts as they are, the others' as they last left them."""
         if self._folder is None:
             return [self._own]
-        others = (path for path in self._folder.glob("*.metrics") if path != self._file)
-        return [self._own, *(pickle.loads(path.read_bytes()) for path in others)]  # noqa: S301 - our own folder, mode 0700
+        return [self._own, *(_left(path) for path in self._folder.glob("*.metrics") if path != self._file)]
 
     async def exposed(self) -> tuple[bytes, str]:
         """(text, content type) for Prometheus. Its client library costs 80 ms to import and is not needed before."""
         exposition = await asyncio.to_thread(importlib.import_module, "headgate.telemetry.exposition")
         return exposition.render(self.all()), exposition.CONTENT_TYPE
+
+
+def _left(path: Path) -> Metrics:
+    """What a worker left. One that fell silent has ended: its counts stay, but it has no requests in flight."""
+    metrics: Metrics = pickle.loads(path.read_bytes())  # noqa: S301 - our own folder, mode 0700
+    if time.time() - path.stat().st_mtime > _SILENT_SECONDS:
+        metrics.in_flight = 0
+    return metrics

@@ -96,6 +96,8 @@ class LocalProcess:
         self._path = weights(settings)
         self._port, self._port_holder = _hold_port()
         self._stopping = threading.Event()
+        self.tried = threading.Event()
+        """Set once it is known whether the model loads."""
         self._child: subprocess.Popen[str] | None = None
         self.address = LocalAddress(f"http://127.0.0.1:{self._port}/v1", secrets.token_urlsafe(24))
         self._thread = threading.Thread(target=self._watch, name=f"local-{name}", daemon=True)
@@ -123,6 +125,7 @@ class LocalProcess:
                 return
             again = f"starting it again in {pause:g} s"
             self._tell(f"local model '{self._name}' ended with status {status}; {again}")
+            self.tried.set()
             log.error("the local model %s ended with status %s; %s; %s", self._name, status, again, last_words)
             self._stopping.wait(pause)
             pause = _FIRST_PAUSE if monotonic() - started > _GOOD_SECONDS else min(_LONGEST_PAUSE, pause * 2)
@@ -140,6 +143,7 @@ class LocalProcess:
             if line.strip() == "ready":
                 ready.set()
                 self._tell(f"local model ready after {monotonic() - started:.1f} s ({self._path.name})")
+                self.tried.set()
         status = child.wait()
         ready.set()
         listening.join(_STOP_SECONDS)
