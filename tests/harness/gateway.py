@@ -85,7 +85,7 @@ async def _stop(server: Server, task: "asyncio.Task[None]") -> None:
     for listening in server.servers:
         listening.close()
     for connection in list(server.server_state.connections):
-        connection.transport.abort()  # type: ignore[union-attr]
+        connection.transport.abort()
     if running := set(server.server_state.tasks):
         await asyncio.wait(running, timeout=BOUND)
 

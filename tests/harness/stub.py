@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-import ssl
 import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -153,7 +153,9 @@ class Stub:
 
     async def start(self) -> None:
         """Listen; after a stop on the same port again."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 26, ssl=self._tls)
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, limit=1 << 26, backlog=1024, ssl=self._tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
 

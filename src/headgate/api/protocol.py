@@ -210,6 +210,10 @@ class Outlet:
         if not cycle.disconnected:
             cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
+    @property
+    def caller_left(self) -> bool:
+        return bool(self._cycle.disconnected)
+
     def cut(self) -> None:
         """Close the connection without the end of the answer, once what was sent is out."""
         self._cycle.disconnected = True

@@ -75,7 +75,7 @@ def _parse(surface: Surface, raw: bytes, headers: dict[bytes, bytes]) -> ModelRe
 
 async def _cut_off(gate: Gate, run: Run, reply: Reply) -> None:
     """The task was cancelled: because the caller left, or because the time to drain was over."""
-    if not gate.draining:
+    if reply.caller_left or not gate.draining:
         run.outcome = "disconnected"
         return
     error = Draining("This process shut down before the answer was complete.", retry_after=1)

@@ -69,6 +69,10 @@ class Reply:
         self._run.bytes_out += len(body)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
+    @property
+    def caller_left(self) -> bool:
+        return self._outlet is not None and self._outlet.caller_left
+
     async def _whole(self, answer: Whole) -> None:
         headers = self._headers(answer.content_type)
         headers.append((b"content-length", b"%d" % len(answer.body)))

@@ -9,6 +9,7 @@ from headgate.config.problems import did_you_mean
 from headgate.config.tree import Settings
 from headgate.upstreams.registry import PROVIDERS
 
+_LOOK_UP = "See docs/reference/configuration.md."
 _OTHER_PROVIDERS = ("local", "litellm")
 
 
@@ -34,11 +35,11 @@ def _note(document: Document, path: Path_, kind: str, message: str, given: objec
         document.problem(path, "The setting is required.", f"Add `{path[-1]}:`.")
     else:
         shown_value = f" It is {given!r}." if _is_harmless(path, given) else ""
-        document.problem(path, f"{message}.{shown_value}", "See the reference of settings in docs/configuration.md.")
+        document.problem(path, f"{message}.{shown_value}", _LOOK_UP)
 
 
 def _is_harmless(path: Path_, given: object) -> bool:
-    """Whether a wrong value may be shown: it is short to say and no place for a key or for a header that carries one."""
+    """Whether a wrong value may be shown: short to say, and no place for a key or a header that carries one."""
     secret = path[:1] == ("auth",) or any(word in str(part) for part in path for word in ("key", "headers"))
     return isinstance(given, str | int | float | bool) and not secret
 
