@@ -28,6 +28,7 @@ from headgate.routing.types import Model, ModelSettings, Target
 from headgate.telemetry.exchange import Exchange
 from headgate.telemetry.logs import JsonHandler, LineWriter, PlainHandler, request_logger
 from headgate.telemetry.metrics import Metrics
+from headgate.telemetry.redact import conceal
 from headgate.upstreams.http import Wire
 from headgate.upstreams.litellm import LiteLLMUpstream
 from headgate.upstreams.local import LocalProcess, LocalUpstream
@@ -99,6 +100,10 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
     keys = KeyRing(prepared.pepper, required=settings.auth.required)
     for key, is_master in prepared.keys:
         keys.add(key, is_admin=is_master)
+        conceal(key)
+    for one in settings.upstreams:
+        if one.api_key:
+            conceal(one.api_key.get_secret_value())
     limits = settings.server.limits
     gate = Gate(
         keys=keys,

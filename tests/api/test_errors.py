@@ -92,7 +92,9 @@ async def test_an_error_of_ours_is_an_envelope_in_the_catalogue(stub: Stub, call
 
 @covers("18", "19")
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(("answer", "code", "status"), UPSTREAM, ids=[f"{code}-{status}" for _, code, status in UPSTREAM])
+@pytest.mark.parametrize(
+    ("answer", "code", "status"), UPSTREAM, ids=[f"{code}-{status}" for _, code, status in UPSTREAM]
+)
 async def test_an_error_of_the_upstream_is_an_envelope_too(
     gateway: Gateway, stub: Stub, answer: Answer, code: str, status: int, stream: bool
 ) -> None:

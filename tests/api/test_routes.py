@@ -10,7 +10,16 @@ from tests.requirements import covers
 
 pytestmark = covers("routes", "109")
 
-PUBLIC = {"/", "/healthz", "/health", "/health/liveness", "/health/liveliness", "/readyz", "/health/readiness", "/errors"}
+PUBLIC = {
+    "/",
+    "/healthz",
+    "/health",
+    "/health/liveness",
+    "/health/liveliness",
+    "/readyz",
+    "/health/readiness",
+    "/errors",
+}
 WITH_KEY = {"/metrics", "/v1/models", "/models", "/v1/models/{model:path}", "/models/{model:path}"}
 SURFACE_PATHS = {
     "/chat/completions",

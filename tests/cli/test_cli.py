@@ -34,7 +34,9 @@ def test_the_version_and_the_help_load_nothing_heavy(args: list[str]) -> None:
         "except SystemExit as ended: assert not ended.code\n"
         "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, *args], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *args], capture_output=True, text=True, check=True, timeout=30
+    )
     assert not set(done.stderr.split()) & HEAVY
     assert done.stdout
 
@@ -64,7 +66,9 @@ def test_the_bare_command_says_what_is_there_and_what_to_do_next(processes: Proc
     assert "secret" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("args", [["nope"], ["--nope"], ["serve", "--nope"], ["serve", "--port", "x"], ["config", "nope"]])
+@pytest.mark.parametrize(
+    "args", [["nope"], ["--nope"], ["serve", "--nope"], ["serve", "--port", "x"], ["config", "nope"]]
+)
 def test_wrong_usage_ends_with_2_and_a_message(processes: Processes, args: list[str]) -> None:
     done = processes.run(*args)
     assert (done.returncode, done.stdout) == (2, "")

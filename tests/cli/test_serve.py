@@ -92,18 +92,21 @@ async def test_at_sigterm_it_is_not_ready_refuses_new_calls_and_lets_streams_fin
     release = asyncio.Event()
     stub.answer(stream(release=release))
     process = await started(processes, *configured(drain_seconds=20))
-    async with client(process) as http, client(process) as other:
-        async with http.stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as response:
-            pieces = response.aiter_raw()
-            text = await anext(pieces)
-            process.signal(signal.SIGTERM)
-            await until_draining(other)
-            assert (await other.get("/readyz")).json()["status"] == "draining"
-            refused = await other.post("/v1/chat/completions", json=CHAT)
-            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
-            assert "retry-after" in refused.headers
-            release.set()
-            text += b"".join([piece async for piece in pieces])
+    async with (
+        client(process) as http,
+        client(process) as other,
+        http.stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as response,
+    ):
+        pieces = response.aiter_raw()
+        text = await anext(pieces)
+        process.signal(signal.SIGTERM)
+        await until_draining(other)
+        assert (await other.get("/readyz")).json()["status"] == "draining"
+        refused = await other.post("/v1/chat/completions", json=CHAT)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
+        assert "retry-after" in refused.headers
+        release.set()
+        text += b"".join([piece async for piece in pieces])
     assert text.count(b"[DONE]") == 1
     assert b"error" not in text
     assert await ended(process) == 0
@@ -171,7 +174,10 @@ async def test_a_second_signal_ends_it_at_once(
     ("environment", "message"),
     [
         ({"HEADGATE_MASTER_KEY": "sk-1234"}, "The master key is well known or shorter"),
-        ({"HEADGATE_MASTER_KEY": "sk-good-master-key-0001", "API_TOKENS": "short"}, "The token is well known or shorter"),
+        (
+            {"HEADGATE_MASTER_KEY": "sk-good-master-key-0001", "API_TOKENS": "short"},
+            "The token is well known or shorter",
+        ),
         ({"REQUIRE_AUTH": "false"}, "Without keys the gateway listens on loopback only"),
     ],
 )

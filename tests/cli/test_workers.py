@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.harness.process import Process, Processes
+from tests.harness.process import Process, Processes, workers_of
 from tests.harness.stub import BOUND, Stub
 from tests.requirements import covers
 
@@ -29,14 +28,6 @@ async def pair(processes: Processes, stub: Stub, tmp_path: Path) -> AsyncIterato
     model = {"name": "small", "targets": [{"upstream": "stub", "model": "stub-small"}], "retries": 0}
     (tmp_path / "headgate.yaml").write_text(json.dumps({"upstreams": [upstream], "models": [model]}))
     yield await asyncio.to_thread(processes.serve, "--workers", "2")
-
-
-def workers_of(process: Process) -> set[int]:
-    """The ids of the processes that serve."""
-    listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(process.popen.pid)], capture_output=True, text=True, check=False
-    )
-    return {int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line}
 
 
 async def call(process: Process) -> httpx.Response:

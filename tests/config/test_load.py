@@ -139,7 +139,7 @@ def test_the_file_is_looked_for_in_four_places_in_order(place: Path, monkeypatch
 @pytest.mark.parametrize("given", ["option", "variable"])
 def test_a_named_file_that_is_missing_is_an_error(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADGATE_CONFIG", "missing.yaml" if given == "variable" else "")
-    with pytest.raises(ConfigError, match="missing.yaml"):
+    with pytest.raises(ConfigError, match=r"missing\.yaml"):
         load(Path("missing.yaml") if given == "option" else None)
 
 
@@ -165,7 +165,9 @@ def test_two_master_keys_that_differ_are_an_error_that_names_both_variables(monk
 
 
 @covers("109")
-def test_tokens_of_the_environment_are_added_to_those_of_the_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_of_the_environment_are_added_to_those_of_the_file(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("API_TOKENS", " one, two ,,")
     tokens = load(write("auth: {tokens: [zero]}")).settings.auth.tokens
     assert [token.get_secret_value() for token in tokens] == ["zero", "one", "two"]

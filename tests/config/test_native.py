@@ -77,9 +77,17 @@ def test_a_problem_reads_as_file_line_path_message_and_remedy(write: Write) -> N
         ("auth: {tokns: []}", "auth.tokns", "Did you mean 'tokens'?"),
         ("logging: {request: true}", "logging.request", "Did you mean 'requests'?"),
         ("upstreams: [{name: a, provider: ollama, keys: 1}]", "upstreams[0].keys", None),
-        ("upstreams: [{name: a, provider: ollama, timeouts: {raed: 1}}]", "upstreams[0].timeouts.raed", "Did you mean 'read'?"),
+        (
+            "upstreams: [{name: a, provider: ollama, timeouts: {raed: 1}}]",
+            "upstreams[0].timeouts.raed",
+            "Did you mean 'read'?",
+        ),
         ("upstreams: [{name: a, provider: local, local: {pth: x}}]", "upstreams[0].local.pth", "Did you mean 'path'?"),
-        ("models: [{name: a, target: [], targets: [{upstream: a, model: b}]}]", "models[0].target", "Did you mean 'targets'?"),
+        (
+            "models: [{name: a, target: [], targets: [{upstream: a, model: b}]}]",
+            "models[0].target",
+            "Did you mean 'targets'?",
+        ),
         (
             "models: [{name: a, targets: [{upstream: a, model: b, wieght: 1}]}]",
             "models[0].targets[0].wieght",

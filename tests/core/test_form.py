@@ -24,7 +24,9 @@ def closed(*parts: bytes) -> bytes:
 
 
 def test_texts_are_read_and_files_are_not() -> None:
-    body = closed(part("model", b"m"), part("file", b"\x00\xff\r\n--b\r\n", '; filename="a.wav"'), part("x", "é".encode()))
+    body = closed(
+        part("model", b"m"), part("file", b"\x00\xff\r\n--b\r\n", '; filename="a.wav"'), part("x", "é".encode())
+    )
     parsed = form.parse(body, TYPE)
     assert parsed.texts == {"model": "m", "x": "é"}
     assert {name: body[slice(*span)] for name, span in parsed.spans.items()} == {"model": b"m", "x": "é".encode()}
@@ -94,5 +96,7 @@ def test_a_form_cut_anywhere_is_refused() -> None:
 
 
 def test_a_field_whose_name_only_ends_in_name_is_not_mistaken() -> None:
-    body = closed(b'--b0\r\nContent-Disposition: form-data; filename="model"; name="file"\r\n\r\nx\r\n', part("model", b"m"))
+    body = closed(
+        b'--b0\r\nContent-Disposition: form-data; filename="model"; name="file"\r\n\r\nx\r\n', part("model", b"m")
+    )
     assert form.parse(body, TYPE).texts == {"model": "m"}

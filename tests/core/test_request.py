@@ -38,7 +38,7 @@ WRONG: dict[str, list[Any]] = {
     "frequency_penalty": [[], "0"],
     "parallel_tool_calls": ["true", 1],
 }
-HARMLESS = {
+HARMLESS: dict[str, Any] = {
     "stream": None,
     "tools": [],
     "max_tokens": 0,
@@ -52,6 +52,31 @@ HARMLESS = {
     "stop": [],
     "unknown": {"deep": [{}]},
 }
+
+UNREADABLE = [
+    b"",
+    b" ",
+    b"null",
+    b"[]",
+    b'"x"',
+    b"1",
+    b"{",
+    b"}",
+    b'{"model":"m",}',
+    b"{'model':'m'}",
+    b"{} {}",
+    b"\xff\xfe{}",
+]
+UNREADABLE += [b"\xef\xbb\xbf{}", b'{"a":NaN}', b'{"a":Infinity}', b'{"a":1e999}', b'{"a":"\\ud800"}', b'{"a":"\xff"}']
+UNREADABLE += [
+    b'{"a":"\xed\xa0\x80"}',
+    b'{"a":01}',
+    b'{"a":"\n"}',
+    b'{"a":"\x00"}',
+    b"\x00",
+    b'{"a":1}\x00',
+    b'{"a":.5}',
+]
 
 
 def refused(surface: Surface, body: bytes) -> HeadgateError:
@@ -142,9 +167,7 @@ def test_a_field_that_occurs_twice_is_named(extra: bytes, name: str) -> None:
 @covers("fuzz", "20")
 @pytest.mark.parametrize(
     "body",
-    [b"", b" ", b"null", b"[]", b'"x"', b"1", b"{", b"}", b'{"model":"m",}', b"{'model':'m'}", b"{} {}", b"\xff\xfe{}"]
-    + [b"\xef\xbb\xbf{}", b'{"a":NaN}', b'{"a":Infinity}', b'{"a":1e999}', b'{"a":"\\ud800"}', b'{"a":"\xff"}']
-    + [b'{"a":"\xed\xa0\x80"}', b'{"a":01}', b'{"a":"\n"}', b'{"a":"\x00"}', b"\x00", b'{"a":1}\x00', b'{"a":.5}'],
+    UNREADABLE,
 )
 def test_bytes_that_are_no_json_object_are_refused(body: bytes) -> None:
     assert isinstance(refused(CHAT, body), InvalidJson)

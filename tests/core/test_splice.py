@@ -14,8 +14,12 @@ from tests.requirements import covers
 pytestmark = covers("splice")
 
 SPACE = st.text(" \t\r\n", max_size=3)
-KEYS = st.sampled_from(["model", "messages", "a", "", "mo", 'q"t', "s/l", "back\\", "é", "ж", "tab\t", "{", "]:,", "😀"])
-TEXTS = st.one_of(KEYS, st.text(max_size=8), st.sampled_from(['"model":', "}]", '{"model":1}', '\\"model\\":', "\\u00"]))
+KEYS = st.sampled_from(
+    ["model", "messages", "a", "", "mo", 'q"t', "s/l", "back\\", "é", "ж", "tab\t", "{", "]:,", "😀"]
+)
+TEXTS = st.one_of(
+    KEYS, st.text(max_size=8), st.sampled_from(['"model":', "}]", '{"model":1}', '\\"model\\":', "\\u00"])
+)
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.floats(-1e6, 1e6))
 
 
@@ -82,20 +86,20 @@ def skip(text: str, at: int) -> int:
 
 
 @given(objects())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, database=None)
 def test_members_are_those_of_the_reference(text: bytes) -> None:
     assert list(splice.members(text)) == [(key, start, end) for key, _, start, end in reference(text)]
 
 
 @given(objects(), KEYS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, database=None)
 def test_the_first_member_of_a_name_is_located(text: bytes, key: str) -> None:
     expected = next(((start, end) for name, _, start, end in reference(text) if name == key), None)
     assert splice.locate(text, key) == expected
 
 
 @given(objects())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, database=None)
 def test_a_duplicate_is_found_when_there_is_one_and_only_then(text: bytes) -> None:
     names = [key for key, *_ in reference(text)]
     expected = next((name for at, name in enumerate(names) if name in names[:at]), None)
@@ -103,7 +107,7 @@ def test_a_duplicate_is_found_when_there_is_one_and_only_then(text: bytes) -> No
 
 
 @given(objects(), KEYS, st.text(max_size=20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, database=None)
 def test_an_edit_changes_its_span_and_nothing_else(text: bytes, key: str, value: str) -> None:
     at = splice.locate(text, key)
     if at is None:
@@ -136,7 +140,9 @@ def test_the_value_of_model_is_found_in(text: bytes, value: bytes) -> None:
     assert text[slice(*at)] == value
 
 
-@pytest.mark.parametrize("text", [b"{}", b'{"a":"model"}', b'{"a":{"model":1}}', b'{"a":"\\"model\\":1"}', b'{"Model":1}'])
+@pytest.mark.parametrize(
+    "text", [b"{}", b'{"a":"model"}', b'{"a":{"model":1}}', b'{"a":"\\"model\\":1"}', b'{"Model":1}']
+)
 def test_no_model_is_found_in(text: bytes) -> None:
     assert splice.locate(text, "model") is None
 

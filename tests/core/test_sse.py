@@ -9,7 +9,13 @@ from tests.requirements import covers
 
 pytestmark = covers("sse")
 
-PARTS = [b"data: {}|", b": ping|", b"event: a|data: one|data: two|", b"data:x|", b"id: 1|data:  \xc3\xa9\xf0\x9f\x98\x80|"]
+PARTS = [
+    b"data: {}|",
+    b": ping|",
+    b"event: a|data: one|data: two|",
+    b"data:x|",
+    b"id: 1|data:  \xc3\xa9\xf0\x9f\x98\x80|",
+]
 LINE_ENDS = {"lf": (b"\n",), "crlf": (b"\r\n",), "cr": (b"\r",), "mixed": (b"\n", b"\r\n", b"\r")}
 
 

@@ -29,6 +29,14 @@ class Process:
         return self.popen.wait(seconds)
 
 
+def workers_of(process: Process) -> set[int]:
+    """The ids of the processes that serve; multiprocessing's own resource tracker is left out."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.popen.pid)], capture_output=True, text=True, check=False
+    )
+    return {int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line}
+
+
 class Processes:
     """Starts processes with data directories of their own and no keys from outside."""
 

@@ -1,6 +1,6 @@
 """Whatever the body, the answer is a 4xx envelope or a relayed call; what cannot be read never reaches the provider.
 
-`fuzz` runs longer from elsewhere; the count of rounds is `--fuzz-rounds` of FUZZ_ROUNDS in the environment.
+`fuzz` can be called for longer from elsewhere; here the number of rounds is FUZZ_ROUNDS of the environment.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ pytestmark = covers("fuzz", "20")
 
 ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "1500"))
 MEGABYTES = 1 << 20
-MESSAGES = [{"role": "user", "content": "Hi \u00e9 \\ \" \U0001f600"}]
+MESSAGES = [{"role": "user", "content": 'Hi \u00e9 \\ " \U0001f600'}]
 VALID: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {
         "model": "small",
@@ -54,12 +54,42 @@ PATHS = list(VALID)
 CODES = {"invalid_json", "json_too_deep", "duplicate_field", "missing_field", "invalid_field", "model_not_found"}
 CODES |= {"image_url_not_supported", "body_too_large"}
 WITH_PARAM = {"duplicate_field", "missing_field", "invalid_field", "model_not_found"}
-ODD: list[Any] = [None, True, False, 0, -1, 1.5, 2**31, 2**63, 10**30, 1e308, "", "x", "\x00", "\ud83d\ude00", [], [[]], {}]
+ODD: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1.5,
+    2**31,
+    2**63,
+    10**30,
+    1e308,
+    "",
+    "x",
+    "\x00",
+    "\ud83d\ude00",
+    [],
+    [[]],
+    {},
+]
 ODD += [{"a": []}, ["x", 1, None], [{}], "true", {"include_usage": 1}, [{"role": "user"}], "model", '"', "a" * 5000]
 UNREADABLE = [b"", b"{", b"[]", b"null", b"1", b'"x"', b"\xef\xbb\xbf{}", b"\xff\xfe{\x00}\x00", b"{}{}", b"\x00" * 100]
-UNREADABLE += [b'{"model":NaN}', b'{"model":"\xff"}', b'{"model":"\xed\xa0\x80"}', b'{"model":"\\ud800"}', b'{"a":1e999}']
+UNREADABLE += [
+    b'{"model":NaN}',
+    b'{"model":"\xff"}',
+    b'{"model":"\xed\xa0\x80"}',
+    b'{"model":"\\ud800"}',
+    b'{"a":1e999}',
+]
 UNREADABLE += [b"[" * 100_000, b'{"a":' * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, b'{"model" "small"}']
-UNREADABLE += [b'{"model":"small","model":"small"}', b"{'model':'small'}", b'{"model":"small",}', b'{"a":tru}', b"--x\r\n"]
+UNREADABLE += [
+    b'{"model":"small","model":"small"}',
+    b"{'model':'small'}",
+    b'{"model":"small",}',
+    b'{"a":tru}',
+    b"--x\r\n",
+]
 
 
 @pytest_asyncio.fixture
@@ -100,7 +130,11 @@ def mutated(body: bytes, dice: random.Random) -> bytes:
         elif kind == 2:
             body = body[:at] + body[at:to] * 2 + body[to:]
         elif kind == 3:
-            body = body[:at] + dice.choice([b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\\u00", b"null", b"1e9"]) + body[at:]
+            body = (
+                body[:at]
+                + dice.choice([b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\\u00", b"null", b"1e9"])
+                + body[at:]
+            )
         elif kind == 4:
             body = body[:at] + dice.randbytes(dice.randrange(8)) + body[at:]
         else:
@@ -129,7 +163,9 @@ def one_body(path: str, dice: random.Random) -> bytes:
     return dice.choice(UNREADABLE) if kind < 0.95 else dice.randbytes(dice.randrange(2000))
 
 
-async def fuzz(http: httpx.AsyncClient, rounds: int, seed: int = 1, note: Callable[[int], None] = lambda _: None) -> int:
+async def fuzz(
+    http: httpx.AsyncClient, rounds: int, seed: int = 1, note: Callable[[int], None] = lambda _: None
+) -> int:
     """Send so many bodies, the same for the same seed; returns how many were relayed. `note` is told the round."""
     dice = random.Random(seed)
     relayed = 0
@@ -160,6 +196,24 @@ async def test_any_body_is_answered_truly_and_memory_does_not_grow(gateway: Gate
     assert sizes[ROUNDS - 1] - sizes[ROUNDS // 3] < 16 * MEGABYTES
 
 
+async def test_any_form_is_answered_truly(gateway: Gateway, stub: Stub) -> None:
+    stub.otherwise = lambda request: Answer()
+    dice = random.Random(2)
+    head = b'--b0\r\nContent-Disposition: form-data; name="'
+    form = head + b'model"\r\n\r\nsmall\r\n' + head + b'file"; filename="a"\r\n\r\n\x00\xff\r\n--b0--\r\n'
+    seen = set()
+    for _ in range(ROUNDS // 3):
+        response = await gateway.http.post(
+            "/v1/audio/transcriptions",
+            content=mutated(form, dice),
+            headers={"content-type": dice.choice(["multipart/form-data; boundary=b0"] * 9 + ["multipart/form-data"])},
+        )
+        seen.add(response.status_code)
+        assert response.status_code in (200, 400, 404), response.text
+        assert response.status_code == 200 or response.json()["error"]["request_id"]
+    assert {200, 400} <= seen
+
+
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_body_cut_at_any_byte_never_reaches_the_provider(gateway: Gateway, stub: Stub, path: str) -> None:
     body = json.dumps(VALID[path]).encode()
@@ -177,7 +231,9 @@ async def test_what_cannot_be_read_never_reaches_the_provider(gateway: Gateway, 
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_every_known_field_with_every_odd_value_is_refused_by_name_or_relayed(gateway: Gateway, path: str) -> None:
+async def test_every_known_field_with_every_odd_value_is_refused_by_name_or_relayed(
+    gateway: Gateway, path: str
+) -> None:
     for name in {**VALID["/v1/chat/completions"], **VALID[path]}:
         for value in ODD:
             body = json.dumps({**VALID[path], name: value}).encode()

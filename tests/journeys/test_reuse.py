@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from headgate.upstreams.http import Origin, Wire
+from headgate.upstreams.types import TimeoutSettings
 from tests.conftest import settings_for
 from tests.harness.events import ends_well
 from tests.harness.gateway import KEY, Gateway, raw_exchange, running_gateway
@@ -144,22 +146,32 @@ async def test_an_answer_that_comes_before_the_body_was_read_is_told(
     gateway: Gateway, stub: Stub, keeps_open: bool
 ) -> None:
     async with answering_early(stub, keeps_open):
-        response = await gateway.chat(messages=[{"role": "user", "content": "x" * (12 << 20)}])
-    assert response.status_code == 413
-    assert (await asyncio.wait_for(gateway.chat(), BOUND)).status_code == 200
+        for size in (12 << 20, 1, 12 << 20):
+            response = await asyncio.wait_for(gateway.chat(messages=[{"role": "user", "content": "x" * size}]), BOUND)
+            assert response.status_code == 413
+    assert (await gateway.chat()).status_code == 200
 
 
-async def test_a_caller_who_reads_late_is_not_taken_for_a_silent_provider(stub: Stub) -> None:
-    """While the caller does not read, the provider cannot send; its time to be silent starts when it can again."""
-    settings = settings_for(stub)
-    settings["upstreams"][0]["timeouts"] = {"read": 0.3}
-    piece = b"RIFF" * 50_000
-    stub.answer(Answer(pieces=[piece] * 150, framing="chunked", content_type="audio/wav"))
-    async with running_gateway(settings) as gateway:
-        body = {"model": "small", "input": "Hi", "voice": "a"}
-        async with gateway.http.stream("POST", "/v1/audio/speech", json=body) as response:
-            await asyncio.sleep(1)
-            assert sum([len(part) async for part in response.aiter_raw()]) == 150 * len(piece)
+async def test_a_provider_that_could_not_send_is_not_called_silent(stub: Stub) -> None:
+    """While the caller does not read, the provider has to wait; its time to be silent starts when it can send again."""
+    stub.answer(Answer(pieces=[b"RIFF" * 50_000] * 50, framing="chunked", content_type="audio/wav"))
+    wire = Wire()
+    origin = Origin(stub.url, wire)
+    head = b"POST /v1/audio/speech HTTP/1.1\r\nhost: stub\r\n"
+    response = await origin.send(head, b"{}", TimeoutSettings(read=0.2))
+    connection = response._connection
+    async with asyncio.timeout(BOUND):
+        while not connection._paused:
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(0.25)
+    size = len(await response.piece())
+    connection.check_deadlines(wire.loop.time())
+    while piece := await response.piece():
+        size += len(piece)
+    assert size == 200_000 * 50
+    response.close()
+    origin.close()
+    wire.close()
 
 
 async def test_an_answer_cut_by_its_time_does_not_look_complete(stub: Stub) -> None:

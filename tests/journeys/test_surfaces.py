@@ -55,7 +55,8 @@ async def test_a_surface_is_relayed_with_and_without_v1(gateway: Gateway, stub: 
 
 @covers("surfaces")
 async def test_a_stream_of_completions_is_relayed(gateway: Gateway, stub: Stub) -> None:
-    texts = [{"choices": [{"index": 0, "text": "a", "finish_reason": None}]}, {"choices": [{"text": "b", "finish_reason": "stop"}]}]
+    choices = [{"index": 0, "text": "a", "finish_reason": None}, {"index": 0, "text": "b", "finish_reason": "stop"}]
+    texts = [{"choices": [choice]} for choice in choices]
     pieces = [b"data: " + json.dumps({"model": "stub-small", **text}).encode() + b"\n\n" for text in texts]
     stub.answer(stream([*pieces, b"data: [DONE]\n\n"]))
     body = {"model": "small", "prompt": "Hi", "stream": True}
@@ -109,7 +110,9 @@ async def test_speech_as_events_is_relayed_without_an_end_mark(gateway: Gateway,
 
 
 @covers("surfaces")
-@pytest.mark.parametrize("path", ["/audio/transcriptions", "/audio/translations", "/images/edits", "/images/variations"])
+@pytest.mark.parametrize(
+    "path", ["/audio/transcriptions", "/audio/translations", "/images/edits", "/images/variations"]
+)
 async def test_a_form_reaches_the_provider_with_its_file_intact(gateway: Gateway, stub: Stub, path: str) -> None:
     content = os.urandom(200_000) + b"\r\n--not-the-boundary\r\n" + b'name="model"\r\n\r\nsmall'
     request = gateway.http.build_request(
@@ -147,7 +150,10 @@ async def test_a_model_without_eyes_refuses_images_and_names_the_part(stub: Stub
     settings = settings_for(stub)
     settings["models"][0]["constraints"] = {"accepts_image_url": False}
     image = {"type": "image_url", "image_url": {"url": "https://x/a.png"}}
-    messages = [{"role": "user", "content": "a"}, {"role": "user", "content": [{"type": "text", "text": "b"}, "c", image]}]
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "user", "content": [{"type": "text", "text": "b"}, "c", image]},
+    ]
     async with running_gateway(settings) as gateway:
         response = await gateway.chat(messages=messages, stream=stream)
         assert not stub.calls
@@ -164,7 +170,9 @@ async def test_a_model_without_eyes_refuses_images_and_names_the_part(stub: Stub
 
 
 @covers("8", "6")
-async def test_json_mode_and_its_kind_reach_the_provider_and_the_answer_is_untouched(gateway: Gateway, stub: Stub) -> None:
+async def test_json_mode_and_its_kind_reach_the_provider_and_the_answer_is_untouched(
+    gateway: Gateway, stub: Stub
+) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": {"type": "object"}}}
     text = '{"a": "\\u00e9 \\"model\\": \\"stub-small\\""}'
     stub.answer(stream([chunk({"role": "assistant", "content": text}), chunk({}, "stop"), b"data: [DONE]\n\n"]))

@@ -9,20 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench import cpu
 from tests.conftest import settings_for
-from tests.harness.process import Processes
+from tests.harness.process import Processes, workers_of
 from tests.harness.stub import BOUND, Stub
 from tests.requirements import covers
 
 KEY = "sk-soak-master-key-001"
 pytestmark = [covers("workers"), pytest.mark.timeout(600)]
-
-
-def workers_of(pid: int) -> list[int]:
-    """The serving children of a supervisor; multiprocessing's own resource tracker left out."""
-    children = [child for child in cpu.tree(pid) if child != pid]
-    return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 async def test_killed_workers_are_replaced_while_others_serve(
@@ -39,11 +32,12 @@ async def test_killed_workers_are_replaced_while_others_serve(
         base_url=serving.url, headers={"authorization": f"Bearer {KEY}"}, timeout=BOUND, transport=transport
     ) as http:
         for _ in range(amount(1, 20)):
-            before = workers_of(serving.popen.pid)
+            before = workers_of(serving)
             assert len(before) == 2
-            os.kill(before[0], signal.SIGKILL)
+            killed = min(before)
+            os.kill(killed, signal.SIGKILL)
             async with asyncio.timeout(BOUND):
-                while len(set(workers_of(serving.popen.pid)) - {before[0]}) < 2:
+                while len(workers_of(serving) - {killed}) < 2:
                     try:
                         response = await http.post("/v1/chat/completions", json=body)
                         assert response.status_code == 200

@@ -24,6 +24,7 @@ from headgate.upstreams.types import TimeoutSettings, UpstreamSettings
 _CHECK_TIMEOUTS = TimeoutSettings(connect=2, read=3, write=3, total=4)
 _LARGEST_REFUSAL = 1 << 20
 _LARGEST_PARSED = 128 << 10
+_MOST_HEADS = 1000
 
 
 class OpenAIUpstream:
@@ -99,6 +100,8 @@ class OpenAIUpstream:
         head = self._heads.get(key)
         if head is None:
             path = f"/openai/deployments/{quote(model, safe='')}{surface.path}" if self._api_version else surface.path
+            if len(self._heads) >= _MOST_HEADS:  # callers may invent deployments where all are offered
+                self._heads.clear()
             head = self._heads[key] = self._request_line("POST", path)
         return head
 

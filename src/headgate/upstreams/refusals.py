@@ -56,7 +56,7 @@ def told_in_stream(chunk: Mapping[str, Any]) -> UpstreamError:
     error = chunk.get("error") or chunk
     told = _redacted(error) if isinstance(error, dict) else {"message": redact(str(error))}
     code = str(told.get("code") or told.get("status"))
-    status = int(code) if code.isdigit() else 0
+    status = int(code) if len(code) == 3 and code.isdecimal() else 0
     kind = _BY_STATUS.get(status) or (UpstreamRejected if 400 <= status < 500 else UpstreamBroke)
     message = str(told.get("message") or "The provider reported an error in its stream.")
     return kind(message, told=told)
