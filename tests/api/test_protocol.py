@@ -143,6 +143,15 @@ async def test_a_request_that_does_not_arrive_in_time_is_ended(stub: Stub, sent:
     assert not stub.calls
 
 
+@covers("137")
+async def test_a_body_that_does_not_arrive_leaves_a_line_with_the_id_that_was_told(stub: Stub) -> None:
+    async with running_gateway(limited(stub, body_seconds=0.1)) as gateway:
+        _, error = told(await raw_exchange(gateway.port, post()[:-5]))
+        (line,) = await gateway.wait_for_lines(1)
+    assert (line["status"], line["outcome"], line["error"]) == (408, "error", "body_timeout")
+    assert line["request_id"] == error["request_id"]
+
+
 async def test_an_answer_that_takes_longer_than_the_arrival_is_not_ended(stub: Stub) -> None:
     stub.answer(Answer(body=b"{}", delay=0.5))
     async with running_gateway(limited(stub, body_seconds=0.2)) as gateway:

@@ -136,8 +136,10 @@ async def answering_early(stub: Stub, keeps_open: bool) -> AsyncIterator[None]:
     gone = asyncio.Event()
     await stub.stop()
     async with await asyncio.start_server(accept, "127.0.0.1", stub.port, limit=1024):
-        yield
-    gone.set()
+        try:
+            yield
+        finally:
+            gone.set()
     await stub.start()
 
 
@@ -146,7 +148,7 @@ async def test_an_answer_that_comes_before_the_body_was_read_is_told(
     gateway: Gateway, stub: Stub, keeps_open: bool
 ) -> None:
     async with answering_early(stub, keeps_open):
-        for size in (12 << 20, 1, 12 << 20):
+        for size in (12 << 20, 1):
             response = await asyncio.wait_for(gateway.chat(messages=[{"role": "user", "content": "x" * size}]), BOUND)
             assert response.status_code == 413
     assert (await gateway.chat()).status_code == 200

@@ -227,3 +227,17 @@ async def test_the_callers_ids_go_along_on_every_surface(gateway: Gateway, stub:
     response = await call(gateway, surface)
     assert response.headers["x-request-id"] == stub.last.headers["x-request-id"]
     assert response.headers["x-request-id"].startswith("req_")
+
+
+@covers("22")
+@pytest.mark.parametrize("streams", [False, True])
+async def test_turn_after_turn_the_provider_sees_a_prolongation(gateway: Gateway, stub: Stub, streams: bool) -> None:
+    messages: list[dict[str, str]] = []
+    before = b""
+    for turn in range(5):
+        messages.append({"role": "user", "content": f'turn {turn} é "model"'})
+        await gateway.chat(messages=messages, stream=streams)
+        end = stub.last.body.rindex(b"}]")
+        assert stub.last.body.startswith(before)
+        assert stub.last.json["messages"] == messages
+        before = stub.last.body[: end + 1]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from headgate.api.errors import envelope
-from headgate.core.errors import UpstreamError, UpstreamRejected
-from headgate.upstreams.refusals import refusal, told_in_stream
+from headgate.core.errors import UpstreamBroke, UpstreamError, UpstreamRejected
+from headgate.upstreams.refusals import refusal, told_inside
 from tests.conftest import settings_for
 from tests.harness.gateway import running_gateway
 from tests.harness.stub import Answer, Stub, stream
@@ -98,7 +98,7 @@ def test_a_long_reason_is_cut() -> None:
     ],
 )
 def test_an_error_inside_a_stream_means(chunk: dict[str, Any], code: str) -> None:
-    error = told_in_stream(chunk)
+    error = told_inside(chunk, UpstreamBroke)
     assert error.code == code
     assert error.message
 
@@ -122,7 +122,7 @@ def test_a_key_in_the_providers_words_is_taken_out(body: Any) -> None:
     text = json.dumps(body).encode()
     errors = [refusal(400, {}, text), refusal(401, {}, text), refusal(500, {}, b"<p>" + text)]
     if "error" in body:
-        errors.append(told_in_stream(body))
+        errors.append(told_inside(body, UpstreamBroke))
     assert not any("secret-0123456789abc" in shown(error) for error in errors)
 
 

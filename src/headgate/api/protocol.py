@@ -98,8 +98,8 @@ class GateProtocol(HttpToolsProtocol):
             if size > self.header_limit:
                 self._refusal = HeadersTooLarge(f"The headers have more than {self.header_limit} bytes.")
                 raise self._refusal
-        self._in_head = False
         super().on_headers_complete()
+        self._in_head = False
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -153,10 +153,19 @@ class GateProtocol(HttpToolsProtocol):
         if self._answering:
             self.transport.close()
             return
-        status, headers, body = error_response(error, new_run_id())
+        status, headers, body = error_response(error, self._told_at_work(error) or new_run_id())
         lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
         self.transport.write(b"".join([*lines, b"connection: close\r\n\r\n", body]))
         self._linger()
+
+    def _told_at_work(self, error: HeadgateError) -> str | None:
+        """Leave the error for whoever waits for the body, so that it is logged; returns the id of that run."""
+        if self._in_head:
+            return None
+        scope: Any = self.cycle.scope
+        scope["refusal"] = error
+        run_id: str | None = scope.get("run_id")
+        return run_id
 
     def _linger(self) -> None:
         """Read on for a moment: closing with unread bytes resets the connection, and our last words could be lost."""

@@ -30,6 +30,7 @@ class ModelRoute:
         task = asyncio.current_task()
         assert task is not None
         scope["cancel_on_disconnect"] = True
+        scope["run_id"] = run.id
         gate.active.add(task)
         gate.metrics.in_flight += 1
         try:
@@ -41,7 +42,7 @@ class ModelRoute:
             run.fail(error)
             await reply.fail(error)
         except asyncio.CancelledError:
-            await _cut_off(gate, run, reply)
+            await _cut_off(gate, run, reply, scope.get("refusal"))
         except Exception:
             log.exception("request %s failed", run.id)
             fault = InternalError("A fault of the gateway itself.")
@@ -73,8 +74,12 @@ def _parse(surface: Surface, raw: bytes, headers: dict[bytes, bytes]) -> ModelRe
     return parse_form(surface, raw, content_type)
 
 
-async def _cut_off(gate: Gate, run: Run, reply: Reply) -> None:
-    """The task was cancelled: because the caller left, or because the time to drain was over."""
+async def _cut_off(gate: Gate, run: Run, reply: Reply, refusal: HeadgateError | None) -> None:
+    """The task was cancelled: because the request was refused below, the caller left, or the time to drain was over."""
+    if refusal is not None:
+        run.fail(refusal)
+        run.status = refusal.status
+        return
     if reply.caller_left or not gate.draining:
         run.outcome = "disconnected"
         return

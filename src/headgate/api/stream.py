@@ -85,8 +85,9 @@ class Reply:
         await self._start(200, headers)
         await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
-    async def _open(self, content_type: bytes, events: bool) -> None:
-        headers = self._headers(content_type)
+    async def _open(self, content_type: bytes, events: bool, *, answered: bool = True) -> None:
+        """Begin a stream. Before anyone answered, nobody can be named as the target."""
+        headers = self._headers(content_type, answered=answered)
         if events:
             headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
         self._opened = True
@@ -106,10 +107,10 @@ class Reply:
         self._run.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    def _headers(self, content_type: bytes) -> Headers:
+    def _headers(self, content_type: bytes, *, answered: bool = True) -> Headers:
         run = self._run
         headers = [(b"content-type", content_type), (b"x-request-id", run.id.encode())]
-        if run.attempts:
+        if answered and run.attempts:
             headers += (
                 (b"x-headgate-target", run.attempts[-1].target.encode("ascii", "replace")),
                 (b"x-headgate-attempts", b"%d" % len(run.attempts)),
@@ -134,5 +135,5 @@ class Reply:
         if not self._pings:
             return  # the stream ended before this task had its turn
         if not self.started:
-            await self._open(_EVENT_STREAM, events=True)
+            await self._open(_EVENT_STREAM, events=True, answered=False)
         await self._send({"type": "http.response.body", "body": sse.PING, "more_body": True})

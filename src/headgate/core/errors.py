@@ -172,11 +172,15 @@ class ImageUrlNotSupported(Invalid):
 
 
 class UpstreamError(HeadgateError):
-    """`told` is the provider's own error object, already redacted; `target` is `upstream/model`."""
+    """`told` is the provider's own error object, already redacted.
+
+    `retryable`: the same target may do better on another try. `elsewhere`: another target may.
+    """
 
     type = "upstream_error"
     status = 502
     retryable: ClassVar[bool] = False
+    elsewhere: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -210,12 +214,14 @@ class UpstreamNotFound(UpstreamRejected):
 
 class UpstreamKeyRefused(UpstreamError):
     code = "upstream_key_refused"
+    elsewhere = True
     title = "The provider refused the gateway's own key"
     remedy = "The operator has to set a valid key for this upstream."
 
 
 class UpstreamFailed(UpstreamError):
     retryable = True
+    elsewhere = True
 
 
 class UpstreamRateLimited(UpstreamFailed):

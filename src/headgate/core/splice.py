@@ -10,9 +10,12 @@ from typing import NamedTuple
 import orjson
 
 # Possessive repeats (`*+`), for a string of millions of escapes must not cost memory for each.
-_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
-_KEY = re.compile(rb'\s*(?:,\s*)?("[^"\\]*+(?:\\.[^"\\]*+)*+")\s*:\s*', re.DOTALL)
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_FLAT = rb'(?:[^"\[\]{}]++|' + _TEXT + rb")*+"
+# Up to the next bracket that matters: strings, and objects and arrays with no others inside, are passed over at once.
+_NEXT_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _TEXT + rb"|[\[{]" + _FLAT + rb"[\]}])*+[\[\]{}]", re.DOTALL)
+_KEY = re.compile(rb"\s*(?:,\s*)?(" + _TEXT + rb")\s*:\s*", re.DOTALL)
+_STRING = re.compile(_TEXT, re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,}\]]+")
 _AFTER_KEY = re.compile(rb"\s*:\s*")
 # A key may be spelled with escapes (`"\u006dodel"`). Only escapes below U+0100 can spell an ASCII letter.
@@ -68,16 +71,15 @@ def _end_of_value(text: bytes, start: int) -> int:
 
 
 def _end_of_nested(text: bytes, start: int) -> int:
-    depth = 0
-    for token in _STRING_OR_BRACKET.finditer(text, start):
-        first = text[token.start()]
-        if first in b"{[":
-            depth += 1
-        elif first in b"}]":
-            depth -= 1
-            if depth == 0:
-                return token.end()
-    raise ValueError(f"unclosed JSON value at byte {start}")
+    depth = 1
+    at = start + 1
+    while depth:
+        bracket = _NEXT_BRACKET.match(text, at)
+        if bracket is None:
+            raise ValueError(f"unclosed JSON value at byte {start}")
+        at = bracket.end()
+        depth += 1 if text[at - 1] in b"{[" else -1
+    return at
 
 
 def duplicate(text: bytes, parsed: Mapping[str, object]) -> str | None:

@@ -24,7 +24,7 @@ async def first_answer(plan: Plan, request: ModelRequest, run: Run, deps: Deps) 
         try:
             return await _try_target(call, target, plan.model.retries, run, deps)
         except UpstreamError as error:
-            if not error.retryable or number == last:
+            if not error.elsewhere or number == last:
                 raise
     raise AssertionError("a model has at least one target")
 

@@ -13,7 +13,7 @@ from headgate.core.errors import UpstreamBroke, UpstreamError, UpstreamGarbled
 from headgate.core.request import ModelRequest
 from headgate.core.run import Attempt, now
 from headgate.core.tokens import reported
-from headgate.upstreams.refusals import told_in_stream
+from headgate.upstreams.refusals import told_inside
 
 _NULL_USAGE = b',"usage":null'
 _TOKEN_FIELDS = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal", "audio")
@@ -120,7 +120,7 @@ class FrameRelay:
             return event
         chunk = _parsed(data)
         if chunk.get("error") or chunk.get("object") == "error":
-            raise told_in_stream(chunk)
+            raise told_inside(chunk, UpstreamBroke)
         self._attempt.chunks += 1
         choices = chunk.get("choices")
         self._note(chunk, choices)

@@ -141,7 +141,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.complete:
-            self.transport.abort()  # nobody asked: the next call must not take this for its answer
+            self.lost = True  # nobody asked: the next call must not take this for its answer
+            self.transport.abort()
             return
         self._silent_at = self._loop.time() + self._read_seconds
         if not self.head_complete:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import orjson
 
 from headgate.core import splice
-from headgate.core.errors import StartupError, UpstreamError, UpstreamGarbled
+from headgate.core.errors import StartupError, UpstreamError, UpstreamFault, UpstreamGarbled
 from headgate.core.events import Whole
 from headgate.core.ports import Call, Health, Stream
 from headgate.core.request import ModelRequest
@@ -16,7 +16,7 @@ from headgate.core.tokens import reported
 from headgate.core.version import __version__
 from headgate.upstreams.frames import FrameRelay
 from headgate.upstreams.http import Origin, Response, Wire
-from headgate.upstreams.refusals import refusal
+from headgate.upstreams.refusals import refusal, told_inside
 from headgate.upstreams.registry import Provider
 from headgate.upstreams.streams import EventStream, PieceStream
 from headgate.upstreams.types import TimeoutSettings, UpstreamSettings
@@ -163,7 +163,7 @@ def _renamed(body: bytes, request: ModelRequest, attempt: Attempt) -> bytes:
         return body
     error = parsed.get("error")
     if error and "choices" not in parsed and "data" not in parsed:
-        raise refusal(502, {}, body)
+        raise told_inside(parsed, UpstreamFault)
     attempt.tokens = reported(parsed.get("usage"))
     named = parsed.get("model")
     if named is None or named == request.model:

@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 
 from headgate.core.errors import (
-    UpstreamBroke,
     UpstreamError,
     UpstreamFault,
     UpstreamGarbled,
@@ -51,15 +50,19 @@ def refusal(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Upstrea
     )
 
 
-def told_in_stream(chunk: Mapping[str, Any]) -> UpstreamError:
-    """The error for an error event inside a stream."""
-    error = chunk.get("error") or chunk
+def told_inside(answer: Mapping[str, Any], otherwise: type[UpstreamError]) -> UpstreamError:
+    """The error for an error object inside an answer that began as a good one; `otherwise` when it names no status."""
+    error = answer.get("error") or answer
     told = _redacted(error) if isinstance(error, dict) else {"message": redact(str(error))}
     code = str(told.get("code") or told.get("status"))
     status = int(code) if len(code) == 3 and code.isdecimal() else 0
-    kind = _BY_STATUS.get(status) or (UpstreamRejected if 400 <= status < 500 else UpstreamBroke)
-    message = str(told.get("message") or "The provider reported an error in its stream.")
+    kind = _BY_STATUS.get(status) or _by_hundred(status) or otherwise
+    message = str(told.get("message") or "The provider reported an error inside its answer.")
     return kind(message, told=told)
+
+
+def _by_hundred(status: int) -> type[UpstreamError] | None:
+    return {4: UpstreamRejected, 5: UpstreamFault}.get(status // 100)
 
 
 def _told(body: bytes) -> dict[str, Any]:
