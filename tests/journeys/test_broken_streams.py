@@ -137,10 +137,10 @@ async def test_an_error_later_is_the_last_event_behind_all_that_was_good(
     assert ends_well(await gateway.stream())
     lines = await gateway.wait_for_lines(2)
     assert [(line["status"], line["outcome"], line["error"]) for line in lines] == [
-        (200, "error", "upstream_broke_off"),
+        (200, "error", "upstream_fault"),
         (200, "ok", None),
     ]
-    assert lines[0]["attempts"] == [{"target": "stub/stub-small", "error": "upstream_broke_off"}]
+    assert lines[0]["attempts"] == [{"target": "stub/stub-small", "error": "upstream_fault"}]
 
 
 @pytest.mark.parametrize("bad", [b"data: {]\n\n", b"data: 7\n\n", b'data: {"choices":["a"]}\n\n'])

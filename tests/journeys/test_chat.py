@@ -10,7 +10,10 @@ from tests.requirements import covers
 
 @covers("1", "25")
 async def test_the_provider_gets_the_very_bytes_but_for_the_model(gateway: Gateway, stub: Stub) -> None:
-    body = b'{ "temperature": 1.0,"x_unknown" : {"model":"small", "n":1e2},\n "model" : "small" , "messages":[{"role":"user","content":"\\u00e9 \\"model\\": \\ud83d\\ude00"}]}'
+    body = (
+        b'{ "temperature": 1.0,"x_unknown" : {"model":"small", "n":1e2},\n "model" : "small" , '
+        b'"messages":[{"role":"user","content":"\\u00e9 \\"model\\": \\ud83d\\ude00"}]}'
+    )
     response = await gateway.http.post("/v1/chat/completions", content=body)
     assert response.status_code == 200
     assert stub.last.body == body.replace(b'"model" : "small"', b'"model" : "stub-small"')

@@ -123,7 +123,7 @@ BAD_BODIES: dict[str, tuple[Answer, str]] = {
         Answer(raw=HEAD % b"application/json" + b"content-length: 9\r\n\r\n{}", hang=True),
         "upstream_timeout",
     ),
-    "an error where success was said": (Answer(body=b'{"error":{"message":"out of memory"}}'), "upstream_unavailable"),
+    "an error where success was said": (Answer(body=b'{"error":{"message":"out of memory"}}'), "upstream_fault"),
 }
 
 
