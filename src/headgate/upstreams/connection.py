@@ -1,0 +1,215 @@
+"""One HTTP/1.1 connection to a provider, serving one call at a time: the answer's bytes, and its deadlines.
+
+Parsing is llhttp's, through httptools. Knows no pool, no proxy and no TLS; see `http` for those.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from typing import cast
+
+import httptools
+
+from headgate.core.errors import UpstreamBroke, UpstreamError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
+from headgate.upstreams.types import TimeoutSettings
+
+_MOST_BUFFERED = 512 << 10
+_LARGEST_HEAD = 128 << 10
+
+
+class Connection(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[None] | None = None
+        self._arrived: list[bytes] = []
+        self._buffered = 0
+        self._paused = False
+        self._failure: UpstreamError | None = None
+        self._unsent = 0
+        self._stalled_at = 0.0
+        self._keeps_alive = False
+        self._is_tainted = False
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.lost = False
+        self.idle_since = 0.0
+        self.idle_seconds = 0.0
+        self._reset(0.0, 0.0, TimeoutSettings())
+
+    def _reset(self, silent_at: float, ends_at: float, timeouts: TimeoutSettings) -> None:
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.head_complete = False
+        self.complete = False
+        self._head_bytes = 0
+        self._silent_at = silent_at
+        self._ends_at = ends_at
+        self._read_seconds = timeouts.read
+        self._write_seconds = timeouts.write
+
+    # --- the caller's side
+
+    async def call(self, request: Iterable[bytes], timeouts: TimeoutSettings) -> None:
+        """Send a request and wait for the answer's headers."""
+        now = self._loop.time()
+        self._reset(now + timeouts.read, now + timeouts.total, timeouts)
+        self.transport.writelines(request)
+        while not self.head_complete:
+            await self._wait()
+
+    async def piece(self) -> bytes:
+        """The next bytes of the body; empty at its end."""
+        while not self._arrived:
+            if self.complete:
+                return b""
+            await self._wait()
+        arrived = self._arrived
+        data = arrived[0] if len(arrived) == 1 else b"".join(arrived)
+        arrived.clear()
+        self._buffered = 0
+        if self._paused:
+            self._paused = False
+            self._silent_at = self._loop.time() + self._read_seconds
+            self.transport.resume_reading()
+        return data
+
+    async def _wait(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def fail(self, error: UpstreamError) -> None:
+        """End the call with an error; what has arrived of the body can still be read."""
+        if self._failure is None:
+            self._failure = error
+        self._wake()
+        self.transport.abort()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    @property
+    def drained(self) -> bool:
+        """Whether the whole body came and was taken."""
+        return self.complete and not self._arrived
+
+    @property
+    def reusable(self) -> bool:
+        return (
+            self.complete
+            and self._keeps_alive
+            and not (self.lost or self._arrived or self._failure or self._is_tainted)
+            and not self.transport.get_write_buffer_size()  # answered before it had read the whole request
+        )
+
+    def check_deadlines(self, now: float) -> None:
+        """End the call when one of its deadlines has passed."""
+        if self.complete:
+            return
+        if now >= self._ends_at:
+            self.fail(UpstreamTimeout("The call took longer than its total time."))
+        elif self._unsent:
+            left = self.transport.get_write_buffer_size()
+            if left < self._unsent:
+                self._unsent, self._stalled_at = left, now + self._write_seconds
+            elif now >= self._stalled_at:
+                self.fail(UpstreamTimeout("The provider stopped reading the request."))
+        elif now >= self._silent_at and not self._paused:
+            began = (
+                "fell silent in the middle of its answer" if self.head_complete else "did not begin to answer in time"
+            )
+            self.fail(UpstreamTimeout(f"The provider {began}."))
+
+    # --- the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        if self.complete:
+            self.lost = True  # nobody asked: the next call must not take this for its answer
+            self.transport.abort()
+            return
+        self._silent_at = self._loop.time() + self._read_seconds
+        if not self.head_complete:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.fail(UpstreamGarbled("The provider's answer is not HTTP."))
+            return
+        except httptools.HttpParserUpgrade:
+            self.fail(UpstreamGarbled("The provider switched to another protocol."))
+            return
+        if not self.head_complete and self._head_bytes > _LARGEST_HEAD:
+            self.fail(UpstreamGarbled("The provider's headers do not end."))
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self.complete:
+            return
+        if self.head_complete and exc is None and self._failure is None and self._ends_with_connection:
+            self.complete = True
+        elif self._failure is None:
+            self._failure = (
+                UpstreamBroke("The provider broke off in the middle of its answer.")
+                if self.head_complete
+                else UpstreamUnreachable("The provider closed the connection without an answer.")
+            )
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._stalled_at = self._loop.time() + self._write_seconds
+
+    def resume_writing(self) -> None:
+        self._unsent = 0
+        self._silent_at = self._loop.time() + self._read_seconds
+
+    # --- the parser's side
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self._is_tainted = True  # a second answer to one request; none of it is looked at
+        else:
+            self.headers = {}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_tainted:
+            self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        if self._is_tainted:
+            return
+        self.status = self._parser.get_status_code()
+        self.head_complete = self.status >= 200
+
+    def on_body(self, data: bytes) -> None:
+        if self._is_tainted:
+            return
+        self._arrived.append(data)
+        self._buffered += len(data)
+        if self._buffered > _MOST_BUFFERED and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if not self.head_complete:
+            return  # 100 Continue and its kind; the real answer follows
+        self.complete = True
+        self._keeps_alive = self._parser.should_keep_alive()
+
+    @property
+    def _ends_with_connection(self) -> bool:
+        """Without a length and without chunks, the end of the connection is the end of the body."""
+        return b"content-length" not in self.headers and b"chunked" not in self.headers.get(b"transfer-encoding", b"")
