@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from headgate.api.stream import Reply
 from headgate.core.errors import HeadgateError, UpstreamBroke
-from headgate.core.events import Event, Opened
+from headgate.core.events import Event, Opened, Room, Sink
 from headgate.core.ids import child_of
 from headgate.core.run import Run
 from tests.conftest import settings_for
@@ -134,6 +134,10 @@ class Wire:
         self.sent.append(message)
 
 
+async def push_nothing(sink: Sink, room: Room) -> None:
+    """A stream whose pieces have to be pulled."""
+
+
 async def deliver_with_a_comment_due_at_the_end(fault: HeadgateError | None) -> list[MutableMapping[str, Any]]:
     """The last event comes in the same turn of the loop in which a comment falls due."""
     loop = asyncio.get_running_loop()
@@ -141,7 +145,7 @@ async def deliver_with_a_comment_due_at_the_end(fault: HeadgateError | None) -> 
     reply = Reply(wire.send, run)
 
     async def events() -> AsyncGenerator[Event]:
-        yield Opened(b"text/event-stream", True)
+        yield Opened(b"text/event-stream", True, push_nothing)
         yield chunk({"content": "a"})
         last = loop.create_future()
         loop.call_later(0.01, last.set_result, None)

@@ -211,13 +211,16 @@ class Outlet:
             cycle.transport.close()
         cycle.on_response()
 
-    async def piece(self, data: bytes) -> None:
-        """Send a piece of an answer that was started with chunked encoding."""
+    def push(self, piece: bytes) -> bool:
+        """Send a piece of an answer that was started with chunked encoding; says whether there is room for more."""
         cycle = self._cycle
-        if cycle.flow.write_paused:
-            await cycle.flow.drain()
         if not cycle.disconnected:
-            cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        return not cycle.flow.write_paused
+
+    async def room(self) -> None:
+        """Until the caller has taken enough of what was sent."""
+        await self._cycle.flow.drain()
 
     @property
     def caller_left(self) -> bool:

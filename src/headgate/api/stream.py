@@ -43,8 +43,11 @@ class Reply:
                     await self._piece(event)
                 elif type(event) is Whole:
                     await self._whole(event)
-                elif type(event) is Opened and not self.started:
-                    await self._open(event.content_type, event.events)
+                elif type(event) is Opened:
+                    if not self.started:
+                        await self._open(event.content_type, event.events)
+                    if self._outlet is not None:
+                        await event.pour(self._push, self._outlet.room)
         finally:
             self._stop_pings()
             await events.aclose()
@@ -94,13 +97,16 @@ class Reply:
         self._events = events
         await self._start(200, headers)
 
+    def _push(self, piece: bytes) -> bool:
+        self._last = self._loop.time()
+        self._run.bytes_out += len(piece)
+        assert self._outlet is not None
+        return self._outlet.push(piece)
+
     async def _piece(self, piece: bytes) -> None:
         self._last = self._loop.time()
         self._run.bytes_out += len(piece)
-        if self._outlet is not None:
-            await self._outlet.piece(piece)
-        else:
-            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def _start(self, status: int, headers: Headers) -> None:
         self.started = True

@@ -3,7 +3,13 @@
 Relayed frames are plain `bytes`: complete server-sent events, or pieces of a binary answer, ready to be sent.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+
+Sink = Callable[[bytes], bool]
+"""Takes a piece; says whether it can take more at once."""
+Room = Callable[[], Awaitable[None]]
+"""Returns when the sink can take more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +22,14 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A stream begins; the attempt is locked in. `events`: the frames are server-sent events."""
+    """A stream begins; the attempt is locked in. `events`: the frames are server-sent events.
+
+    Whoever can take frames without waiting may have them pushed with `pour` (see Stream) before asking for more events.
+    """
 
     content_type: bytes
     events: bool
+    pour: Callable[[Sink, Room], Awaitable[None]]
 
 
 Event = Whole | Opened | bytes

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from headgate.core.events import Whole
+from headgate.core.events import Room, Sink, Whole
 from headgate.core.request import ModelRequest
 from headgate.core.run import Attempt
 
@@ -35,6 +35,13 @@ class Stream(Protocol):
 
     async def next(self) -> bytes:
         """The next piece, ready to be sent; empty at the end. Raises UpstreamError when it breaks off."""
+
+    async def pour(self, sink: Sink, room: Room) -> None:
+        """Push pieces into `sink` as they arrive, for as long as they can be pushed; never raises UpstreamError.
+
+        When it returns, `next` gives what is left: further pieces, the end, or the error. `sink` says whether it can
+        take more at once; if not, nothing is pushed until `room` returns.
+        """
 
     def close(self) -> None:
         """Cut the stream, or give its connection back if it ended."""

@@ -25,7 +25,7 @@ async def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator
         else:
             stream = answer
             try:
-                yield Opened(stream.content_type, stream.events)
+                yield Opened(stream.content_type, stream.events, stream.pour)
                 while piece := await stream.next():
                     yield piece
             except HeadgateError as error:

@@ -11,6 +11,7 @@ from typing import cast
 import httptools
 
 from headgate.core.errors import UpstreamBroke, UpstreamError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
+from headgate.core.events import Room, Sink
 from headgate.upstreams.types import TimeoutSettings
 
 _MOST_BUFFERED = 512 << 10
@@ -28,6 +29,9 @@ class Connection(asyncio.Protocol):
         self._buffered = 0
         self._paused = False
         self._failure: UpstreamError | None = None
+        self._sink: Sink | None = None
+        self._full = False
+        self._heard = False
         self._unsent = 0
         self._stalled_at = 0.0
         self._keeps_alive = False
@@ -65,19 +69,63 @@ class Connection(asyncio.Protocol):
             if self.complete:
                 return b""
             await self._wait()
+        data = self._taken()
+        if self._paused:
+            self._resume()
+        return data
+
+    async def pour(self, sink: Sink, room: Room) -> None:
+        """Give each further piece to `sink` as it arrives, without waking a task for it.
+
+        Returns when the body has ended or broken off; `piece` then tells which. `sink` says whether it can take more
+        at once; if not, the provider is not read until `room` returns.
+        """
+        self._sink = sink
+        try:
+            if self._arrived:
+                self._full = not sink(self._taken())
+            while self._sink is not None:
+                if self._full:
+                    self._pause()
+                    await room()
+                    self._full = False
+                    self._resume()
+                elif self.complete or self._failure:
+                    return
+                else:
+                    await self._wait_for_change()
+        finally:
+            self._sink = None
+
+    def stop_pouring(self) -> None:
+        """What arrives from now on waits to be taken by `piece`."""
+        self._sink = None
+        self._wake()
+
+    def _taken(self) -> bytes:
         arrived = self._arrived
         data = arrived[0] if len(arrived) == 1 else b"".join(arrived)
         arrived.clear()
         self._buffered = 0
-        if self._paused:
-            self._paused = False
-            self._silent_at = self._loop.time() + self._read_seconds
-            self.transport.resume_reading()
         return data
+
+    def _pause(self) -> None:
+        if not (self._paused or self.transport.is_closing()):
+            self._paused = True
+            self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        self._paused = False
+        self._heard = True  # the silence was ours
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     async def _wait(self) -> None:
         if self._failure is not None:
             raise self._failure
+        await self._wait_for_change()
+
+    async def _wait_for_change(self) -> None:
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
@@ -114,6 +162,9 @@ class Connection(asyncio.Protocol):
         """End the call when one of its deadlines has passed."""
         if self.complete:
             return
+        if self._heard:
+            self._heard = False
+            self._silent_at = now + self._read_seconds
         if now >= self._ends_at:
             self.fail(UpstreamTimeout("The call took longer than its total time."))
         elif self._unsent:
@@ -139,7 +190,7 @@ class Connection(asyncio.Protocol):
             self.lost = True  # nobody asked: the next call must not take this for its answer
             self.transport.abort()
             return
-        self._silent_at = self._loop.time() + self._read_seconds
+        self._heard = True
         if not self.head_complete:
             self._head_bytes += len(data)
         try:
@@ -152,7 +203,13 @@ class Connection(asyncio.Protocol):
             return
         if not self.head_complete and self._head_bytes > _LARGEST_HEAD:
             self.fail(UpstreamGarbled("The provider's headers do not end."))
-        self._wake()
+        if self._sink is None:
+            self._wake()
+            return
+        if self._arrived and not self._sink(self._taken()):
+            self._full = True
+        if self._full or self.complete:
+            self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
@@ -174,7 +231,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._unsent = 0
-        self._silent_at = self._loop.time() + self._read_seconds
+        self._heard = True
 
     # --- the parser's side
 
@@ -199,9 +256,8 @@ class Connection(asyncio.Protocol):
             return
         self._arrived.append(data)
         self._buffered += len(data)
-        if self._buffered > _MOST_BUFFERED and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
+        if self._buffered > _MOST_BUFFERED:
+            self._pause()
 
     def on_message_complete(self) -> None:
         if not self.head_complete:

@@ -12,6 +12,7 @@ from collections import deque
 from urllib.parse import SplitResult, urlsplit
 
 from headgate.core.errors import UpstreamBroke, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
+from headgate.core.events import Room, Sink
 from headgate.upstreams.connection import Connection
 from headgate.upstreams.tunnel import TunnelRefused, open_tunnel
 from headgate.upstreams.types import TimeoutSettings
@@ -47,6 +48,14 @@ class Response:
             except zlib.error:
                 raise UpstreamGarbled("The provider's compressed answer could not be read.") from None
         return b""
+
+    async def pour(self, sink: Sink, room: Room) -> None:
+        """Push pieces instead of having them pulled; see Connection.pour. A compressed body can only be pulled."""
+        if self._inflate is None:
+            await self._connection.pour(sink, room)
+
+    def stop_pouring(self) -> None:
+        self._connection.stop_pouring()
 
     async def read(self, limit: int = _LARGEST_WHOLE) -> bytes:
         """The whole body; raises UpstreamError."""

@@ -21,7 +21,7 @@ from headgate.core.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
-from headgate.core.events import Whole
+from headgate.core.events import Room, Sink, Whole
 from headgate.core.ports import Call, Health, Stream
 from headgate.core.request import ModelRequest
 from headgate.core.run import Attempt, now
@@ -162,6 +162,9 @@ class SdkStream:
             if frames := self._relay.feed(_events(chunk)):
                 return frames
         return b""
+
+    async def pour(self, sink: Sink, room: Room) -> None:
+        """Push nothing: the SDK's objects have to be pulled."""
 
     def close(self) -> None:
         """Cut the provider's stream unless it ended; that takes a task of its own, kept until it is done."""

@@ -4,6 +4,7 @@ import asyncio
 from typing import Self
 
 from headgate.core.errors import UpstreamBroke, UpstreamError
+from headgate.core.events import Room, Sink
 from headgate.core.run import Attempt, now
 from headgate.upstreams.frames import FrameRelay
 from headgate.upstreams.http import Response
@@ -51,6 +52,24 @@ class EventStream:
             await self._read_trailer()
         return relay.end()
 
+    async def pour(self, sink: Sink, room: Room) -> None:
+        relay, response = self._relay, self._response
+
+        def pass_on(piece: bytes) -> bool:
+            try:
+                frames = relay.feed(piece)
+            except UpstreamError as fault:
+                relay.failure = fault
+                frames = b""
+            if relay.done or relay.failure:
+                response.stop_pouring()
+            return sink(frames) if frames else True
+
+        if not sink(await self.next()):
+            await room()
+        if not (relay.done or relay.failure):
+            await response.pour(pass_on, room)
+
     async def _read_trailer(self) -> None:
         """After the last frame the connection gets a moment to end, so that it can serve again; not more."""
         try:
@@ -86,6 +105,15 @@ class PieceStream:
             first, self._first = self._first, b""
             return first
         return await self._response.piece()
+
+    async def pour(self, sink: Sink, room: Room) -> None:
+        def pass_on(piece: bytes) -> bool:
+            self._attempt.chunks += 1
+            return sink(piece)
+
+        if not sink(await self.next()):
+            await room()
+        await self._response.pour(pass_on, room)
 
     def close(self) -> None:
         self._response.close()
