@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headgate.api.auth import key_of
-from headgate.core.errors import BodyTooLarge, Draining, Overloaded
+from headgate.core.errors import Draining, Overloaded
 from headgate.core.ids import child_of, new_run_id
 from headgate.core.ports import Upstream
 from headgate.core.run import Run
@@ -61,29 +61,3 @@ class Gate:
             raise Draining("This process is shutting down.", retry_after=1)
         if self.bounds.in_flight and len(self.active) > self.bounds.in_flight:
             raise Overloaded("Too many requests are in flight.", retry_after=1)
-
-
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
-    """The whole body; raises BodyTooLarge as soon as its length is known to pass the limit."""
-    length = headers.get(b"content-length")
-    if length is not None and int(length) > limit:
-        raise BodyTooLarge(f"The body has {int(length)} bytes; the limit is {limit}.")
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        if message["type"] == "http.disconnect":
-            raise asyncio.CancelledError
-        if len(body) > limit:
-            raise BodyTooLarge(f"The body has more than {limit} bytes.")
-        return body
-    parts = [body]
-    size = len(body)
-    while message.get("more_body", False):
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise asyncio.CancelledError
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            raise BodyTooLarge(f"The body has more than {limit} bytes.")
-    return b"".join(parts)

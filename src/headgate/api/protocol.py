@@ -4,6 +4,7 @@ errors in our envelope, and an end to work whose caller has left.
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import httptools
@@ -33,7 +34,6 @@ class GateProtocol(HttpToolsProtocol):
         self._refusal: HeadgateError | None = None
         self._refused = False
         self._data = b""
-        self._replaying = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -63,36 +63,22 @@ class GateProtocol(HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         """Serve a request that offers another protocol as what it also is.
 
-        The parser takes all that follows such a head for the other protocol; a new one reads it as the body.
+        The parser takes all that follows such a head for the other protocol; another reads it as the body.
         """
         fault = sys.exception()
         rest = self._data[fault.args[0] :] if fault is not None else b""
-        head = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] in _FRAMING)
+        framing = {name: value for name, value in self.headers if name in _FRAMING}
         self.parser = httptools.HttpRequestParser(self)
-        if head:
-            self._replaying = True
-            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + head + b"\r\n")
-            self._replaying = False
+        if framing:
             self._in_head, self._arriving, self.cycle.more_body = False, True, True
+            self.parser = _BodyParser(self, framing)  # type: ignore[assignment]
         self.data_received(rest)
 
     def on_message_begin(self) -> None:
-        if self._replaying:
-            return
         super().on_message_begin()
         self._arriving = True
 
-    def on_url(self, url: bytes) -> None:
-        if not self._replaying:
-            super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._replaying:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        if self._replaying:
-            return
         if self._head_bytes > self.header_limit:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > self.header_limit:
@@ -177,6 +163,40 @@ class GateProtocol(HttpToolsProtocol):
         self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
 
+class _BodyParser:
+    """Stands in for the parser until one body, whose head was read already, has been read."""
+
+    def __init__(self, protocol: GateProtocol, framing: Mapping[bytes, bytes]) -> None:
+        self._protocol = protocol
+        length = framing.get(b"content-length")
+        self._left = int(length) if length is not None else None
+        if length is None:
+            self._chunks = httptools.HttpRequestParser(self)
+            self._chunks.feed_data(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n")
+
+    def feed_data(self, data: bytes) -> None:
+        if self._left is None:
+            self._chunks.feed_data(data)
+            return
+        body, rest = data[: self._left], data[self._left :]
+        self._left -= len(body)
+        self._protocol.on_body(body)
+        if not self._left:
+            self.on_message_complete()
+            if rest:
+                self._protocol.data_received(rest)
+
+    def should_upgrade(self) -> bool:
+        return False
+
+    def on_body(self, body: bytes) -> None:
+        self._protocol.on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._protocol.parser = httptools.HttpRequestParser(self._protocol)
+        self._protocol.on_message_complete()
+
+
 class Outlet:
     """The way to the caller past ASGI's messages, for the bytes of the hot path; everything else is uvicorn's.
 
@@ -230,6 +250,15 @@ class Outlet:
         """Close the connection without the end of the answer, once what was sent is out."""
         self._cycle.disconnected = True
         self._cycle.transport.close()
+
+
+def body_at_hand(receive: Any) -> bytes | None:
+    """The request's body when all of it came with its head, as is usual; None when it has to be waited for."""
+    cycle = getattr(receive, "__self__", None)
+    if type(cycle) is not RequestResponseCycle or cycle.more_body or cycle.disconnected:
+        return None
+    body, cycle.body = bytes(cycle.body), bytearray()
+    return body
 
 
 def outlet_of(send: Any) -> Outlet | None:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 
-from headgate.api.gate import Gate, Receive, Scope, Send, read_body
+from headgate.api.body import read_body
+from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.stream import Reply
 from headgate.core.errors import Draining, HeadgateError, InternalError, UnsupportedEncoding
 from headgate.core.request import ModelRequest, parse_form, parse_json

@@ -61,15 +61,19 @@ class Connection(asyncio.Protocol):
         self._reset(now + timeouts.read, now + timeouts.total, timeouts)
         self.transport.writelines(request)
         while not self.head_complete:
-            await self._wait()
+            if self._failure is not None:
+                raise self._failure
+            await self._change()
 
     async def piece(self) -> bytes:
         """The next bytes of the body; empty at its end."""
         while not self._arrived:
             if self.complete:
                 return b""
-            await self._wait()
-        data = self._taken()
+            if self._failure is not None:
+                raise self._failure
+            await self._change()
+        data = self.take()
         if self._paused:
             self._resume()
         return data
@@ -83,7 +87,7 @@ class Connection(asyncio.Protocol):
         self._sink = sink
         try:
             if self._arrived:
-                self._full = not sink(self._taken())
+                self._full = not sink(self.take())
             while self._sink is not None:
                 if self._full:
                     self._pause()
@@ -93,7 +97,7 @@ class Connection(asyncio.Protocol):
                 elif self.complete or self._failure:
                     return
                 else:
-                    await self._wait_for_change()
+                    await self._change()
         finally:
             self._sink = None
 
@@ -102,7 +106,8 @@ class Connection(asyncio.Protocol):
         self._sink = None
         self._wake()
 
-    def _taken(self) -> bytes:
+    def take(self) -> bytes:
+        """What has arrived and was not taken yet."""
         arrived = self._arrived
         data = arrived[0] if len(arrived) == 1 else b"".join(arrived)
         arrived.clear()
@@ -120,12 +125,8 @@ class Connection(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.resume_reading()
 
-    async def _wait(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        await self._wait_for_change()
-
-    async def _wait_for_change(self) -> None:
+    async def _change(self) -> None:
+        """Until something came, ended or failed."""
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
@@ -206,7 +207,7 @@ class Connection(asyncio.Protocol):
         if self._sink is None:
             self._wake()
             return
-        if self._arrived and not self._sink(self._taken()):
+        if self._arrived and not self._sink(self.take()):
             self._full = True
         if self._full or self.complete:
             self._wake()

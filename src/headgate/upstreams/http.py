@@ -59,8 +59,11 @@ class Response:
 
     async def read(self, limit: int = _LARGEST_WHOLE) -> bytes:
         """The whole body; raises UpstreamError."""
+        connection = self._connection
+        if connection.complete and self._inflate is None:
+            return connection.take()
         body = await self.piece()
-        if self._connection.drained and self._inflate is None:
+        if connection.drained and self._inflate is None:
             return body
         parts = [body]
         size = len(body)
@@ -221,6 +224,9 @@ def _inflater(encoding: bytes) -> "zlib._Decompress":
 
 def _announced_idle(headers: dict[bytes, bytes]) -> float:
     """How long the provider keeps idle connections, a second less, from `keep-alive: timeout=5`."""
-    _, found, seconds = headers.get(b"keep-alive", b"").partition(b"timeout=")
+    hint = headers.get(b"keep-alive")
+    if hint is None:
+        return _IDLE_SECONDS
+    _, found, seconds = hint.partition(b"timeout=")
     seconds = seconds.partition(b",")[0].strip()
     return min(_IDLE_SECONDS, max(0.0, float(seconds) - 1.0)) if found and seconds.isdigit() else _IDLE_SECONDS
