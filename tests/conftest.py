@@ -1,6 +1,6 @@
 """Fixtures for everyone: a scripted upstream, a gateway on a real socket in front of it, and one as its own process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.marks import pytest_collection_modifyitems, pytest_configure
 
 __all__ = ["pytest_collection_modifyitems", "pytest_configure"]
 pytest_plugins = ["pytester"]
+Amount = Callable[[int, int], int]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,6 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
     """Tests run on the loop that serves in production."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+def amount(request: pytest.FixtureRequest) -> Amount:
+    """`amount(short, long)`: how much to do; the long form with `--long`."""
+    is_long = bool(request.config.getoption("--long"))
+    return lambda short, long: long if is_long else short
 
 
 @pytest_asyncio.fixture

@@ -1,6 +1,7 @@
 """Whatever the body, the answer is a 4xx envelope or a relayed call; what cannot be read never reaches the provider.
 
-`fuzz` can be called for longer from elsewhere; here the number of rounds is FUZZ_ROUNDS of the environment.
+Seeded mutation against the running gateway; `--long` does twenty times as much. For coverage-guided fuzzing of the
+readers alone see tests/soak/test_guided.py.
 """
 
 import asyncio
@@ -16,14 +17,13 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from tests.conftest import settings_for
+from tests.conftest import Amount, settings_for
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import Answer, Recorded, Stub, usual
 from tests.requirements import covers
 
 pytestmark = covers("fuzz", "20")
 
-ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "1500"))
 MEGABYTES = 1 << 20
 MESSAGES = [{"role": "user", "content": 'Hi \u00e9 \\ " \U0001f600'}]
 VALID: dict[str, dict[str, Any]] = {
@@ -182,27 +182,32 @@ def resident() -> int:
 
 
 @pytest.mark.timeout(600)
-async def test_any_body_is_answered_truly_and_memory_does_not_grow(gateway: Gateway, stub: Stub) -> None:
+async def test_any_body_is_answered_truly_and_memory_does_not_grow(
+    gateway: Gateway, stub: Stub, amount: Amount
+) -> None:
+    rounds = amount(1_500, 30_000)
     sizes: dict[int, int] = {}
 
     def note(number: int) -> None:
         stub.requests.clear()
         gateway.lines.clear()
-        if number in (ROUNDS // 3, ROUNDS - 1):
+        if number in (rounds // 3, rounds - 1):
             sizes[number] = resident()
 
-    relayed = await fuzz(gateway.http, ROUNDS, note=note)
-    assert 0 < relayed < ROUNDS
-    assert sizes[ROUNDS - 1] - sizes[ROUNDS // 3] < 16 * MEGABYTES
+    relayed = await fuzz(gateway.http, rounds, note=note)
+    growth = (sizes[rounds - 1] - sizes[rounds // 3]) / MEGABYTES
+    print(f"\n{rounds} bodies, {relayed} of them relayed, memory {growth:+.1f} MB over the last two thirds")  # noqa: T201
+    assert 0 < relayed < rounds
+    assert growth < 16
 
 
-async def test_any_form_is_answered_truly(gateway: Gateway, stub: Stub) -> None:
+async def test_any_form_is_answered_truly(gateway: Gateway, stub: Stub, amount: Amount) -> None:
     stub.otherwise = lambda request: Answer()
     dice = random.Random(2)
     head = b'--b0\r\nContent-Disposition: form-data; name="'
     form = head + b'model"\r\n\r\nsmall\r\n' + head + b'file"; filename="a"\r\n\r\n\x00\xff\r\n--b0--\r\n'
     seen = set()
-    for _ in range(ROUNDS // 3):
+    for _ in range(amount(500, 10_000)):
         response = await gateway.http.post(
             "/v1/audio/transcriptions",
             content=mutated(form, dice),

@@ -2,14 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
 from bench import cpu
-from tests.conftest import settings_for
+from tests.conftest import Amount, settings_for
 from tests.harness.process import Process, Processes
 from tests.harness.stub import Answer, Recorded, Stub, chat, stream
 from tests.requirements import covers
@@ -59,9 +58,7 @@ async def churn(serving: Process, count: int) -> None:
         await asyncio.gather(*(work() for _ in range(WIDTH)))
 
 
-async def test_memory_does_not_grow(
-    stub: Stub, processes: Processes, tmp_path: Path, amount: Callable[[int, int], int]
-) -> None:
+async def test_memory_does_not_grow(stub: Stub, processes: Processes, tmp_path: Path, amount: Amount) -> None:
     stub.otherwise = mixed
     settings = settings_for(stub)
     (tmp_path / "headgate.yaml").write_text(str(settings).replace("'", '"'))

@@ -3,13 +3,12 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import settings_for
+from tests.conftest import Amount, settings_for
 from tests.harness.process import Processes, workers_of
 from tests.harness.stub import BOUND, Stub
 from tests.requirements import covers
@@ -19,7 +18,7 @@ pytestmark = [covers("workers"), pytest.mark.timeout(600)]
 
 
 async def test_killed_workers_are_replaced_while_others_serve(
-    stub: Stub, processes: Processes, tmp_path: Path, amount: Callable[[int, int], int]
+    stub: Stub, processes: Processes, tmp_path: Path, amount: Amount
 ) -> None:
     (tmp_path / "headgate.yaml").write_text(str(settings_for(stub)).replace("'", '"'))
     serving = await asyncio.to_thread(

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import uvloop
 from bench import cpu, server
 from bench.load import stream_load
 from bench.target import Target
+from tests.conftest import Amount
 from tests.harness.process import Processes
 from tests.requirements import covers
 
@@ -43,7 +44,7 @@ def configuration(folder: Path, port: int) -> str:
 
 
 def test_simultaneous_streams_all_arrive_evenly(
-    processes: Processes, tmp_path: Path, upstream_port: int, amount: Callable[[int, int], int]
+    processes: Processes, tmp_path: Path, upstream_port: int, amount: Amount
 ) -> None:
     streams, chunks = amount(100, 1000), amount(25, 500)
     serving = processes.serve("--config", configuration(tmp_path, upstream_port), HEADGATE_MASTER_KEY=KEY)

@@ -56,7 +56,7 @@ class Readiness:
             )
         if "loading" in states and "up" not in states:
             return "loading", "The local model is loading."
-        return ("ready", "") if states == {"up"} else ("degraded", "")
+        return ("ready", "") if states <= {"up", "unknown"} else ("degraded", "")
 
 
 def _shown(health: Health) -> dict[str, Any]:

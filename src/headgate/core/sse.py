@@ -59,6 +59,8 @@ def events(data: bytes) -> Iterator[bytes]:
         while (end := data.find(b"\n\n", start)) >= 0:
             yield data[start : end + 2]
             start = end + 2
+        if start < len(data):
+            yield data[start:]  # one more empty line
         return
     lines: list[bytes] = []
     for line in data.splitlines(keepends=True):
