@@ -11,7 +11,7 @@ import atheris
 with atheris.instrument_imports(include=["headgate.core"]):
     import orjson
 
-    from headgate.core import form, sse, splice, surfaces
+    from headgate.core import form, splice, sse, surfaces
     from headgate.core.errors import RequestError
     from headgate.core.request import parse_json
     from headgate.core.tokens import reported
