@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -12,6 +13,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from headgate.app import Prepared
+from headgate.cli.workers import Supervisor
+from headgate.config.tree import Settings
+from headgate.core.errors import StartupError
 from tests.harness.process import Process, Processes, workers_of
 from tests.harness.stub import BOUND, Stub
 from tests.requirements import covers
@@ -102,3 +107,35 @@ async def test_all_end_with_the_first(pair: Process, tmp_path: Path) -> None:
             os.kill(number, 0)
     assert not list((tmp_path / "data" / "run").iterdir()), "the counts of the workers are removed"
     assert "Traceback" not in pair.err.read_text() + pair.out.read_text()
+
+
+async def test_workers_do_not_outlive_a_supervisor_that_was_killed(pair: Process) -> None:
+    before = workers_of(pair)
+    assert len(before) == 2
+    pair.signal(signal.SIGKILL)
+    await asyncio.to_thread(pair.wait)
+
+    async def all_gone() -> bool:
+        return not any(Path(f"/proc/{worker}").exists() for worker in before)
+
+    await until(all_gone)
+
+
+def test_workers_that_never_become_ready_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dead:
+        pid, exitcode = 0, 3
+
+        def is_alive(self) -> bool:
+            return False
+
+        def join(self, seconds: float | None = None) -> None: ...
+
+        def terminate(self) -> None: ...
+
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(Supervisor, "_start", lambda self: Dead())
+    greetings: list[None] = []
+    prepared = Prepared(Settings.model_validate({"server": {"workers": 2}}), (), b"pepper", {})
+    with socket.socket() as listening, pytest.raises(StartupError, match="before they are ready"):
+        Supervisor(prepared, listening, lambda: greetings.append(None)).run()
+    assert not greetings

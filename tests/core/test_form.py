@@ -100,3 +100,23 @@ def test_a_field_whose_name_only_ends_in_name_is_not_mistaken() -> None:
         b'--b0\r\nContent-Disposition: form-data; filename="model"; name="file"\r\n\r\nx\r\n', part("model", b"m")
     )
     assert form.parse(body, TYPE).texts == {"model": "m"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'--b; name="model"\r\n\r\nsmall\r\n--b--\r\n',
+        b'--b-b\r\nContent-Disposition: form-data; name="model"\r\n\r\nsmall\r\n--b--\r\n',
+        b'x--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nsmall\r\n--b--\r\n',
+        b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n--b--\r\n',
+    ],
+)
+def test_what_only_looks_like_the_boundary_is_none(body: bytes) -> None:
+    with pytest.raises(InvalidForm):
+        form.parse(body, "multipart/form-data; boundary=b")
+
+
+def test_a_value_may_hold_what_looks_like_the_boundary() -> None:
+    value = "small\r\n--bX\r\n--b-\r\n --b\r\n"
+    body = f'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n{value}\r\n--b--\r\n'.encode()
+    assert form.parse(body, "multipart/form-data; boundary=b").texts == {"model": value}

@@ -15,7 +15,7 @@ import uvloop
 from headgate import app
 from headgate.api.server import listen
 from headgate.cli.banner import banner
-from headgate.cli.workers import supervise
+from headgate.cli.workers import Supervisor
 from headgate.config.load import load
 from headgate.config.tree import Settings
 from headgate.core.errors import StartupError
@@ -49,7 +49,7 @@ def command(file: Path | None, host: str | None, port: int | None, workers: int 
             uvloop.run(app.serve(prepared, listening, greet))
         else:
             with _metrics_folder(loaded.data_dir) as folder:
-                supervise(replace(prepared, metrics_folder=folder), listening, settings.server, greet)
+                Supervisor(replace(prepared, metrics_folder=folder), listening, greet).run()
 
 
 @contextmanager

@@ -28,39 +28,44 @@ class Form:
 
 
 def parse(raw: bytes, content_type: str) -> Form:
-    """Read a form; raises InvalidForm for a missing boundary, a broken part or more than 100 parts."""
+    """Read a form; raises InvalidForm for a missing boundary, a broken part or more than 100 parts.
+
+    Strict, for whoever reads the form after us must find the same fields in it.
+    """
     found = _BOUNDARY.search(content_type)
     if found is None:
         raise InvalidForm("The content type names no boundary.")
-    mark = b"--" + (found[1] or found[2]).encode("latin-1")
-    at = raw.find(mark)
-    if at < 0:
-        raise InvalidForm("The body does not hold the boundary that the content type names.")
-    parsed = Form(content_type.encode("latin-1"), {}, {}, at)
-    for _ in range(_MOST_PARTS):
-        at += len(mark)
-        if raw.startswith(b"--", at):
+    delimiter = re.compile(rb"--%b(?:(--)|[ \t]*\r\n)" % re.escape((found[1] or found[2]).encode("latin-1")))
+    at = delimiter.search(raw)
+    if at is None or (at.start() and raw[at.start() - 2 : at.start()] != b"\r\n"):
+        raise InvalidForm("The body does not begin with the boundary that the content type names.")
+    parsed = Form(content_type.encode("latin-1"), {}, {}, at.start())
+    for _ in range(_MOST_PARTS + 1):
+        if at[1]:
             return parsed
-        at = _read_part(raw, at, mark, parsed)
+        at = _read_part(raw, at.end(), delimiter, parsed)
     raise InvalidForm(f"The form has more than {_MOST_PARTS} parts.")
 
 
-def _read_part(raw: bytes, at: int, mark: bytes, parsed: Form) -> int:
-    """Note one part; returns where the next boundary starts."""
+def _read_part(raw: bytes, at: int, delimiter: re.Pattern[bytes], parsed: Form) -> re.Match[bytes]:
+    """Note one part, whose headers begin at `at`; returns the delimiter behind it."""
     head_end = raw.find(b"\r\n\r\n", at, at + _LONGEST_PART_HEADER)
     if head_end < 0:
         raise InvalidForm("A part of the form has no end of its headers.")
     start = head_end + 4
-    end = raw.find(b"\r\n" + mark, head_end + 2)
-    if end < 0:
+    behind = delimiter.search(raw, start)
+    while behind is not None and (behind.start() < start + 2 or raw[behind.start() - 2 : behind.start()] != b"\r\n"):
+        behind = delimiter.search(raw, behind.start() + 1)
+    if behind is None:
         raise InvalidForm("The last part of the form does not end with the boundary.")
     head = raw[at:head_end]
     name = _NAME.search(head)
     if name is None:
         raise InvalidForm("A part of the form has no name.")
+    end = behind.start() - 2
     if not _FILE.search(head) and end - start <= _LONGEST_TEXT:
-        _note_text(parsed, name[1], raw, start, max(start, end))
-    return end + 2
+        _note_text(parsed, name[1], raw, start, end)
+    return behind
 
 
 def _note_text(parsed: Form, name: bytes, raw: bytes, start: int, end: int) -> None:
