@@ -107,11 +107,20 @@ def test_a_field_whose_name_only_ends_in_name_is_not_mistaken() -> None:
     [
         b'--b; name="model"\r\n\r\nsmall\r\n--b--\r\n',
         b'--b-b\r\nContent-Disposition: form-data; name="model"\r\n\r\nsmall\r\n--b--\r\n',
+    ],
+)
+def test_what_only_looks_like_the_boundary_is_a_preamble(body: bytes) -> None:
+    assert form.parse(body, "multipart/form-data; boundary=b").texts == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
         b'x--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nsmall\r\n--b--\r\n',
         b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n--b--\r\n',
     ],
 )
-def test_what_only_looks_like_the_boundary_is_none(body: bytes) -> None:
+def test_a_boundary_begins_a_line(body: bytes) -> None:
     with pytest.raises(InvalidForm):
         form.parse(body, "multipart/form-data; boundary=b")
 

@@ -24,7 +24,6 @@ class Form:
     content_type: bytes
     texts: dict[str, str]
     spans: dict[str, tuple[int, int]]
-    first_part: int
 
 
 def parse(raw: bytes, content_type: str) -> Form:
@@ -38,8 +37,8 @@ def parse(raw: bytes, content_type: str) -> Form:
     delimiter = re.compile(rb"--%b(?:(--)|[ \t]*\r\n)" % re.escape((found[1] or found[2]).encode("latin-1")))
     at = delimiter.search(raw)
     if at is None or (at.start() and raw[at.start() - 2 : at.start()] != b"\r\n"):
-        raise InvalidForm("The body does not begin with the boundary that the content type names.")
-    parsed = Form(content_type.encode("latin-1"), {}, {}, at.start())
+        raise InvalidForm("The body does not hold the boundary that the content type names.")
+    parsed = Form(content_type.encode("latin-1"), {}, {})
     for _ in range(_MOST_PARTS + 1):
         if at[1]:
             return parsed
