@@ -56,10 +56,11 @@ class Loader:
         for number, entry in enumerate(entries):
             self._add(entry, ("model_list", number))
         self._note_unread(data)
+        master_key = self._master_key()
         if self._document.problems:
             return None
         return Settings(
-            auth=AuthSettings(master_key=self._master_key()),
+            auth=AuthSettings(master_key=master_key),
             upstreams=list(self._upstreams.values()),
             models=list(self._models.values()),
         )
