@@ -165,6 +165,12 @@ def test_a_field_that_occurs_twice_is_named(extra: bytes, name: str) -> None:
 
 
 @covers("fuzz", "20")
+def test_an_empty_field_that_occurs_twice_hides_no_second_model() -> None:
+    body = b'{"":0,"":1,"model":"small","model":"other","messages":[{"role":"user","content":"Hi"}]}'
+    assert isinstance(refused(CHAT, body), DuplicateField)
+
+
+@covers("fuzz", "20")
 @pytest.mark.parametrize(
     "body",
     UNREADABLE,

@@ -108,7 +108,7 @@ class FormRequest:
 def parse_json(surface: Surface, raw: bytes) -> JsonRequest:
     """Read a JSON body; raises InvalidJson, JsonTooDeep, DuplicateField, MissingField or InvalidField."""
     fields = _load_object(raw)
-    if twice := splice.duplicate(raw, fields):
+    if (twice := splice.duplicate(raw, fields)) is not None:
         raise DuplicateField(f"The field '{twice}' occurs twice.", param=twice)
     for name, value in fields.items():
         check = _CHECKS.get(name)
