@@ -100,3 +100,9 @@ def test_a_file_that_cannot_be_read_is_told(place: Path) -> None:
 @pytest.mark.parametrize("text", ["", "# only a comment\n"])
 def test_an_empty_file_sets_nothing(write: Write, text: str) -> None:
     assert read(write(text), {}).data == {}
+
+
+def test_an_anchor_that_holds_itself_is_told(tmp_path: Path) -> None:
+    (tmp_path / "headgate.yaml").write_text("models: &a [*a]\n")
+    with pytest.raises(ConfigError, match="without end"):
+        read(tmp_path / "headgate.yaml", {})

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from headgate.core.errors import DuplicateField, HeadgateError, InvalidField, InvalidJson, JsonTooDeep, MissingField
+from headgate.core.errors import (
+    DuplicateField,
+    HeadgateError,
+    InvalidField,
+    InvalidJson,
+    JsonTooComplex,
+    JsonTooDeep,
+    MissingField,
+)
 from headgate.core.request import parse_form, parse_json
 from headgate.core.surfaces import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RERANK, SPEECH, TRANSCRIPTIONS, Surface
 from tests.requirements import covers
@@ -275,3 +283,11 @@ def test_a_form_without_a_model_is_refused(text: str | None) -> None:
     with pytest.raises(MissingField) as caught:
         parse_form(TRANSCRIPTIONS, body, "multipart/form-data; boundary=b")
     assert caught.value.param == "model"
+
+
+@covers("fuzz", "20")
+def test_a_body_that_would_hold_up_everybody_is_refused_at_once() -> None:
+    body = b'{"model":"small","messages":[' + b"[]," * 500_000 + b"[]]}"
+    assert isinstance(refused(CHAT, body), JsonTooComplex)
+    harmless = json.dumps({"model": "small", "messages": [{"role": "user", "content": "[{" * 200_000}]}).encode()
+    assert parse_json(CHAT, harmless).model == "small"

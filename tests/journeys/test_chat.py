@@ -68,3 +68,20 @@ async def test_null_usage_in_every_chunk_is_hidden_too(gateway: Gateway, stub: S
     ]
     stub.answer(stream(pieces))
     assert b"usage" not in await gateway.stream()
+
+
+@covers("22")
+async def test_turn_after_turn_the_provider_can_reuse_what_it_has(gateway: Gateway, stub: Stub) -> None:
+    tools = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("zeta", "alpha")]
+    messages = [{"role": "user", "content": "One"}]
+    for turn in range(3):
+        usage = {"prompt_tokens": 20, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 6 * turn}}
+        stub.answer(chat(f"Answer {turn}", usage=usage))
+        await gateway.chat(tools=tools, messages=messages)
+        messages += [{"role": "assistant", "content": f"Answer {turn}"}, {"role": "user", "content": "More"}]
+    bodies = [call.body for call in stub.calls]
+    starts = [body[: body.index(b"]", body.index(b'"messages"'))] for body in bodies]
+    assert starts[1].startswith(starts[0])
+    assert starts[2].startswith(starts[1])
+    assert all(body.index(b"zeta") < body.index(b"alpha") for body in bodies)
+    assert [line["cached_tokens"] for line in gateway.lines] == [0, 6, 12]

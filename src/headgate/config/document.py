@@ -47,7 +47,11 @@ def read(file: Path, environment: Mapping[str, str]) -> Document:
     document = Document(str(file), {})
     if node is None:
         return document
-    document.lines = dict(_lines(node, ()))
+    try:
+        document.lines = dict(_lines(node, ()))
+    except RecursionError:
+        message, remedy = "The file nests without end: an anchor holds itself.", "Take the alias out of its anchor."
+        raise ConfigError([Problem(str(file), 1, "", message, remedy)]) from None
     for path, line in _repeated(node, ()):
         document.problems.append(
             Problem(

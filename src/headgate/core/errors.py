@@ -133,6 +133,13 @@ class JsonTooDeep(Unreadable):
     remedy = "Flatten the body."
 
 
+class JsonTooComplex(Unreadable):
+    code = "json_too_complex"
+    status = 413
+    title = "The JSON holds more than 500,000 arrays and objects"
+    remedy = "Send less at once; reading it would hold up everybody else."
+
+
 class InvalidForm(Unreadable):
     code = "invalid_form"
     title = "The body is not a readable multipart form"

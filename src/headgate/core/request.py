@@ -10,12 +10,14 @@ from typing import Any, Protocol
 import orjson
 
 from headgate.core import form, splice
-from headgate.core.errors import DuplicateField, InvalidField, InvalidJson, JsonTooDeep, MissingField
+from headgate.core.errors import DuplicateField, InvalidField, InvalidJson, JsonTooComplex, JsonTooDeep, MissingField
 from headgate.core.surfaces import Surface
 
 _MOST_TOKENS = 2**31 - 1
 _WIDEST_NUMBER = 1e6
 _LONGEST_NAME = 512
+_MOST_CONTAINERS = 500_000
+"""Reading as many takes about 0.1 s, in which nobody else is served; a conversation has hundreds."""
 
 
 class ModelRequest(Protocol):
@@ -142,6 +144,8 @@ def parse_form(surface: Surface, raw: bytes, content_type: str) -> FormRequest:
 
 
 def _load_object(raw: bytes) -> dict[str, Any]:
+    if len(raw) > _MOST_CONTAINERS and raw.count(b"[") + raw.count(b"{") > _MOST_CONTAINERS:
+        raise JsonTooComplex(f"The JSON holds more than {_MOST_CONTAINERS} arrays and objects.")
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
