@@ -60,6 +60,14 @@ def members(text: bytes) -> Iterator[Member]:
         yield Member(orjson.loads(key[1]), start, at)
 
 
+def end_of_string(text: bytes, start: int) -> int:
+    """Where the JSON string ends whose opening quote stands at `start`; raises ValueError when it does not end."""
+    string = _STRING.match(text, start)
+    if string is None:
+        raise ValueError(f"no JSON string at byte {start}")
+    return string.end()
+
+
 def _end_of_value(text: bytes, start: int) -> int:
     first = text[start]
     if first in b"{[":

@@ -4,7 +4,7 @@ Frames are looked at by byte scan only; one is parsed as JSON when it may hold t
 when its model name stands differently from the frame before.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -16,7 +16,28 @@ from headgate.core.tokens import reported
 from headgate.upstreams.refusals import told_inside
 
 _NULL_USAGE = b',"usage":null'
+_CONTENT = b'"content":"'
+_MOST_PATTERNS = 3
 _TOKEN_FIELDS = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal", "audio")
+
+
+class _Pattern(NamedTuple):
+    """An event that was looked at, but for the text it carries: what stands before and behind, old and new."""
+
+    before: bytes
+    behind: bytes
+    new_before: bytes
+    new_behind: bytes
+    size: int
+
+    def fits(self, block: bytes) -> bool:
+        """Whether a block is this event with another text. A text without quotes cannot end early and hide anything."""
+        return (
+            block.startswith(self.before)
+            and block.endswith(self.behind)
+            and len(block) >= self.size
+            and block.find(b'"', len(self.before), -len(self.behind)) < 0
+        )
 
 
 class FrameRelay:
@@ -26,6 +47,8 @@ class FrameRelay:
         "_attempt",
         "_hides_usage",
         "_name",
+        "_pattern",
+        "_patterns_left",
         "_plain",
         "_renamed",
         "_spelled",
@@ -43,6 +66,8 @@ class FrameRelay:
         self._splitter = sse.Splitter()
         self._spelled = b""
         self._renamed = b""
+        self._pattern: _Pattern | None = None
+        self._patterns_left = _MOST_PATTERNS
         self.failure: UpstreamError | None = None
         self.done = False
         self.finished = False
@@ -57,15 +82,38 @@ class FrameRelay:
             raise UpstreamGarbled("The provider sent an event longer than 32 MiB.") from None
         if not block:
             return b""
-        attempt = self._attempt
-        if attempt.first_token and self._is_ordinary(block):
-            attempt.chunks += 1
-            if b'"finish_reason":"' in block or b'"finish_reason": "' in block:
-                self.finished = True
-            if self._hides_usage:
-                block = block.replace(_NULL_USAGE, b"")
-            return block.replace(self._spelled, self._renamed) if self._spelled else block
+        pattern = self._pattern
+        if pattern is not None and pattern.fits(block):
+            self._attempt.chunks += 1
+            return pattern.new_before + block[len(pattern.before) : -len(pattern.behind)] + pattern.new_behind
+        if self._attempt.first_token and self._is_ordinary(block):
+            return self._relay_ordinary(block)
         return self._relay_events(block)
+
+    def _relay_ordinary(self, block: bytes) -> bytes:
+        self._attempt.chunks += 1
+        if b'"finish_reason":"' in block or b'"finish_reason": "' in block:
+            self.finished = True
+        elif self._patterns_left:
+            self._learn(block)
+        return self._changed(block)
+
+    def _changed(self, block: bytes) -> bytes:
+        if self._hides_usage:
+            block = block.replace(_NULL_USAGE, b"")
+        return block.replace(self._spelled, self._renamed) if self._spelled else block
+
+    def _learn(self, block: bytes) -> None:
+        """Most events of a stream differ in their text alone; the next ones are compared with this one."""
+        start = block.find(_CONTENT) + len(_CONTENT)
+        if start < len(_CONTENT) or block.find(b"\n\n") != len(block) - 2:
+            return
+        end = splice.end_of_string(block, start - 1) - 1
+        before, behind = block[:start], block[end:]
+        self._patterns_left -= 1
+        self._pattern = _Pattern(
+            before, behind, self._changed(before), self._changed(behind), len(before) + len(behind)
+        )
 
     def end(self) -> bytes:
         """What is still to be sent when the provider ended in good order; raises UpstreamBroke if it ended too soon."""
