@@ -111,7 +111,6 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         bounds=Bounds(limits.body, limits.in_flight, settings.server.ping_seconds),
         metrics=metrics,
         exchange=exchange,
-        upstreams=upstreams,
         metrics_public=settings.server.metrics_public,
     )
     publishing = asyncio.get_running_loop().create_task(exchange.keep_publishing())

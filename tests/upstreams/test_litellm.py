@@ -104,7 +104,7 @@ from headgate.config.tree import Settings
 async def main():
     tree = Settings.model_validate({settings(1)!r})
     async with app.gateway(app.Prepared(tree, (("sk-key-of-the-test", True),), b"pepper", {{}})) as gate:
-        print([(await one.check()).state for one in gate.upstreams.values()], "litellm" in sys.modules)
+        print([(await one.check()).state for one in gate.deps.upstreams.values()], "litellm" in sys.modules)
 
 asyncio.run(main())
 """

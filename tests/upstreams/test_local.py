@@ -38,7 +38,7 @@ async def loading(stub: Stub) -> AsyncIterator[tuple[Gateway, asyncio.Event]]:
     loaded = asyncio.Event()
     stub.otherwise = lambda request: usual(request) if loaded.is_set() else LOADING
     async with running_gateway(settings_for(stub, server={"ping_seconds": 0.05})) as gateway:
-        upstreams = cast(dict[str, Upstream], gateway.gate.upstreams)
+        upstreams = cast(dict[str, Upstream], gateway.gate.deps.upstreams)
         upstreams["stub"] = LocalUpstream(cast(OpenAIUpstream, upstreams["stub"]))
         yield gateway, loaded
 
@@ -97,7 +97,7 @@ async def test_a_process_that_stays_away_is_told_and_another_target_answers(
         settings["upstreams"].append({"name": "other", "provider": "openai_compatible", "base_url": other.url})
         settings["models"][0]["targets"].append({"upstream": "other", "model": "stub-small"})
         async with running_gateway(settings) as gateway:
-            upstreams = cast(dict[str, Upstream], gateway.gate.upstreams)
+            upstreams = cast(dict[str, Upstream], gateway.gate.deps.upstreams)
             upstreams["stub"] = LocalUpstream(cast(OpenAIUpstream, upstreams["stub"]))
             assert (await gateway.chat()).headers["x-headgate-target"] == "other/stub-small"
 

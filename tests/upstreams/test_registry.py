@@ -153,5 +153,5 @@ async def test_many_invented_deployments_leave_nothing_behind(stub: Stub) -> Non
 
 
 def remembered(gateway: Gateway) -> int:
-    heads: dict[Any, bytes] = gateway.gate.upstreams["up"]._heads  # type: ignore[attr-defined]
+    heads: dict[Any, bytes] = gateway.gate.deps.upstreams["up"]._heads  # type: ignore[attr-defined]
     return len(heads)

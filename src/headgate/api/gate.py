@@ -8,7 +8,6 @@ from typing import Any
 from headgate.api.auth import key_of
 from headgate.core.errors import Draining, Overloaded
 from headgate.core.ids import child_of, new_run_id
-from headgate.core.ports import Upstream
 from headgate.core.run import Run
 from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
@@ -38,7 +37,6 @@ class Gate:
     bounds: Bounds
     metrics: Metrics
     exchange: Exchange
-    upstreams: Mapping[str, Upstream]
     metrics_public: bool = False
     draining: bool = False
     active: set["asyncio.Task[Any]"] = field(default_factory=set)

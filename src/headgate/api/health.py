@@ -27,8 +27,8 @@ class Readiness:
     async def __call__(self, request: Request, gate: Gate) -> Response:
         async with self._lock:
             if self._fresh_until <= monotonic():
-                checks = (upstream.check() for upstream in gate.upstreams.values())
-                self._seen = dict(zip(gate.upstreams, await asyncio.gather(*checks), strict=True))
+                checks = (upstream.check() for upstream in gate.deps.upstreams.values())
+                self._seen = dict(zip(gate.deps.upstreams, await asyncio.gather(*checks), strict=True))
                 self._fresh_until = monotonic() + (_FRESH_SECONDS if self._all_up() else 1.0)
         status, advice = self._status(gate)
         return json_answer(

@@ -38,7 +38,6 @@ class LazyGroup(click.Group):
 @click.pass_context
 def command(ctx: click.Context, debug: bool) -> None:
     """One gate in front of every model."""
-    ctx.obj = {"debug": debug}
     if ctx.invoked_subcommand is None:
         importlib.import_module("headgate.cli.status").show()
 
