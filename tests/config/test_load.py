@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from headgate.config import load as loading
+from headgate.config import discovery
+from headgate.config.discovery import LOCAL_MODEL_NAME
 from headgate.config.load import load
 from headgate.config.problems import ConfigError
 from headgate.config.tree import Settings
@@ -17,7 +18,7 @@ Write = Callable[[str], Path]
 
 @pytest.fixture(autouse=True)
 def without_the_local_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "has_packaged_model", lambda: False)
+    monkeypatch.setattr(discovery, "has_packaged_model", lambda: False)
 
 
 def master_of(settings: Settings) -> str | None:
@@ -104,10 +105,10 @@ def test_an_address_in_the_environment_replaces_the_usual_one(monkeypatch: pytes
 
 @covers("environment")
 def test_the_packaged_model_is_offered_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "has_packaged_model", lambda: True)
+    monkeypatch.setattr(discovery, "has_packaged_model", lambda: True)
     settings = load().settings
     assert [one.provider for one in settings.upstreams] == ["local"]
-    assert [model.name for model in settings.models] == [loading.LOCAL_MODEL_NAME]
+    assert [model.name for model in settings.models] == [LOCAL_MODEL_NAME]
 
 
 @covers("config", "environment")

@@ -24,6 +24,9 @@ upstreams:
 models:
   - name: m
     targets: []
+    retries: 99
+  - name: m
+    targets: [{upstream: a, model: x}]
 """
 NAME_MISTAKES = """\
 upstreams:
@@ -42,9 +45,13 @@ def test_all_mistakes_of_shape_are_told_at_once(problems: Problems) -> None:
     assert [(one.line, one.path) for one in found] == [
         (2, "server.prot"),
         (3, "server.workers"),
+        (5, "upstreams[0]"),
         (6, "upstreams[0].name"),
         (7, "upstreams[0].timeout"),
         (10, "models[0].targets"),
+        (11, "models[0].retries"),
+        (12, "models[1].name"),
+        (13, "models[1].targets[0].upstream"),
     ]
     assert found[0].remedy == "Did you mean 'port'?"
     assert "'many'" in found[1].message
@@ -84,14 +91,16 @@ def test_a_problem_reads_as_file_line_path_message_and_remedy(write: Write) -> N
         ),
         ("upstreams: [{name: a, provider: local, local: {pth: x}}]", "upstreams[0].local.pth", "Did you mean 'path'?"),
         (
-            "models: [{name: a, target: [], targets: [{upstream: a, model: b}]}]",
+            "models: [{name: a, target: [], targets: [{upstream: u, model: b}]}]\n"
+            "upstreams: [{name: u, provider: ollama}]",
             "models[0].target",
             "Did you mean 'targets'?",
         ),
         (
-            "models: [{name: a, targets: [{upstream: a, model: b, wieght: 1}]}]",
+            "models: [{name: a, targets: [{upstream: u, model: b, wieght: 1}]}]\n"
+            "upstreams: [{name: u, provider: ollama}]",
             "models[0].targets[0].wieght",
-            "Settings here: upstream, model.",
+            "Did you mean 'weight'?",
         ),
     ],
 )
@@ -115,12 +124,17 @@ def test_an_unknown_setting_gets_the_nearest_known_one(
         ("upstreams: [{name: a, provider: ollama, base_url: 5}]", "upstreams[0].base_url"),
         ("server: {port: 70000}", "server.port"),
         ("server: {port: '${PORT:-x}'}", "server.port"),
-        ("models: [{name: a, retries: -1, targets: [{upstream: a, model: b}]}]", "models[0].retries"),
+        ("models: [{name: a, targets: [{model: b}]}]", "models[0].targets[0].upstream"),
         ("upstreams: [{name: a, provider: ollama, timeouts: {read: 0}}]", "upstreams[0].timeouts.read"),
         ("upstreams: [{provider: ollama}]", "upstreams[0].name"),
         ("upstreams: [{name: a}]", "upstreams[0].provider"),
         ("1: 2", "[1]"),
         ("upstreams: [{name: a, provider: ollama, base_url: 'localhost:1'}]", "upstreams[0].base_url"),
+        ("upstreams: [{name: a, provider: ollama, base_url: 'http://[b'}]", "upstreams[0].base_url"),
+        ("upstreams: [{name: a, provider: ollama, base_url: 'https://'}]", "upstreams[0].base_url"),
+        ("upstreams: [{name: a, provider: litellm, base_url: 'https://a:99999/v1'}]", "upstreams[0].base_url"),
+        ("upstreams: [{name: a, provider: ollama, proxy: 'http://[b'}]", "upstreams[0].proxy"),
+        ("upstreams: [{name: a, provider: ollama, proxy: 'socks5://b'}]", "upstreams[0].proxy"),
         ("models: [{name: a, targets: [{upstream: b, model: c}]}]", "models[0].targets[0].upstream"),
     ],
 )

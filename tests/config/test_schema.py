@@ -65,7 +65,7 @@ def test_an_unknown_provider_is_refused_by_the_schema() -> None:
 def sections() -> Iterator[tuple[str, dict[str, Any]]]:
     schema = json_schema()
     yield "Settings", schema
-    yield from schema["$defs"].items()
+    yield from ((name, section) for name, section in schema["$defs"].items() if "properties" in section)
 
 
 @pytest.mark.parametrize(("name", "section"), list(sections()))

@@ -12,6 +12,7 @@ _COMMANDS = {
     "serve": "Start the gateway.",
     "check": "Tell everything that is wrong with a configuration.",
     "config": "Work with configuration files.",
+    "completion": "Print the completion for a shell.",
 }
 
 
@@ -34,7 +35,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", "-V", prog_name="headgate")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option("--debug", is_flag=True, help="Log more, and show tracebacks.")
 @click.pass_context
 def command(ctx: click.Context, debug: bool) -> None:
     """One gate in front of every model."""
@@ -47,7 +48,8 @@ def main(args: list[str] | None = None) -> None:
     given = sys.argv[1:] if args is None else args
     debug = "--debug" in given
     try:
-        args = [arg for arg in given if arg != "--debug"] if debug else given
+        # --debug may stand anywhere, also behind commands that do not know it
+        args = ["--debug", *(arg for arg in given if arg != "--debug")] if debug else given
         status = command.main(args=args, standalone_mode=False)  # what `ctx.exit` was given, else None
     except click.Abort:
         sys.exit(130)

@@ -8,15 +8,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import uvloop
+import yaml
 
 from headgate import app
 from headgate.api.server import listen
 from headgate.cli.banner import banner
+from headgate.cli.findings import inexact, summary
+from headgate.cli.options import options_of, settings_options
 from headgate.cli.workers import Supervisor
-from headgate.config.load import load
+from headgate.config.litellm_writer import to_litellm
+from headgate.config.load import Loaded, load
 from headgate.config.tree import Settings
 from headgate.core.errors import StartupError
 
@@ -24,16 +29,33 @@ _GREETING_SECONDS = 2.0
 
 
 @click.command("serve")
-@click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration file. [env: HEADGATE_CONFIG]")
-@click.option("--host", help="Address to listen on; 127.0.0.1 by default. [env: HEADGATE_HOST]")
-@click.option("--port", type=int, help="Port to listen on; 8000 by default, 0 for any. [env: HEADGATE_PORT]")
-@click.option("--workers", type=int, help="Processes that serve side by side. [env: HEADGATE_WORKERS]")
+@settings_options
 @click.option("--insecure", is_flag=True, help="Accept weak keys, or none, on any address.")
-def command(file: Path | None, host: str | None, port: int | None, workers: int | None, insecure: bool) -> None:
+@click.option("--print-config", is_flag=True, help="Print the configuration in LiteLLM's form, without starting.")
+def command(insecure: bool, print_config: bool, **given: Any) -> None:
     """Start the gateway."""
-    loaded = load(file, {"host": host, "port": port, "workers": workers})
-    for note in loaded.notes:
+    loaded = load(given["file"], options_of(given))
+    _tell_what_was_read(loaded)
+    if print_config:
+        written = to_litellm(loaded)
+        for comment in written.comments:
+            _say(f"# {comment}")
+        click.echo(yaml.safe_dump(written.data, sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        _start(loaded, insecure=insecure)
+
+
+def _tell_what_was_read(loaded: Loaded) -> None:
+    """Notes, and of a foreign format what is not honoured as it stands there."""
+    for note in loaded.draft.notes:
         _say(f"note: {note}")
+    if loaded.draft.findings:
+        _say(f"{loaded.file}: {summary(loaded.draft.findings)}")
+        for line in inexact(loaded.draft.findings):
+            _say(f"  {line}")
+
+
+def _start(loaded: Loaded, *, insecure: bool) -> None:
     settings = loaded.settings
     with _local_models(settings) as processes:
         addresses = {name: process.address for name, process in processes.items()}

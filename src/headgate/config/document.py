@@ -1,19 +1,17 @@
-"""A YAML file as plain data, with the line of every value, and `${VARIABLE}` replaced. Knows no setting."""
+"""A YAML file as plain data, with the line of every value. Knows no setting."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from headgate.config.draft import Draft, Path_, Place, shown
 from headgate.config.problems import ConfigError, Problem
 
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # faster where libyaml is there
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _LARGEST_FILE = 4 << 20
-Path_ = tuple[str | int, ...]
 
 
 @dataclass(slots=True)
@@ -31,18 +29,19 @@ class Document:
             path = path[:-1]
         return self.lines.get(path, 0)
 
+    def place_of(self, path: Path_) -> Place:
+        return Place(self.file, shown(path), self.line_of(path))
+
     def problem(self, path: Path_, message: str, remedy: str) -> None:
         self.problems.append(Problem(self.file, self.line_of(path), shown(path), message, remedy))
 
-
-def shown(path: Path_) -> str:
-    """A path as people write it: `models[0].targets[1].upstream`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")
+    def draft(self) -> Draft:
+        """The file as a draft of the tree, for a file in our own form."""
+        return Draft(self.data, {path: self.place_of(path) for path in self.lines}, self.problems)
 
 
-def read(file: Path, environment: Mapping[str, str]) -> Document:
-    """Read a file; raises ConfigError when it is no YAML mapping. Unset variables are noted as problems."""
+def read(file: Path) -> Document:
+    """Read a file; raises ConfigError when it is no YAML mapping."""
     node = _compose(file)
     document = Document(str(file), {})
     if node is None:
@@ -62,7 +61,7 @@ def read(file: Path, environment: Mapping[str, str]) -> Document:
                 "Keep one of the two; the last would win silently.",
             )
         )
-    document.data = _expanded(_construct(node, file), (), document, environment)
+    document.data = _construct(node, file)
     return document
 
 
@@ -146,22 +145,3 @@ def _repeated(node: yaml.Node, path: Path_) -> Iterator[tuple[Path_, int]]:
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
             yield from _repeated(value, (*path, number))
-
-
-def _expanded(data: Any, path: Path_, document: Document, environment: Mapping[str, str]) -> Any:
-    if isinstance(data, dict):
-        return {key: _expanded(value, (*path, str(key)), document, environment) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_expanded(value, (*path, number), document, environment) for number, value in enumerate(data)]
-    if isinstance(data, str):
-        return _REFERENCE.sub(lambda found: _value_of(found, path, document, environment), data)
-    return data
-
-
-def _value_of(found: re.Match[str], path: Path_, document: Document, environment: Mapping[str, str]) -> str:
-    name, otherwise = found[1], found[2]
-    value = environment.get(name) or otherwise
-    if value is None:
-        document.problem(path, f"The variable {name} is not set.", f"Set {name} in the environment or in .env.")
-        return ""
-    return value

@@ -11,5 +11,5 @@ def json_schema() -> dict[str, Any]:
     schema = Settings.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     provider = schema["$defs"]["UpstreamSettings"]["properties"]["provider"]
-    provider["enum"] = [*PROVIDERS, "local", "litellm"]
+    provider["enum"] = [*PROVIDERS, "local", "litellm", "mock"]
     return schema

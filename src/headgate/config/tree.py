@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from headgate.identity.types import AuthSettings
-from headgate.routing.types import ModelSettings
+from headgate.routing.types import AliasSettings, ModelSettings, ParameterSettings, RoutingSettings
 from headgate.upstreams.types import UpstreamSettings
 
 
@@ -29,6 +29,7 @@ class ServerSettings(BaseModel):
     drain_seconds: float = Field(30.0, ge=0, description="How long streams may go on after SIGTERM.")
     ping_seconds: float = Field(15.0, ge=0, description="Silence after which a stream gets a comment; 0 for never.")
     idle_seconds: float = Field(75.0, gt=0, description="How long an idle connection is kept open.")
+    litellm_headers: bool = Field(False, description="Also send the response headers that LiteLLM's proxy sends.")
     metrics_public: bool = Field(False, description="Whether GET /metrics needs no key.")
     limits: LimitSettings = Field(default_factory=LimitSettings)
 
@@ -39,6 +40,7 @@ class LogSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     requests: bool = Field(True, description="One JSON line per request on standard output, without prompt text.")
+    debug: bool = Field(False, description="Also log what matters only when looking for a fault.")
 
 
 class Settings(BaseModel):
@@ -51,3 +53,6 @@ class Settings(BaseModel):
     logging: LogSettings = Field(default_factory=LogSettings)
     upstreams: list[UpstreamSettings] = Field(default_factory=list, description="Where calls go.")
     models: list[ModelSettings] = Field(default_factory=list, description="The names callers use.")
+    aliases: list[AliasSettings] = Field(default_factory=list, description="Further names for models.")
+    routing: RoutingSettings = Field(default_factory=RoutingSettings)
+    parameters: ParameterSettings = Field(default_factory=ParameterSettings)

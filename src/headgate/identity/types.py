@@ -13,6 +13,9 @@ class AuthSettings(BaseModel):
         None,
         description="The key with every right. Without one, a key is generated on first start into the data directory.",
     )
+    key_header: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9-]{1,64}$", description="A further request header that may carry the key."
+    )
     tokens: list[SecretStr] = Field(
         default_factory=list, description="Further keys that may call models. Also read from API_TOKENS, by commas."
     )

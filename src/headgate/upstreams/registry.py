@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class Provider:
     """A host that speaks OpenAI.
 
-    `key_variables` are environment variables that hold its key, the first found wins; `url_variables` likewise for its
-    address. `needs_key`: calls without a key cannot work. `key_header`: the header that carries the key when it is not
+    `key_variables` are environment variables that hold its key, `url_variables` its address; where several are set
+    they have to agree. `spare_key_variable` may be meant for something else and counts only without those.
+    `needs_key`: calls without a key cannot work. `key_header`: the header that carries the key when it is not
     `Authorization: Bearer`. `usage_in_streams`: it takes `stream_options.include_usage`. `lists_models`: it has
     `GET /models`. `offered_by_key`: a key in the environment is enough to offer it.
     """
@@ -22,6 +23,7 @@ class Provider:
     usage_in_streams: bool = True
     lists_models: bool = True
     offered_by_key: bool = True
+    spare_key_variable: str | None = None
 
 
 PROVIDERS = {
@@ -60,7 +62,8 @@ PROVIDERS = {
         Provider(
             "gemini",
             "https://generativelanguage.googleapis.com/v1beta/openai",
-            ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+            ("GEMINI_API_KEY",),
+            spare_key_variable="GOOGLE_API_KEY",
         ),
         Provider("anthropic", "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
         Provider("litellm_proxy", None, ("LITELLM_PROXY_API_KEY",), ("LITELLM_PROXY_API_BASE",)),

@@ -1,7 +1,7 @@
 """Upstreams as set: where calls go and how long they may take."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -25,6 +25,9 @@ class LocalSettings(BaseModel):
     path: str | None = Field(None, description="A GGUF file. Without one, the packaged SmolLM2-135M-Instruct.")
     context: int = Field(4096, ge=128, description="Context window in tokens, per parallel request.")
     parallel: int = Field(2, ge=1, le=64, description="Requests answered at once; more are queued.")
+    prompt_cache_mib: int = Field(
+        256, ge=0, description="Memory for the prompts of conversations that wait for their next turn, in MiB."
+    )
     threads: int | None = Field(None, ge=1, description="CPU threads; all but one core when not set.")
     gpu_layers: int = Field(0, ge=-1, description="Layers kept on the GPU; -1 for as many as fit.")
     embeddings: bool = Field(False, description="Serve embeddings instead of completions.")
@@ -39,7 +42,7 @@ class UpstreamSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="A name of your choice, without slash.")
-    provider: str = Field(description="A row of the provider table, `local` or `litellm`.")
+    provider: str = Field(description="A row of the provider table, `local`, `litellm` or `mock`.")
     base_url: str | None = Field(None, description="Only where the provider has no fixed address, or to override it.")
     api_key: SecretStr | None = Field(None, description="The key for this provider, best as ${VARIABLE}.")
     proxy: str | None = Field(
@@ -54,6 +57,10 @@ class UpstreamSettings(BaseModel):
     local: LocalSettings | None = Field(None, description="Only for provider `local`.")
     litellm_provider: str | None = Field(
         None, description="Only for provider `litellm`: the SDK's provider prefix, such as `bedrock`."
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Only for the providers `litellm` (options of the SDK, such as `aws_region_name`) and `mock`.",
     )
 
 
