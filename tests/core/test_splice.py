@@ -63,17 +63,18 @@ def objects(draw: st.DrawFn) -> bytes:
     return (draw(SPACE) + spelled_object(3, draw) + draw(SPACE)).encode()
 
 
-def reference(text: bytes) -> list[tuple[str, Any, int, int]]:
-    """(key, value, start, end) of each outermost member, in bytes, by the standard library's decoder."""
+def reference(text: bytes) -> list[tuple[str, Any, int, int, int]]:
+    """(key, value, start, end, start of the key) of each outermost member, in bytes, by the standard library."""
     plain = text.decode()
     decoder = json.JSONDecoder()
     found = []
     at = skip(plain, plain.index("{") + 1)
     while plain[at] != "}":
+        key_at = at
         key, at = decoder.raw_decode(plain, at)
         start = skip(plain, skip(plain, at) + 1)
         value, end = decoder.raw_decode(plain, start)
-        found.append((key, value, len(plain[:start].encode()), len(plain[:end].encode())))
+        found.append((key, value, *(len(plain[:place].encode()) for place in (start, end, key_at))))
         at = skip(plain, end)
         at = skip(plain, at + 1) if plain[at] == "," else at
     return found
@@ -88,13 +89,13 @@ def skip(text: str, at: int) -> int:
 @given(objects())
 @settings(max_examples=300, deadline=None, database=None)
 def test_members_are_those_of_the_reference(text: bytes) -> None:
-    assert list(splice.members(text)) == [(key, start, end) for key, _, start, end in reference(text)]
+    assert list(splice.members(text)) == [(key, start, end, at) for key, _, start, end, at in reference(text)]
 
 
 @given(objects(), KEYS)
 @settings(max_examples=300, deadline=None, database=None)
 def test_the_first_member_of_a_name_is_located(text: bytes, key: str) -> None:
-    expected = next(((start, end) for name, _, start, end in reference(text) if name == key), None)
+    expected = next(((start, end) for name, _, start, end, _ in reference(text) if name == key), None)
     assert splice.locate(text, key) == expected
 
 

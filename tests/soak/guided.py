@@ -13,7 +13,7 @@ with atheris.instrument_imports(include=["headgate.core"]):
 
     from headgate.core import form, splice, sse, surfaces
     from headgate.core.errors import RequestError
-    from headgate.core.request import parse_json
+    from headgate.core.request import Changes, parse_json
     from headgate.core.tokens import reported
 
 SURFACES = [surface for surface in surfaces.SURFACES if not surface.form]
@@ -36,6 +36,10 @@ def read_json(data: bytes) -> None:
     assert fields == before
     assert asked == options or asked == {**(options or {}), "include_usage": True}
     reported(request.fields)
+    dropped = frozenset(list(request.fields)[::2]) - {"model", "stream_options"}
+    _, changed = request.body_for("another/model", changes=Changes({"seed": 7, "ключ": [1]}, dropped))
+    kept = {name: value for name, value in request.fields.items() if name not in dropped}
+    assert orjson.loads(changed) == {**kept, "model": "another/model", "seed": 7, "ключ": [1]}
     for member in splice.members(request.raw):
         orjson.loads(request.raw[member.start : member.end])
 
@@ -48,7 +52,7 @@ def read_form(data: bytes) -> None:
         return
     if "model" in parsed.texts:
         before = {name: text for name, text in parsed.texts.items() if name != "model"}
-        changed = form.with_text(data, parsed, "model", "another")
+        changed = form.changed(data, parsed, {"model": "another"}, ())
         after = form.parse(changed, "multipart/form-data; boundary=b").texts
         assert after == {**before, "model": "another"}
 

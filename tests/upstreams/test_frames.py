@@ -22,7 +22,7 @@ TEXTS += ['"usage":{"x":1}', '"error":{}', "[DONE]", '"content":"x']
 def relay(*, asks_usage: bool = False) -> tuple[FrameRelay, Attempt]:
     fields = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
     request = parse_json(CHAT, json.dumps(fields).encode())
-    attempt = Attempt("stub", "stub-small", now())
+    attempt = Attempt("stub", "stub-small", "stub/stub-small", "stub/stub-small", "small", now())
     return FrameRelay(request, attempt, hides_usage=not asks_usage), attempt
 
 

@@ -13,7 +13,7 @@ import httpx
 import openai
 import pytest
 
-from headgate.config.load import LOCAL_MODEL_NAME, has_packaged_model
+from headgate.config.discovery import LOCAL_MODEL_NAME, has_packaged_model
 from headgate.core.ports import Upstream
 from headgate.upstreams.local import LocalUpstream, weights
 from headgate.upstreams.openai import OpenAIUpstream

@@ -19,7 +19,7 @@ BY_STATUS = {
     400: ("upstream_rejected", 400, False),
     401: ("upstream_key_refused", 502, False),
     402: ("upstream_rejected", 402, False),
-    403: ("upstream_key_refused", 502, False),
+    403: ("upstream_forbidden", 502, False),
     404: ("upstream_not_found", 404, False),
     405: ("upstream_rejected", 405, False),
     408: ("upstream_timeout", 504, True),

@@ -4,7 +4,8 @@ Written for relaying: the reader of a framework would spool each file to disk on
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 
 from headgate.core import splice
 from headgate.core.errors import InvalidForm
@@ -19,11 +20,15 @@ _LONGEST_TEXT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """`texts` are the text fields; `spans` where their values stand in the body, as (start, end)."""
+    """`texts` are the text fields; `spans` where their values stand in the body, as (start, end).
+
+    `parts` are where their parts stand whole, each with the delimiter before it; a list may have several.
+    """
 
     content_type: bytes
     texts: dict[str, str]
     spans: dict[str, tuple[int, int]]
+    parts: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
 
 def parse(raw: bytes, content_type: str) -> Form:
@@ -42,12 +47,13 @@ def parse(raw: bytes, content_type: str) -> Form:
     for _ in range(_MOST_PARTS + 1):
         if at[1]:
             return parsed
-        at = _read_part(raw, at.end(), delimiter, parsed)
+        at = _read_part(raw, at, delimiter, parsed)
     raise InvalidForm(f"The form has more than {_MOST_PARTS} parts.")
 
 
-def _read_part(raw: bytes, at: int, delimiter: re.Pattern[bytes], parsed: Form) -> re.Match[bytes]:
-    """Note one part, whose headers begin at `at`; returns the delimiter behind it."""
+def _read_part(raw: bytes, before: re.Match[bytes], delimiter: re.Pattern[bytes], parsed: Form) -> re.Match[bytes]:
+    """Note one part, whose headers begin where the delimiter `before` it ends; returns the delimiter behind it."""
+    at = before.end()
     head_end = raw.find(b"\r\n\r\n", at, at + _LONGEST_PART_HEADER)
     if head_end < 0:
         raise InvalidForm("A part of the form has no end of its headers.")
@@ -63,11 +69,12 @@ def _read_part(raw: bytes, at: int, delimiter: re.Pattern[bytes], parsed: Form) 
         raise InvalidForm("A part of the form has no name.")
     end = behind.start() - 2
     if not _FILE.search(head) and end - start <= _LONGEST_TEXT:
-        _note_text(parsed, name[1], raw, start, end)
+        key = _note_text(parsed, name[1], raw, start, end)
+        parsed.parts.setdefault(key, []).append((before.start(), behind.start()))
     return behind
 
 
-def _note_text(parsed: Form, name: bytes, raw: bytes, start: int, end: int) -> None:
+def _note_text(parsed: Form, name: bytes, raw: bytes, start: int, end: int) -> str:
     try:
         key, text = name.decode(), raw[start:end].decode()
     except UnicodeDecodeError:
@@ -76,8 +83,13 @@ def _note_text(parsed: Form, name: bytes, raw: bytes, start: int, end: int) -> N
         raise InvalidForm(f"The field '{key}' occurs twice.", param=key)
     parsed.texts[key] = text
     parsed.spans[key] = (start, end)
+    return key
 
 
-def with_text(raw: bytes, parsed: Form, name: str, text: str) -> bytes:
-    """The same form with another value for one of its text fields."""
-    return splice.apply(raw, [splice.Edit(*parsed.spans[name], text.encode())])
+def changed(raw: bytes, parsed: Form, put: Mapping[str, str], drop: Container[str]) -> bytes:
+    """The same form with other values for text fields that it has, and without some; what is in both is put."""
+    edits = [splice.Edit(*parsed.spans[name], text.encode()) for name, text in put.items() if name in parsed.spans]
+    for name, parts in parsed.parts.items():
+        if name in drop and name not in put:
+            edits += [splice.Edit(start, end, b"") for start, end in parts]
+    return splice.apply(raw, edits)

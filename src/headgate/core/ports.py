@@ -4,18 +4,22 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from headgate.core.events import Room, Sink, Whole
-from headgate.core.request import ModelRequest
+from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Attempt
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to make: `model` is the provider's name for what the caller named `request.model`."""
+    """One call to make: `model` is the provider's name for what the caller named `request.model`.
+
+    `changes` are made to the request's fields before they are sent.
+    """
 
     request: ModelRequest
     model: str
     run_id: str
     traceparent: str
+    changes: Changes = UNCHANGED
 
 
 @dataclass(frozen=True, slots=True)

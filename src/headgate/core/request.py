@@ -20,6 +20,20 @@ _MOST_CONTAINERS = 500_000
 """Reading as many takes about 0.1 s, in which nobody else is served; a conversation has hundreds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is done to a request's fields on their way: `put` sets them, `drop` leaves them out, `put` wins.
+
+    `model` is never among them. A form keeps to the fields it has: `put` only replaces there.
+    """
+
+    put: Mapping[str, Any] = field(default_factory=dict)
+    drop: frozenset[str] = frozenset()
+
+
+UNCHANGED = Changes()
+
+
 class ModelRequest(Protocol):
     """A call for a model, whatever its encoding."""
 
@@ -37,7 +51,7 @@ class ModelRequest(Protocol):
     def size(self) -> int:
         """Bytes of the body as received."""
 
-    def body_for(self, model: str, *, ask_usage: bool = False) -> tuple[bytes, bytes]:
+    def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
         """(content type, body) to send when the provider calls the model `model`."""
 
 
@@ -57,13 +71,29 @@ class JsonRequest:
     def size(self) -> int:
         return len(self.raw)
 
-    def body_for(self, model: str, *, ask_usage: bool = False) -> tuple[bytes, bytes]:
+    def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
+        if changes is not UNCHANGED:
+            return b"application/json", self._changed(model, ask_usage, changes)
         edits = []
         if model != self.model or "model" not in self.fields:
             edits.append(self._naming(model))
         if ask_usage and not self.wants_usage:
             edits.append(self._asking_usage())
         return b"application/json", splice.apply(self.raw, edits) if edits else self.raw
+
+    def _changed(self, model: str, ask_usage: bool, changes: Changes) -> bytes:
+        put = dict(changes.put)
+        if ask_usage and not self._has_usage_asked(changes):
+            put["stream_options"] = _with_usage(put.get("stream_options", self.fields.get("stream_options")))
+        put["model"] = model
+        encoded = {name: orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS) for name, value in put.items()}
+        return splice.rewrite(self.raw, encoded, changes.drop)
+
+    def _has_usage_asked(self, changes: Changes) -> bool:
+        """Whether usage is asked for already, or must not be."""
+        if "stream_options" in changes.put:
+            return False
+        return self.wants_usage or "stream_options" in changes.drop
 
     def _naming(self, model: str) -> splice.Edit:
         if self._model_at is None and "model" in self.fields:
@@ -73,8 +103,7 @@ class JsonRequest:
         return splice.Edit(*self._model_at, orjson.dumps(model))
 
     def _asking_usage(self) -> splice.Edit:
-        options = self.fields.get("stream_options")
-        asked = {**(options or {}), "include_usage": True}
+        asked = _with_usage(self.fields.get("stream_options"))
         at = splice.locate(self.raw, "stream_options") if "stream_options" in self.fields else None
         return self._insert("stream_options", asked) if at is None else splice.Edit(*at, orjson.dumps(asked))
 
@@ -103,8 +132,10 @@ class FormRequest:
     def size(self) -> int:
         return len(self.raw)
 
-    def body_for(self, model: str, *, ask_usage: bool = False) -> tuple[bytes, bytes]:
-        return self.parsed.content_type, form.with_text(self.raw, self.parsed, "model", model)
+    def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
+        texts = {name: _as_text(value) for name, value in changes.put.items()}
+        texts["model"] = model
+        return self.parsed.content_type, form.changed(self.raw, self.parsed, texts, changes.drop)
 
 
 def parse_json(surface: Surface, raw: bytes) -> JsonRequest:
@@ -141,6 +172,14 @@ def parse_form(surface: Surface, raw: bytes, content_type: str) -> FormRequest:
         raise MissingField("The field 'model' is required.", param="model")
     _model_name("model", model)
     return FormRequest(surface, raw, parsed, model, stream=parsed.texts.get("stream") == "true")
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _with_usage(options: object) -> dict[str, Any]:
+    return {**(options if isinstance(options, dict) else {}), "include_usage": True}
 
 
 def _load_object(raw: bytes) -> dict[str, Any]:

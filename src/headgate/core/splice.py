@@ -4,7 +4,7 @@ Works on text already proved to be a JSON object; knows nothing of what the memb
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import orjson
@@ -33,11 +33,12 @@ class Edit(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One member of the outermost object: its decoded key and where its value stands."""
+    """One member of the outermost object: its decoded key, where its value stands, and `at`, where its key begins."""
 
     key: str
     start: int
     end: int
+    at: int
 
 
 def apply(text: bytes, edits: Iterable[Edit]) -> bytes:
@@ -51,13 +52,30 @@ def apply(text: bytes, edits: Iterable[Edit]) -> bytes:
     return b"".join(parts)
 
 
+def rewrite(text: bytes, put: Mapping[str, bytes], drop: Container[str]) -> bytes:
+    """The object with the values in `put` and without the members in `drop`; what is in both is put.
+
+    Every other member keeps its bytes and its place; new ones come last.
+    """
+    parts: list[bytes] = []
+    waiting = dict(put)
+    for member in members(text):
+        value = waiting.pop(member.key, None)
+        if value is not None:
+            parts.append(text[member.at : member.start] + value)
+        elif member.key not in drop:
+            parts.append(text[member.at : member.end])
+    parts += [orjson.dumps(key) + b":" + value for key, value in waiting.items()]
+    return b"{" + b",".join(parts) + b"}"
+
+
 def members(text: bytes) -> Iterator[Member]:
     """The members of the outermost object, in order, duplicates included."""
     at = text.index(b"{") + 1
     while key := _KEY.match(text, at):
         start = key.end()
         at = _end_of_value(text, start)
-        yield Member(orjson.loads(key[1]), start, at)
+        yield Member(orjson.loads(key[1]), start, at, key.start(1))
 
 
 def end_of_string(text: bytes, start: int) -> int:

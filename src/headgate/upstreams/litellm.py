@@ -23,7 +23,7 @@ from headgate.core.errors import (
 )
 from headgate.core.events import Room, Sink, Whole
 from headgate.core.ports import Call, Health, Stream
-from headgate.core.request import ModelRequest
+from headgate.core.request import Changes, ModelRequest
 from headgate.core.run import Attempt, now
 from headgate.core.surfaces import Surface
 from headgate.core.tokens import reported
@@ -65,7 +65,8 @@ class LiteLLMUpstream:
         self._prefix = f"{settings.litellm_provider}/" if settings.litellm_provider else ""
         self._timeouts = settings.timeouts
         self._headers = settings.headers
-        self._options: dict[str, Any] = {"timeout": settings.timeouts.read, "num_retries": 0, "max_retries": 0}
+        own = {"timeout": settings.timeouts.read, "num_retries": 0, "max_retries": 0}
+        self._options: dict[str, Any] = {**settings.options, **own}
         if settings.api_key:
             self._options["api_key"] = settings.api_key.get_secret_value()
         if settings.base_url:
@@ -78,7 +79,7 @@ class LiteLLMUpstream:
     async def open(self, call: Call, attempt: Attempt) -> Whole | Stream:
         request = call.request
         function = await self._function(request.surface)
-        fields = {**_passed(request.fields), **self._options, "model": self._prefix + call.model}
+        fields = {**_passed(request.fields, call.changes), **self._options, "model": self._prefix + call.model}
         fields["extra_headers"] = {**self._headers, "x-request-id": call.run_id, "traceparent": call.traceparent}
         if request.surface is surfaces.CHAT:
             fields["_skip_mcp_handler"] = True  # else every call with tools needs the package `mcp`
@@ -181,13 +182,14 @@ async def _cut(chunks: Any) -> None:
         await chunks.aclose()
 
 
-def _passed(given: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {name: value for name, value in given.items() if name not in _LEFT_OUT}
+def _passed(given: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+    """The fields as changed. Only fields that a caller sent have to be known; the others are the operator's."""
+    fields = {name: value for name, value in given.items() if name not in _LEFT_OUT and name not in changes.drop}
     for name in fields:
         if name not in _PASSED:
             message = f"The field '{name}' is not passed on to providers that are called through the LiteLLM SDK."
             raise UpstreamRejected(message, param=name)
-    return fields
+    return fields | {name: value for name, value in changes.put.items() if name not in _LEFT_OUT}
 
 
 def _events(chunk: Any) -> bytes:

@@ -11,7 +11,6 @@ import sys
 
 import xllamacpp
 
-_PROMPT_CACHE_MIB = 256
 _ERRORS_ONLY = 1
 
 
@@ -32,7 +31,7 @@ def main() -> None:
     params.n_gpu_layers = order["gpu_layers"]
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
-    params.cache_ram_mib = _PROMPT_CACHE_MIB  # its own default is 8 GiB
+    params.cache_ram_mib = order["prompt_cache_mib"]  # its own default is 8 GiB
     params.embedding = order["embeddings"]
     if order["pooling"]:
         params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{order['pooling'].upper()}")

@@ -42,7 +42,7 @@ class OpenAIUpstream:
     async def open(self, call: Call, attempt: Attempt) -> Whole | Stream:
         request = call.request
         asks_usage = request.stream and request.surface.reports_usage and self._provider.usage_in_streams
-        content_type, body = request.body_for(call.model, ask_usage=asks_usage)
+        content_type, body = request.body_for(call.model, ask_usage=asks_usage, changes=call.changes)
         head = b"%bcontent-type: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\n" % (
             self._head_for(request.surface, call.model),
             content_type,

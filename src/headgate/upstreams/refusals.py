@@ -7,8 +7,11 @@ from typing import Any
 import orjson
 
 from headgate.core.errors import (
+    UpstreamContentPolicy,
+    UpstreamContextWindow,
     UpstreamError,
     UpstreamFault,
+    UpstreamForbidden,
     UpstreamGarbled,
     UpstreamKeyRefused,
     UpstreamNotFound,
@@ -22,7 +25,7 @@ from headgate.telemetry.redact import redact
 _LONGEST_MESSAGE = 2000
 _BY_STATUS: dict[int, type[UpstreamError]] = {
     401: UpstreamKeyRefused,
-    403: UpstreamKeyRefused,
+    403: UpstreamForbidden,
     404: UpstreamNotFound,
     408: UpstreamTimeout,
     429: UpstreamRateLimited,
@@ -32,6 +35,26 @@ _BY_STATUS: dict[int, type[UpstreamError]] = {
     529: UpstreamUnavailable,
 }
 _KEPT_STATUS = frozenset((400, 402, 405, 406, 409, 410, 413, 415, 422))
+_MEANINGS: tuple[tuple[type[UpstreamError], re.Pattern[str]], ...] = (
+    (
+        UpstreamContextWindow,
+        re.compile(
+            r"context_length_exceeded|context_window_exceeded|exceed_context_size_error|string_above_max_length"
+            r"|maximum context length|context (?:length|window|size)[^.]{0,60}exceed"
+            r"|exceed\w*[^.]{0,60}context (?:length|window|size)|prompt is too long|input is too long"
+            r"|input token count[^.]{0,60}exceeds",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        UpstreamContentPolicy,
+        re.compile(
+            r"content_policy_violation|content_filter|ResponsibleAIPolicyViolation|content management policy"
+            r"|rejected as a result of our safety system|violat\w+ (?:our |the )?(?:content|usage) polic",
+            re.IGNORECASE,
+        ),
+    ),
+)
 
 
 def refusal(status: int, headers: Mapping[bytes, bytes], body: bytes) -> UpstreamError:
@@ -39,7 +62,7 @@ def refusal(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Upstrea
     if status < 400:
         return UpstreamGarbled(f"The provider answered with a redirect (status {status}), which is not followed.")
     told = _told(body)
-    kind = _BY_STATUS.get(status) or (UpstreamRejected if status < 500 else UpstreamFault)
+    kind = _BY_STATUS.get(status) or (_rejection(told, body) if status < 500 else UpstreamFault)
     param = told.get("param")
     return kind(
         _message(status, told, body),
@@ -50,19 +73,28 @@ def refusal(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Upstrea
     )
 
 
+def _rejection(told: Mapping[str, Any], body: bytes) -> type[UpstreamError]:
+    """Which refusal of a request it is; providers differ in code and type, so the words count too."""
+    message = told.get("message") or body[:_LONGEST_MESSAGE].decode("utf-8", "replace")
+    words = f"{told.get('code')} {told.get('type')} {message}"
+    return next((kind for kind, meaning in _MEANINGS if meaning.search(words)), UpstreamRejected)
+
+
 def told_inside(answer: Mapping[str, Any], otherwise: type[UpstreamError]) -> UpstreamError:
     """The error for an error object inside an answer that began as a good one; `otherwise` when it names no status."""
     error = answer.get("error") or answer
     told = _redacted(error) if isinstance(error, dict) else {"message": redact(str(error))}
     code = str(told.get("code") or told.get("status"))
     status = int(code) if len(code) == 3 and code.isdecimal() else 0
-    kind = _BY_STATUS.get(status) or _by_hundred(status) or otherwise
+    kind = _BY_STATUS.get(status) or _by_hundred(status, told) or otherwise
     message = str(told.get("message") or "The provider reported an error inside its answer.")
     return kind(message, told=told)
 
 
-def _by_hundred(status: int) -> type[UpstreamError] | None:
-    return {4: UpstreamRejected, 5: UpstreamFault}.get(status // 100)
+def _by_hundred(status: int, told: Mapping[str, Any]) -> type[UpstreamError] | None:
+    if status // 100 == 4:
+        return _rejection(told, b"")
+    return UpstreamFault if status // 100 == 5 else None
 
 
 def _told(body: bytes) -> dict[str, Any]:

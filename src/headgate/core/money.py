@@ -1,0 +1,30 @@
+"""Money as whole numbers: nano-USD, and prices in nano-USD per million tokens, so that sums are exact."""
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+_NANO = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a million tokens cost, in nano-USD; `request` is nano-USD per call.
+
+    `cached_input` and `cache_write` are None where the provider asks the price of input for them.
+    """
+
+    input: int = 0
+    output: int = 0
+    cached_input: int | None = None
+    cache_write: int | None = None
+    request: int = 0
+
+
+def nano(usd: Decimal) -> int:
+    """An amount in USD as nano-USD, to the nearest."""
+    return int((usd * _NANO).to_integral_value(ROUND_HALF_EVEN))
+
+
+def usd(amount: int) -> Decimal:
+    """An amount in nano-USD as USD."""
+    return Decimal(amount) / _NANO
