@@ -14,17 +14,23 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from headgate.api.gate import Bounds, Gate
+from headgate.api.lists import Lists
 from headgate.api.routes import Application
 from headgate.api.server import Server, ServerOptions
 from headgate.config.load import Loaded, prepare_sdk
 from headgate.config.tree import Settings
 from headgate.core.errors import StartupError
+from headgate.core.money import Price
 from headgate.core.ports import Upstream
 from headgate.core.run import Run
 from headgate.identity.keys import KeyRing, kept_secret, new_key, refuse_weak
 from headgate.pipeline.context import Deps
-from headgate.routing.catalog import Catalog
-from headgate.routing.types import Model, ModelSettings, Target
+from headgate.routing.capabilities import facts_of
+from headgate.routing.catalog import Alias, Catalog
+from headgate.routing.compose import Composer, cooldown_of, policy_of
+from headgate.routing.health import Book
+from headgate.routing.plan import Planner
+from headgate.routing.probe import keep_probing
 from headgate.telemetry.exchange import Exchange
 from headgate.telemetry.logs import JsonHandler, LineWriter, PlainHandler, request_logger
 from headgate.telemetry.metrics import Metrics
@@ -32,9 +38,11 @@ from headgate.telemetry.redact import conceal
 from headgate.upstreams.http import Wire
 from headgate.upstreams.litellm import LiteLLMUpstream
 from headgate.upstreams.local import LocalProcess, LocalUpstream
+from headgate.upstreams.mock import MockUpstream
 from headgate.upstreams.openai import OpenAIUpstream
 from headgate.upstreams.registry import PROVIDERS
 from headgate.upstreams.types import LocalAddress, LocalSettings, UpstreamSettings
+from headgate.usage.pricing import listed
 
 __all__ = ["LocalProcess", "Prepared", "gateway", "http_server", "local_processes", "prepare", "serve"]
 _COLLECT_AFTER = 10_000
@@ -96,7 +104,13 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
     metrics = Metrics()
     exchange = Exchange(metrics, prepared.metrics_folder)
     offering = {one.name: upstreams[one.name] for one in settings.upstreams if one.offer_all}
-    catalog = Catalog(map(_model, settings.models), offering)
+    lists = _lists(settings)
+    composer = _composer(settings, lists)
+    models = [composer.model(one) for one in settings.models]
+    aliases = [Alias(one.name, one.model, one.hidden) for one in settings.aliases]
+    catalog = Catalog(models, offering, composer, aliases)
+    book = Book(cooldown_of(settings.routing))
+    planner = Planner(policy_of(settings.routing), book, catalog.configured)
     keys = KeyRing(prepared.pepper, required=settings.auth.required)
     for key, is_master in prepared.keys:
         keys.add(key, is_admin=is_master)
@@ -107,17 +121,24 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
     limits = settings.server.limits
     gate = Gate(
         keys=keys,
-        deps=Deps(catalog, upstreams, (metrics.observe, *observers)),
+        deps=Deps(catalog, planner, book, upstreams, (metrics.observe, *observers)),
         bounds=Bounds(limits.body, limits.in_flight, settings.server.ping_seconds),
         metrics=metrics,
         exchange=exchange,
         metrics_public=settings.server.metrics_public,
+        litellm_headers=settings.server.litellm_headers,
+        key_header=(settings.auth.key_header or "").lower().encode(),
+        lists=lists,
     )
-    publishing = asyncio.get_running_loop().create_task(exchange.keep_publishing())
+    duties = [asyncio.get_running_loop().create_task(exchange.keep_publishing())]
+    if every := settings.routing.probes.every:
+        targets = [target for model in models for target in model.targets]
+        duties.append(asyncio.get_running_loop().create_task(keep_probing(every, targets, upstreams, book)))
     try:
         yield gate
     finally:
-        publishing.cancel()
+        for duty in (*duties, *gate.deps.mirrors):
+            duty.cancel()
         exchange.publish()
         for upstream in upstreams.values():
             await upstream.close()
@@ -127,7 +148,7 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
 async def serve(prepared: Prepared, listening: socket.socket, when_ready: Callable[[], None] | None = None) -> None:
     """Serve until a signal says to stop and the streams have ended."""
     writer = LineWriter(sys.stdout.buffer)
-    _log_to(writer)
+    _log_to(writer, logging.DEBUG if prepared.settings.logging.debug else logging.INFO)
     observers = (request_logger(writer.write),) if prepared.settings.logging.requests else ()
     try:
         async with gateway(prepared, observers) as gate:
@@ -167,12 +188,12 @@ async def _when_started(server: Server, tell: Callable[[], None]) -> None:
     tell()
 
 
-def _log_to(writer: LineWriter) -> None:
+def _log_to(writer: LineWriter, level: int) -> None:
     """At a terminal log records are text on standard error, elsewhere JSON lines among the request lines."""
     root = logging.getLogger()
     root.handlers[:] = [PlainHandler() if sys.stderr.isatty() else JsonHandler(writer.write)]
     root.setLevel(logging.WARNING)
-    logging.getLogger("headgate").setLevel(logging.INFO)
+    logging.getLogger("headgate").setLevel(level)
 
 
 def _upstream(settings: UpstreamSettings, wire: Wire, local: Mapping[str, LocalAddress]) -> Upstream:
@@ -183,13 +204,29 @@ def _upstream(settings: UpstreamSettings, wire: Wire, local: Mapping[str, LocalA
         address = local[settings.name]
         reached = settings.model_copy(update={"base_url": address.base_url, "api_key": SecretStr(address.key)})
         return LocalUpstream(OpenAIUpstream(reached, PROVIDERS["llamacpp"], wire))
+    if settings.provider == "mock":
+        return MockUpstream(settings)
     return OpenAIUpstream(settings, PROVIDERS[settings.provider], wire)
 
 
-def _model(settings: ModelSettings) -> Model:
-    return Model(
-        name=settings.name,
-        targets=tuple(Target(target.upstream, target.model) for target in settings.targets),
-        retries=settings.retries,
-        accepts_image_url=settings.constraints.accepts_image_url,
+def _lists(settings: Settings) -> Lists:
+    """What the packaged lists say of each target. They know the SDK's models by the provider's prefix and their id."""
+    accounts = {one.name: (one.provider, one.litellm_provider) for one in settings.upstreams}
+
+    def known_as(upstream: str, model: str) -> tuple[str, str]:
+        provider, prefix = accounts[upstream]
+        return provider, f"{prefix}/{model}" if prefix else model
+
+    return Lists(
+        lambda upstream: accounts[upstream][1] or accounts[upstream][0],
+        lambda upstream, model: facts_of(*known_as(upstream, model)),
+        lambda upstream, model: listed(*known_as(upstream, model)),
     )
+
+
+def _composer(settings: Settings, lists: Lists) -> Composer:
+    def price_of(upstream: str, model: str) -> Price | None:
+        found = lists.listed(upstream, model)
+        return found.price if found else None
+
+    return Composer(settings.routing, settings.parameters, lists.facts_of, price_of, settings.server.workers)

@@ -22,7 +22,7 @@ UPSTREAM = [
     (Answer(status=422), "upstream_rejected", 422),
     (Answer(status=402), "upstream_rejected", 402),
     (Answer(status=401), "upstream_key_refused", 502),
-    (Answer(status=403), "upstream_key_refused", 502),
+    (Answer(status=403), "upstream_forbidden", 502),
     (Answer(status=404), "upstream_not_found", 404),
     (Answer(status=408), "upstream_timeout", 504),
     (Answer(status=429), "upstream_rate_limited", 429),
@@ -111,7 +111,7 @@ async def test_the_reason_a_provider_gives_is_passed_on(gateway: Gateway, stub: 
     stub.answer(Answer(status=400, body=json.dumps({"error": told}).encode()))
     response = await gateway.chat()
     assert response.json()["error"] == {**told, "request_id": response.headers["x-request-id"]}
-    assert response.headers["x-headgate-error"] == "upstream_rejected"
+    assert response.headers["x-headgate-error"] == "upstream_context_window"
 
 
 @covers("18")

@@ -20,7 +20,20 @@ PUBLIC = {
     "/health/readiness",
     "/errors",
 }
-WITH_KEY = {"/metrics", "/v1/models", "/models", "/v1/models/{model:path}", "/models/{model:path}"}
+WITH_KEY = {
+    "/health/targets",
+    "/metrics",
+    "/v1/models",
+    "/models",
+    "/v1/models/{model:path}",
+    "/models/{model:path}",
+    "/v1/info",
+    "/info",
+    "/v1/model/info",
+    "/model/info",
+    "/v2/model/info",
+    "/model_group/info",
+}
 SURFACE_PATHS = {
     "/chat/completions",
     "/completions",

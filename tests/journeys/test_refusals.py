@@ -40,7 +40,7 @@ async def test_a_refusal_keeps_status_and_the_providers_own_error(
     ("status", "told", "code"),
     [
         (401, 502, "upstream_key_refused"),
-        (403, 502, "upstream_key_refused"),
+        (403, 502, "upstream_forbidden"),
         (408, 504, "upstream_timeout"),
         (418, 400, "upstream_rejected"),
         (429, 429, "upstream_rate_limited"),

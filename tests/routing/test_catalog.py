@@ -10,8 +10,10 @@ from headgate.core.events import Whole
 from headgate.core.ports import Call, Health, Stream
 from headgate.core.run import Attempt
 from headgate.routing import catalog as module
-from headgate.routing.catalog import Catalog
-from headgate.routing.types import Model, Target
+from headgate.routing.capabilities import UNKNOWN
+from headgate.routing.catalog import Alias, Catalog
+from headgate.routing.compose import Composer
+from headgate.routing.types import Model, ParameterSettings, RoutingSettings, Target
 from tests.requirements import covers
 
 
@@ -54,6 +56,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return forward
 
 
+def catalog_of(models: list[Model], offering: dict[str, Lister], aliases: tuple[Alias, ...] = ()) -> Catalog:
+    composer = Composer(RoutingSettings(), ParameterSettings(), lambda *_: UNKNOWN, lambda *_: None)
+    return Catalog(models, offering, composer, aliases)
+
+
 def configured(*names: str) -> list[Model]:
     return [Model(name, (Target("a", f"id-of-{name}"),)) for name in names]
 
@@ -65,7 +72,7 @@ async def names(catalog: Catalog) -> list[str]:
 @covers("4")
 async def test_configured_models_come_first_and_each_name_once() -> None:
     a, b = Lister("a", "z", "x", "x"), Lister("b", "x", "y")
-    catalog = Catalog(configured("one", "a/x"), {"a": a, "b": b})
+    catalog = catalog_of(configured("one", "a/x"), {"a": a, "b": b})
     assert await names(catalog) == ["one", "a/x", "a/z", "b/x", "b/y"]
     assert (await catalog.find("a/x")).targets[0].model == "id-of-a/x"
 
@@ -83,15 +90,16 @@ async def test_configured_models_come_first_and_each_name_once() -> None:
     ],
 )
 async def test_a_name_means(name: str, target: Target, label: str) -> None:
-    catalog = Catalog(configured("one"), {"a": Lister("a", "x"), "b": Lister("b", "x", "only-b", "org/name")})
+    catalog = catalog_of(configured("one"), {"a": Lister("a", "x"), "b": Lister("b", "x", "only-b", "org/name")})
     model = await catalog.find(name)
-    assert (model.name, model.targets, model.label) == (name, (target,), label)
+    [found] = model.targets
+    assert (model.name, found.upstream, found.model, model.label) == (name, target.upstream, target.model, label)
 
 
 @covers("5")
 @pytest.mark.parametrize("name", ["nope", "c/x", "a/", "/x", "", "one/x", "A/x"])
 async def test_a_name_that_means_nothing(name: str) -> None:
-    catalog = Catalog(configured("one"), {"a": Lister("a", "x")})
+    catalog = catalog_of(configured("one"), {"a": Lister("a", "x")})
     with pytest.raises(ModelNotFound) as caught:
         await catalog.find(name)
     assert caught.value.param == "model"
@@ -100,7 +108,7 @@ async def test_a_name_that_means_nothing(name: str) -> None:
 @covers("4")
 async def test_lists_are_asked_for_once_in_five_minutes(clock: Callable[[float], None]) -> None:
     a = Lister("a", "x")
-    catalog = Catalog([], {"a": a})
+    catalog = catalog_of([], {"a": a})
     for _ in range(3):
         await catalog.all()
         with pytest.raises(ModelNotFound):
@@ -119,7 +127,7 @@ async def test_an_upstream_that_is_down_keeps_its_last_list_and_is_asked_again_s
     clock: Callable[[float], None],
 ) -> None:
     a, b = Lister("a", "x"), Lister("b", "y")
-    catalog = Catalog([], {"a": a, "b": b})
+    catalog = catalog_of([], {"a": a, "b": b})
     await catalog.all()
     a.ids = None
     clock(301)
@@ -136,7 +144,7 @@ async def test_an_upstream_that_is_down_keeps_its_last_list_and_is_asked_again_s
 async def test_callers_at_the_same_time_wait_for_one_answer() -> None:
     wait = asyncio.Event()
     a = Lister("a", "x", wait=wait)
-    catalog = Catalog([], {"a": a})
+    catalog = catalog_of([], {"a": a})
     asking = [asyncio.get_running_loop().create_task(catalog.find("x")) for _ in range(10)]
     await asyncio.sleep(0)
     wait.set()
@@ -147,14 +155,14 @@ async def test_callers_at_the_same_time_wait_for_one_answer() -> None:
 @covers("4")
 async def test_an_upstream_that_does_not_answer_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LIST_SECONDS", 0.05)
-    catalog = Catalog(configured("one"), {"a": Lister("a", "x", wait=asyncio.Event()), "b": Lister("b", "y")})
+    catalog = catalog_of(configured("one"), {"a": Lister("a", "x", wait=asyncio.Event()), "b": Lister("b", "y")})
     assert await names(catalog) == ["one", "b/y"]
 
 
 @covers("25")
 async def test_a_configured_model_is_found_without_asking_anyone() -> None:
     a = Lister("a", "x")
-    catalog = Catalog(configured("one"), {"a": a})
+    catalog = catalog_of(configured("one"), {"a": a})
     assert (await catalog.find("one")).name == "one"
     assert (await catalog.find("a/x")).name == "a/x"
     assert catalog.configured("one") is not None

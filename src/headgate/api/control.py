@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.auth import key_of
 from headgate.api.errors import error_response
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.core.errors import HeadgateError, InternalError
@@ -34,7 +33,7 @@ class ControlRoute:
         run = gate.begin(self._path, headers)
         try:
             if not self._public:
-                run.who = gate.keys.recognise(key_of(headers))
+                run.who = gate.recognise(headers)
             response = await self._handler(Request(scope, receive), gate)
         except HeadgateError as error:
             await _send_error(error, run, send)

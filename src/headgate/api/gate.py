@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headgate.api.auth import key_of
+from headgate.api.lists import NO_LISTS, Lists
 from headgate.core.errors import Draining, Overloaded
 from headgate.core.ids import child_of, new_run_id
+from headgate.core.principal import Principal
 from headgate.core.run import Run
 from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
@@ -38,6 +40,10 @@ class Gate:
     metrics: Metrics
     exchange: Exchange
     metrics_public: bool = False
+    litellm_headers: bool = False
+    key_header: bytes = b""
+    """Lower-case name of a further header that may carry the key."""
+    lists: Lists = NO_LISTS
     draining: bool = False
     active: set["asyncio.Task[Any]"] = field(default_factory=set)
     """The tasks of model calls in flight."""
@@ -52,9 +58,13 @@ class Gate:
             route,
         )
 
+    def recognise(self, headers: Mapping[bytes, bytes]) -> Principal:
+        """Whose key the headers carry; raises Unauthenticated."""
+        return self.keys.recognise(key_of(headers, self.key_header))
+
     def enter(self, run: Run, headers: Mapping[bytes, bytes]) -> None:
         """Let a request in by its headers alone; raises Unauthenticated, Draining or Overloaded."""
-        run.who = self.keys.recognise(key_of(headers))
+        run.who = self.recognise(headers)
         if self.draining:
             raise Draining("This process is shutting down.", retry_after=1)
         if self.bounds.in_flight and len(self.active) > self.bounds.in_flight:

@@ -12,6 +12,7 @@ from headgate.api.errors import listing
 from headgate.api.gate import Gate
 from headgate.core.ports import Health
 from headgate.core.version import __version__
+from headgate.routing.health import State
 
 _FRESH_SECONDS = 5.0
 
@@ -75,6 +76,31 @@ async def healthz(request: Request, gate: Gate) -> Response:
 async def alive(request: Request, gate: Gate) -> Response:
     """LiteLLM's form of liveness: one JSON string."""
     return json_answer("I'm alive!")
+
+
+async def targets(request: Request, gate: Gate) -> Response:
+    """How every target that was called has been doing in this worker: load, latency, and rests with their reason."""
+    book = gate.deps.book
+    now = book.clock()
+    return json_answer({"object": "list", "data": [_target(key, state, now) for key, state in book.all().items()]})
+
+
+def _target(key: str, state: State, now: float) -> dict[str, Any]:
+    return {
+        "target": key,
+        "in_flight": state.in_flight,
+        "latency_ms": round(state.latency * 1000, 1) if state.latency else None,
+        "surfaces": {
+            name: {
+                "state": "resting" if fitness.rests and fitness.rests_until > now else "failing",
+                "failures_in_a_row": fitness.failures,
+                "resting_for": round(max(0.0, fitness.rests_until - now), 1),
+                "last_error": fitness.why,
+            }
+            for name, fitness in state.surfaces.items()
+            if fitness.failures
+        },
+    }
 
 
 async def metrics(request: Request, gate: Gate) -> Response:

@@ -6,6 +6,7 @@ import logging
 from headgate.api.body import read_body
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.stream import Reply
+from headgate.api.wishes import wishes_of
 from headgate.core.errors import Draining, HeadgateError, InternalError, UnsupportedEncoding
 from headgate.core.request import ModelRequest, parse_form, parse_json
 from headgate.core.run import Run
@@ -27,7 +28,7 @@ class ModelRoute:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         gate = self._gate
         run = gate.begin(self._surface.name, headers)
-        reply = Reply(send, run)
+        reply = Reply(send, run, gate.litellm_headers)
         task = asyncio.current_task()
         assert task is not None
         scope["cancel_on_disconnect"] = True
@@ -63,6 +64,7 @@ class ModelRoute:
         request = _parse(self._surface, raw, headers)
         run.model = request.model
         run.stream = request.stream
+        run.wishes = wishes_of(headers, stream=request.stream)
         return request
 
 

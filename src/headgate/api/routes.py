@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
-from headgate.api import health, models
+from headgate.api import health, info, model_info, models
 from headgate.api.control import ControlRoute, refuse
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.relay import ModelRoute
@@ -43,10 +43,17 @@ def control_routes(gate: Gate) -> list[Route]:
         Route("/health/liveliness", health.alive, public=True),
         Route("/readyz", ready, public=True),
         Route("/health/readiness", ready, public=True),
+        Route("/health/targets", health.targets),
         Route("/errors", health.errors, public=True),
         Route("/metrics", health.metrics, public=gate.metrics_public),
         Route("/v1/models", models.list_models, logged=True),
         Route("/models", models.list_models, logged=True),
+        Route("/v1/info", info.list_info, logged=True),
+        Route("/info", info.list_info, logged=True),
+        Route("/v1/model/info", model_info.list_deployments, logged=True),
+        Route("/model/info", model_info.list_deployments, logged=True),
+        Route("/v2/model/info", model_info.page_deployments, logged=True),
+        Route("/model_group/info", model_info.list_groups, logged=True),
         Route("/v1/models/{model:path}", models.get_model, logged=True),
         Route("/models/{model:path}", models.get_model, logged=True),
     ]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+from headgate.api.decisions import decision_headers
 from headgate.api.errors import Headers, error_event, error_response
 from headgate.api.gate import Send
 from headgate.api.protocol import outlet_of
@@ -17,12 +18,25 @@ _EVENT_STREAM = b"text/event-stream; charset=utf-8"
 class Reply:
     """The answer to one request. `pings`: seconds of silence after which a stream gets a comment; 0 for never."""
 
-    __slots__ = ("_events", "_last", "_loop", "_opened", "_outlet", "_pings", "_run", "_send", "_timer", "started")
+    __slots__ = (
+        "_events",
+        "_last",
+        "_litellm",
+        "_loop",
+        "_opened",
+        "_outlet",
+        "_pings",
+        "_run",
+        "_send",
+        "_timer",
+        "started",
+    )
 
-    def __init__(self, send: Send, run: Run) -> None:
+    def __init__(self, send: Send, run: Run, litellm: bool = False) -> None:
         self._send = send
         self._outlet = outlet_of(send)
         self._run = run
+        self._litellm = litellm
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._pings = 0.0
@@ -62,6 +76,7 @@ class Reply:
         self._stop_pings()
         if not self.started:
             status, headers, body = error_response(error, self._run.id)
+            headers += decision_headers(self._run, litellm=self._litellm)
             await self._start(status, headers)
         elif self._events:
             body = error_event(error, self._run.id)
@@ -114,13 +129,9 @@ class Reply:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def _headers(self, content_type: bytes, *, answered: bool = True) -> Headers:
-        run = self._run
-        headers = [(b"content-type", content_type), (b"x-request-id", run.id.encode())]
-        if answered and run.attempts:
-            headers += (
-                (b"x-headgate-target", run.attempts[-1].target.encode("ascii", "replace")),
-                (b"x-headgate-attempts", b"%d" % len(run.attempts)),
-            )
+        headers = [(b"content-type", content_type), (b"x-request-id", self._run.id.encode())]
+        if answered:
+            headers += decision_headers(self._run, litellm=self._litellm)
         return headers
 
     def _ping_if_silent(self) -> None:

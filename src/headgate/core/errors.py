@@ -5,7 +5,7 @@
     │   ├── Unauthenticated          missing or wrong key
     │   ├── NotFound                 no such route, model or object
     │   ├── Unreadable               bytes that are not a request: HTTP, JSON, form, size
-    │   └── Invalid                  a request with a wrong field
+    │   └── Invalid                  a request with a wrong field or header
     ├── UpstreamError                a provider failed, refused or broke off
     │   ├── UpstreamRejected         it read the request and said no; another try would not help
     │   └── UpstreamFailed           it did not answer well; another try may help
@@ -178,16 +178,32 @@ class ImageUrlNotSupported(Invalid):
     typical_param = "messages[0].content[1]"
 
 
+class InvalidHeader(Invalid):
+    code = "invalid_header"
+    title = "A header has a value that cannot be used"
+    remedy = "Mend the header named in `param`."
+    typical_param = "x-headgate-timeout"
+
+
+class NoTargetForTags(Invalid):
+    code = "no_target_for_tags"
+    title = "No target of the model carries one of the request's tags"
+    remedy = "Send other tags, or none; or give a target these `tags`."
+    typical_param = "x-headgate-tags"
+
+
 class UpstreamError(HeadgateError):
     """`told` is the provider's own error object, already redacted.
 
-    `retryable`: the same target may do better on another try. `elsewhere`: another target may.
+    `retryable`: the same target may do better on another try. `elsewhere`: another target may. `counts`: it speaks
+    against the target's health.
     """
 
     type = "upstream_error"
     status = 502
     retryable: ClassVar[bool] = False
     elsewhere: ClassVar[bool] = False
+    counts: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -212,9 +228,23 @@ class UpstreamRejected(UpstreamError):
     remedy = "Read the provider's message; the request itself has to change."
 
 
+class UpstreamContextWindow(UpstreamRejected):
+    code = "upstream_context_window"
+    elsewhere = True
+    title = "The prompt is longer than the model's context window"
+    remedy = "Send less, or set `context_window_fallbacks` for the model."
+
+
+class UpstreamContentPolicy(UpstreamRejected):
+    code = "upstream_content_policy"
+    title = "The provider's content policy refused the request"
+    remedy = "Change the request, or set `content_policy_fallbacks` for the model."
+
+
 class UpstreamNotFound(UpstreamRejected):
     code = "upstream_not_found"
     status = 404
+    elsewhere = True
     title = "The provider does not know this model or route"
     remedy = "Check the target's model id, or whether this provider has this kind of API."
 
@@ -222,13 +252,22 @@ class UpstreamNotFound(UpstreamRejected):
 class UpstreamKeyRefused(UpstreamError):
     code = "upstream_key_refused"
     elsewhere = True
+    counts = True
     title = "The provider refused the gateway's own key"
     remedy = "The operator has to set a valid key for this upstream."
+
+
+class UpstreamForbidden(UpstreamError):
+    code = "upstream_forbidden"
+    elsewhere = True
+    title = "The provider does not allow the gateway's account this call"
+    remedy = "The operator has to give the account access to the model, or the model another target."
 
 
 class UpstreamFailed(UpstreamError):
     retryable = True
     elsewhere = True
+    counts = True
 
 
 class UpstreamRateLimited(UpstreamFailed):
@@ -308,6 +347,14 @@ class Overloaded(Unavailable):
     code = "overloaded"
     title = "Too many requests are in flight"
     remedy = "Try again after `retry-after`, or raise `server.limits.in_flight`."
+
+
+class TargetsBusy(Unavailable):
+    code = "targets_busy"
+    status = 429
+    type = "rate_limit_exceeded"
+    title = "Every target of the model is at its configured limits"
+    remedy = "Wait for `retry-after`, raise the targets' `limits`, or add a target."
 
 
 class InternalError(HeadgateError):

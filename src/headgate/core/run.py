@@ -7,6 +7,7 @@ from headgate.core.errors import HeadgateError
 from headgate.core.ids import Trace
 from headgate.core.principal import ANYONE, Principal
 from headgate.core.tokens import Tokens
+from headgate.core.wishes import NOTHING, Wishes
 
 now = time.perf_counter
 """Seconds of a monotonic clock; all times of a run are on it."""
@@ -14,10 +15,17 @@ now = time.perf_counter
 
 @dataclass(slots=True)
 class Attempt:
-    """One call of one upstream. Times are `now()`, 0.0 while unknown."""
+    """One call of one upstream. Times are `now()`, 0.0 while unknown.
+
+    `target` is the target's public name, `key` the one its health is kept under. `model_name` is the model it was tried
+    for, which differs from the run's when that fell back. `dropped` and `applied` tell what was done to the request.
+    """
 
     upstream: str
     model: str
+    target: str
+    key: str
+    model_name: str
     started: float
     first_byte: float = 0.0
     first_token: float = 0.0
@@ -25,10 +33,8 @@ class Attempt:
     chunks: int = 0
     tokens: Tokens | None = None
     error: HeadgateError | None = None
-    target: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.target = f"{self.upstream}/{self.model}"
+    dropped: tuple[str, ...] = ()
+    applied: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -43,6 +49,7 @@ class Run:
     route: str
     started: float = field(default_factory=now)
     who: Principal = ANYONE
+    wishes: Wishes = NOTHING
     model: str | None = None
     stream: bool = False
     bytes_in: int = 0
@@ -51,6 +58,12 @@ class Run:
     outcome: str = "ok"
     error: HeadgateError | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    applied: tuple[str, ...] = ()
+    """What was done to the caller's wishes, such as `retries=5` where more were asked."""
+    passed_over: dict[str, str] = field(default_factory=dict)
+    """Targets that were not tried, or later than others, by public name, and why."""
+    mirror_of: str | None = None
+    """The run whose copy this is."""
     label: str = ""
     """The model's name in metrics; empty until a model was found, so that callers cannot invent label values."""
     ended: float = 0.0
@@ -60,8 +73,3 @@ class Run:
         self.outcome = "error"
         self.error = error
         self.status = self.status or error.status
-
-    def begin(self, upstream: str, model: str) -> Attempt:
-        attempt = Attempt(upstream, model, now())
-        self.attempts.append(attempt)
-        return attempt

@@ -1,55 +1,109 @@
-"""The targets of a plan, tried in order until one answers. Nothing has been sent to the caller while this goes on."""
+"""The targets of a plan, one after another until one answers. Until then nothing has been sent to the caller."""
 
 import asyncio
-from random import random
+import logging
+from collections.abc import Awaitable
 
-from headgate.core.errors import UpstreamError, UpstreamTimeout
+from headgate.core.errors import HeadgateError, UpstreamError, UpstreamTimeout
 from headgate.core.events import Whole
 from headgate.core.ports import Call, Stream
-from headgate.core.request import ModelRequest
+from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Attempt, Run, now
 from headgate.pipeline.context import Deps, Plan
+from headgate.routing.parameters import applied
+from headgate.routing.plan import Step
 from headgate.routing.types import Target
 
-_FIRST_PAUSE = 0.25
-_LONGEST_PAUSE = 5.0
+log = logging.getLogger(__name__)
+_SHORTEST_TRY = 0.001
 
 
 async def first_answer(plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> tuple[Whole | Stream, Attempt]:
-    """The first good answer and the attempt that gave it; raises the last UpstreamError when all targets failed."""
-    traceparent = run.trace.traceparent
-    last = len(plan.model.targets) - 1
-    for number, target in enumerate(plan.model.targets):
-        call = Call(request, target.model, run.id, traceparent)
-        try:
-            return await _try_target(call, target, plan.model.retries, run, deps)
-        except UpstreamError as error:
-            if not error.elsewhere or number == last:
-                raise
-    raise AssertionError("a model has at least one target")
+    """The first good answer and the attempt that gave it. Raises the error that tells best why there is none."""
+    steps = deps.planner.steps(plan.model, plan.ask, run.passed_over)
+    ends_at = run.started + plan.timeout if plan.timeout else 0.0
+    told: UpstreamError | None = None
+    try:
+        step = next(steps)
+        while True:
+            if step.pause:
+                await _pause(step.pause, ends_at, told)
+            try:
+                return await _try(step, plan, request, run, deps)
+            except UpstreamError as error:
+                log.debug("%s: %s did not answer: %s: %s", run.id, step.target.name, error.code, error.message)
+                told = _more_telling(told, error)
+                if ends_at and now() >= ends_at:
+                    raise told from None
+                step = steps.send(error)
+    except StopIteration as end:
+        untried: HeadgateError = end.value
+        raise (told or untried) from None
 
 
-async def _try_target(call: Call, target: Target, retries: int, run: Run, deps: Deps) -> tuple[Whole | Stream, Attempt]:
-    upstream = deps.upstreams[target.upstream]
-    for tries_left in range(retries, -1, -1):
-        attempt = run.begin(target.upstream, target.model)
-        try:
-            return await upstream.open(call, attempt), attempt
-        except UpstreamError as error:
-            attempt.error = error
-            pause = _pause(error, retries - tries_left)
-            if not tries_left or pause is None:
-                raise
-        finally:
-            attempt.ended = now()
-        await asyncio.sleep(pause)
-    raise AssertionError("the last try returns or raises")
+async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> tuple[Whole | Stream, Attempt]:
+    target, book, surface = step.target, deps.book, plan.ask.surface
+    attempt = Attempt(target.upstream, target.model, target.name, target.key, step.model.name, now())
+    run.attempts.append(attempt)
+    changes = _changes(target, plan, request, attempt)
+    timeout, hurried = _time_for(target, plan, request, run)
+    call = Call(request, target.model, run.id, run.trace.traceparent, changes)
+    book.begin(target, surface, counted=target.limits is not None or step.model.balance == "usage")
+    blameless = True
+    answer: Whole | Stream | None = None
+    try:
+        opening = deps.upstreams[target.upstream].open(call, attempt)
+        answer = await (_within(timeout, opening) if timeout else opening)
+        blameless = False
+        return answer, attempt
+    except UpstreamError as error:
+        attempt.error = error
+        blameless = hurried and isinstance(error, UpstreamTimeout)
+        raise
+    finally:
+        attempt.ended = now()
+        if answer is None or type(answer) is Whole:
+            book.end(attempt, surface, blameless=blameless)
+        else:
+            book.opened(attempt, surface)
 
 
-def _pause(error: UpstreamError, tried: int) -> float | None:
-    """Seconds to wait before the same target is tried again; None when that would not help or take too long."""
-    if not error.retryable or isinstance(error, UpstreamTimeout):
-        return None
-    if error.retry_after is not None:
-        return error.retry_after if error.retry_after <= _LONGEST_PAUSE else None
-    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**tried) * (0.5 + random() / 2)
+async def _within(seconds: float, opening: Awaitable[Whole | Stream]) -> Whole | Stream:
+    try:
+        async with asyncio.timeout(seconds):
+            return await opening
+    except TimeoutError:
+        raise UpstreamTimeout(f"The provider did not answer within {seconds:.3g} seconds.") from None
+
+
+def _changes(target: Target, plan: Plan, request: ModelRequest, attempt: Attempt) -> Changes:
+    if target.rules is None:
+        return plan.changes
+    done = applied(target.rules, request.fields, request.surface)
+    attempt.dropped, attempt.applied = done.dropped, done.notes
+    if plan.changes is UNCHANGED:
+        return done.changes
+    return Changes({**done.changes.put, **plan.changes.put}, done.changes.drop | plan.changes.drop)
+
+
+def _time_for(target: Target, plan: Plan, request: ModelRequest, run: Run) -> tuple[float, bool]:
+    """Seconds for this call, 0.0 for the upstream's own bounds; and whether others than the target made them so few."""
+    own = (target.stream_timeout or target.timeout) if request.stream else target.timeout
+    if not plan.timeout:
+        return own, False
+    left = max(_SHORTEST_TRY, run.started + plan.timeout - now())
+    return (own, False) if own and own <= left else (left, True)
+
+
+async def _pause(seconds: float, ends_at: float, told: UpstreamError | None) -> None:
+    """Wait before the next try; raises at once when the answer would come too late."""
+    if ends_at and now() + seconds >= ends_at and told is not None:
+        raise told
+    await asyncio.sleep(seconds)
+
+
+def _more_telling(told: UpstreamError | None, error: UpstreamError) -> UpstreamError:
+    """That a target was out of order says more than that another one knew no such model; else the last one counts."""
+    if told is None or error.counts or not told.counts or not error.elsewhere:
+        return error
+    return told

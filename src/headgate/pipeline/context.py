@@ -1,19 +1,31 @@
 """The values that the steps of a request pass along."""
 
+import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headgate.core.ports import Upstream
+from headgate.core.request import UNCHANGED, Changes
 from headgate.core.run import Run
 from headgate.routing.catalog import Catalog
+from headgate.routing.health import Book
+from headgate.routing.plan import Ask, Planner
 from headgate.routing.types import Model
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was decided before anything was sent."""
+    """What was decided before anything was sent.
+
+    `timeout`: seconds until an answer has to be there, 0.0 for no bound; `hurried`: it is shorter by the caller's wish.
+    """
 
     model: Model
+    ask: Ask
+    timeout: float = 0.0
+    hurried: bool = False
+    changes: Changes = UNCHANGED
+    """What is taken out of the request before any target's own rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,10 @@ class Deps:
     """What the steps work with, handed over once by the composition root."""
 
     catalog: Catalog
+    planner: Planner
+    book: Book
     upstreams: Mapping[str, Upstream]
     observers: tuple[Callable[[Run], None], ...]
     """Each is called once with every settled run."""
+    mirrors: "set[asyncio.Task[None]]" = field(default_factory=set)
+    """Copies of requests under way."""

@@ -1,18 +1,70 @@
-"""Which model a request means, and whether that model can take it."""
+"""Which model a request means, whether that model can take it, and how it is to be routed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from headgate.core.errors import ImageUrlNotSupported
 from headgate.core.request import ModelRequest
+from headgate.core.run import Run
+from headgate.core.surfaces import SURFACES
+from headgate.core.wishes import NOTHING, Wishes
 from headgate.pipeline.context import Deps, Plan
+from headgate.pipeline.overrides import wishes_in_body
+from headgate.routing.affinity import beginning_of
+from headgate.routing.plan import Ask, Policy
+from headgate.routing.types import Model
+
+_PLAIN = {surface: Ask(surface.name) for surface in SURFACES}
+_BYTES_PER_TOKEN = 6
+"""A careful guess: few texts have more bytes per token, so that no target is passed over that could do it."""
 
 
-async def resolve(request: ModelRequest, deps: Deps) -> Plan:
+async def resolve(request: ModelRequest, run: Run, deps: Deps) -> Plan:
     """Raises ModelNotFound, or ImageUrlNotSupported when the model's constraints forbid what was sent."""
     model = deps.catalog.configured(request.model) or await deps.catalog.find(request.model)
     if not model.accepts_image_url and (where := _first_image(request.fields.get("messages"))):
         raise ImageUrlNotSupported(f"The model '{model.name}' does not take images.", param=where)
-    return Plan(model)
+    policy = deps.planner.policy
+    if run.wishes is NOTHING and model.affinity == "none" and policy.is_plain:
+        return Plan(model, _PLAIN[request.surface])
+    wishes, changes = wishes_in_body(request, run.wishes) if policy.overrides.fields else (run.wishes, None)
+    wishes, run.applied = _bounded(wishes, policy)
+    ask = Ask(
+        request.surface.name,
+        wishes.retries,
+        wishes.tags,
+        _belongs(model, wishes, request.fields),
+        request.size // _BYTES_PER_TOKEN if policy.check_context else 0,
+        wishes.fallbacks,
+    )
+    timeout = min(wishes.timeout or policy.timeout or 0.0, policy.timeout or float("inf"))
+    hurried = wishes.timeout is not None and timeout < (policy.timeout or float("inf"))
+    return Plan(model, ask, timeout, hurried) if changes is None else Plan(model, ask, timeout, hurried, changes)
+
+
+def _bounded(wishes: Wishes, policy: Policy) -> tuple[Wishes, tuple[str, ...]]:
+    """The wishes within what the operator allows, and what was cut."""
+    notes = []
+    retries, timeout = wishes.retries, wishes.timeout
+    if retries is not None and retries > policy.overrides.retries:
+        retries = policy.overrides.retries
+        notes.append(f"retries={retries}")
+    if timeout is not None and timeout > policy.overrides.timeout:
+        timeout = policy.overrides.timeout or None
+        notes.append(f"timeout={timeout or 'none'}")
+    if not notes:
+        return wishes, ()
+    return Wishes(timeout, retries, wishes.tags, wishes.session, wishes.fallbacks), tuple(notes)
+
+
+def _belongs(model: Model, wishes: Wishes, fields: Mapping[str, Any]) -> bytes | None:
+    """What keeps the request on one target: its session, or else how it begins."""
+    if model.affinity == "none":
+        return None
+    session = wishes.session or fields.get("prompt_cache_key")
+    if isinstance(session, str) and session:
+        return session.encode()
+    return beginning_of(fields) if model.affinity == "prefix" else None
 
 
 def _first_image(messages: Any) -> str | None:

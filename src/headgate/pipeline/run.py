@@ -9,6 +9,7 @@ from headgate.core.request import ModelRequest
 from headgate.core.run import Run, now
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.context import Deps
+from headgate.pipeline.mirror import mirror
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import settle
 
@@ -17,23 +18,29 @@ async def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator
     """One request, top to bottom. Settled when the iterator ends, on success, error and disconnect alike."""
     stream = None
     try:
-        plan = await resolve(request, deps)
+        plan = await resolve(request, run, deps)
         run.label = plan.model.label or plan.model.name
+        if plan.model.mirror is not None:
+            mirror(plan, request, run, deps)
         answer, attempt = await first_answer(plan, request, run, deps)
         if isinstance(answer, Whole):
             yield answer
         else:
             stream = answer
+            left = True
             try:
                 yield Opened(stream.content_type, stream.events, stream.pour)
                 while piece := await stream.next():
                     yield piece
+                left = False
             except HeadgateError as error:
                 attempt.error = error
+                left = False
                 raise
             finally:
                 attempt.ended = now()
                 stream.close()
+                deps.book.end(attempt, plan.ask.surface, blameless=left)
     except HeadgateError as error:
         run.fail(error)
         raise

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from headgate.core.run import Run
+from headgate.core.run import Attempt, Run
 from headgate.telemetry.redact import redact
 
 _MOST_WAITING = 50_000
@@ -114,6 +114,7 @@ def request_line(run: Run) -> dict[str, Any]:
             {"target": attempt.target, "error": attempt.error.code if attempt.error else None}
             for attempt in run.attempts
         ],
+        **(_decisions(run, last) if last or run.passed_over else {}),
         "duration_ms": _milliseconds(run.started, run.ended),
         "first_byte_ms": _milliseconds(run.started, last.first_byte) if last and last.first_byte else None,
         "first_token_ms": _milliseconds(run.started, last.first_token) if last and last.first_token else None,
@@ -126,6 +127,23 @@ def request_line(run: Run) -> dict[str, Any]:
         "cached_tokens": tokens.cached if tokens else None,
         "reasoning_tokens": tokens.reasoning if tokens else None,
     }
+
+
+def _decisions(run: Run, last: Attempt | None) -> dict[str, Any]:
+    """What was out of the ordinary; the fields are absent otherwise."""
+    told: dict[str, Any] = {}
+    if run.passed_over:
+        told["passed_over"] = run.passed_over
+    if last is not None:
+        if last.model_name != run.attempts[0].model_name:
+            told["fallback"] = last.model_name
+        if last.dropped:
+            told["dropped"] = last.dropped
+        if last.applied or run.applied:
+            told["applied"] = (*run.applied, *last.applied)
+    if run.mirror_of:
+        told["mirror_of"] = run.mirror_of
+    return told
 
 
 def _milliseconds(start: float, end: float) -> float:

@@ -49,7 +49,7 @@ class Metrics:
             self._observe_attempt(attempt, model, run)
 
     def _observe_attempt(self, attempt: Attempt, model: str, run: Run) -> None:
-        target = attempt.upstream + "/*" if model.endswith("/*") else attempt.target
+        target = attempt.key
         self.attempts[model, target, attempt.error.code if attempt.error else "ok"] += 1
         if attempt.chunks:
             self.chunks[model, target] += attempt.chunks

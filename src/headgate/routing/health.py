@@ -1,0 +1,248 @@
+"""How each target has been doing: calls in flight, latency, use of its limits, and whether it rests after failures.
+
+Kept per worker, in memory. Health is kept per target and per API surface: embeddings that fail say nothing about chat.
+A rest never takes a target away, it only makes it the last one to be tried; see `plan`.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from headgate.core.errors import UpstreamError, UpstreamRateLimited
+from headgate.core.run import Attempt
+from headgate.routing.types import Limits, Target
+
+_TRIAL_SECONDS = 30.0
+"""How long the one call that tries a rested target keeps others away, if it never ends."""
+_LONGEST_ASKED = 600.0
+"""A provider that asks for a longer pause than this is tried again sooner."""
+_MOST_RESTS = 20
+_NEWS = 0.3
+"""Weight of the newest latency in the moving average."""
+_STALE_SECONDS = 60.0
+_SLOT = 5.0
+_SLOTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Cooldown:
+    """When a target rests: after `failures` in a row (0: never), or fewer for single error codes.
+
+    Rests last `seconds`, twice as long each further time, `longest` at most.
+    """
+
+    failures: int = 3
+    by_error: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 5.0
+    longest: float = 60.0
+
+
+@dataclass(slots=True)
+class Fitness:
+    """How a target does on one surface. `failures` and `rests` are counted in a row; `why` is the last error's code.
+
+    `was_asked`: the provider itself asked for the rest.
+    """
+
+    failures: int = 0
+    rests: int = 0
+    rests_until: float = 0.0
+    trial_until: float = 0.0
+    why: str = ""
+    was_asked: bool = False
+
+
+@dataclass(slots=True)
+class Window:
+    """A count over the last minute, kept in slots of five seconds that are forgotten whole."""
+
+    slots: deque[list[int]] = field(default_factory=deque)
+    total: int = 0
+
+    def add(self, amount: int, now: float) -> None:
+        slot = int(now // _SLOT)
+        if self.slots and self.slots[-1][0] == slot:
+            self.slots[-1][1] += amount
+        else:
+            self.used(now)
+            self.slots.append([slot, amount])
+        self.total += amount
+
+    def used(self, now: float) -> int:
+        oldest = int(now // _SLOT) - _SLOTS
+        while self.slots and self.slots[0][0] < oldest:
+            self.total -= self.slots.popleft()[1]
+        return self.total
+
+    def free_in(self, limit: int, now: float) -> float:
+        """Seconds until less than `limit` is used."""
+        left = self.used(now)
+        wait = 0.0
+        for slot, amount in self.slots:
+            if left < limit:
+                break
+            left -= amount
+            wait = (slot + _SLOTS + 1) * _SLOT - now
+        return wait
+
+
+@dataclass(slots=True)
+class State:
+    """One target. `latency` is a moving average in seconds until the first byte, 0.0 while none is known.
+
+    `is_counted`: what the last minute used matters to someone.
+    """
+
+    in_flight: int = 0
+    used_at: float = 0.0
+    latency: float = 0.0
+    measured_at: float = 0.0
+    is_counted: bool = False
+    requests: Window = field(default_factory=Window)
+    tokens: Window = field(default_factory=Window)
+    surfaces: dict[str, Fitness] = field(default_factory=dict)
+
+    def slowness(self, now: float) -> float:
+        """Expected seconds to the first byte under the present load; an old measurement counts for less and less."""
+        return self.latency * (self.in_flight + 1) * math.exp2((self.measured_at - now) / _STALE_SECONDS)
+
+    def fill(self, limits: Limits | None, now: float) -> float:
+        """Share of its limits that the last minute used; without limits, the tokens themselves, scaled to be small."""
+        if limits is None or not (limits.tokens_per_minute or limits.requests_per_minute):
+            return (self.tokens.used(now) + self.requests.used(now)) / 1e9
+        shares = [0.0]
+        if limits.tokens_per_minute:
+            shares.append(self.tokens.used(now) / limits.tokens_per_minute)
+        if limits.requests_per_minute:
+            shares.append(self.requests.used(now) / limits.requests_per_minute)
+        return max(shares)
+
+
+class Book:
+    """The state of every target. `clock` gives seconds that never go back."""
+
+    def __init__(self, cooldown: Cooldown, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cooldown = cooldown
+        self._states: dict[str, State] = {}
+        self.clock = clock
+
+    def state(self, key: str) -> State:
+        state = self._states.get(key)
+        if state is None:
+            state = self._states[key] = State()
+        return state
+
+    def all(self) -> Mapping[str, State]:
+        return self._states
+
+    def is_ready(self, target: Target, surface: str, now: float) -> bool:
+        """Whether a target neither rests nor is at its limits."""
+        state = self._states.get(target.key)
+        if state is None:
+            return True
+        fitness = state.surfaces.get(surface)
+        if fitness is not None and fitness.rests and (fitness.rests_until > now or fitness.trial_until > now):
+            return False
+        return target.limits is None or not self.busy_for(target, now)
+
+    def rest_of(self, target: Target, surface: str, now: float) -> float:
+        """Seconds that a target still rests; 0.0 when it may be called."""
+        state = self._states.get(target.key)
+        fitness = state.surfaces.get(surface) if state is not None else None
+        if fitness is None or not fitness.rests:
+            return 0.0
+        return max(0.0, fitness.rests_until - now, fitness.trial_until - now)
+
+    def busy_for(self, target: Target, now: float) -> float:
+        """Seconds until a target at its limits can take a call; 0.0 when it can."""
+        limits = target.limits
+        if limits is None:
+            return 0.0
+        state = self.state(target.key)
+        waits = [0.0]
+        if limits.in_flight and state.in_flight >= limits.in_flight:
+            waits.append(1.0)
+        if limits.requests_per_minute:
+            waits.append(state.requests.free_in(limits.requests_per_minute, now))
+        if limits.tokens_per_minute:
+            waits.append(state.tokens.free_in(limits.tokens_per_minute, now))
+        return max(waits)
+
+    def begin(self, target: Target, surface: str, *, counted: bool) -> None:
+        """A call begins. `counted`: its use of the last minute matters to someone."""
+        state = self.state(target.key)
+        state.in_flight += 1
+        state.used_at = now = self.clock()
+        if counted:
+            state.is_counted = True
+            state.requests.add(1, now)
+        fitness = state.surfaces.get(surface)
+        if fitness is not None and fitness.rests:
+            fitness.trial_until = now + _TRIAL_SECONDS
+
+    def opened(self, attempt: Attempt, surface: str) -> None:
+        """A stream began well: a target that was resting takes calls again, though it has yet to prove itself."""
+        fitness = self._states[attempt.key].surfaces.get(surface)
+        if fitness is not None and fitness.rests:
+            fitness.rests = 0
+            fitness.rests_until = fitness.trial_until = 0.0
+
+    def end(self, attempt: Attempt, surface: str, *, blameless: bool = False) -> None:
+        """A call ended. `blameless`: whatever went wrong was not the target's doing, nor was it proved to be well."""
+        state = self._states[attempt.key]
+        state.in_flight -= 1
+        now = self.clock()
+        if state.is_counted and attempt.tokens is not None:
+            state.tokens.add(attempt.tokens.prompt + attempt.tokens.completion, now)
+        error = attempt.error
+        fitness = state.surfaces.get(surface)
+        if error is None and not blameless:
+            self._well(state, attempt, fitness, now)
+        elif isinstance(error, UpstreamError) and error.counts and not blameless:
+            if fitness is None:
+                fitness = state.surfaces[surface] = Fitness()
+            self._failed(fitness, error, now)
+        elif fitness is not None:
+            fitness.trial_until = 0.0
+
+    def _well(self, state: State, attempt: Attempt, fitness: Fitness | None, now: float) -> None:
+        took = attempt.first_byte - attempt.started
+        state.latency = took if not state.latency else state.latency + _NEWS * (took - state.latency)
+        state.measured_at = now
+        if fitness is not None and fitness.failures:
+            fitness.failures = fitness.rests = 0
+            fitness.rests_until = fitness.trial_until = 0.0
+
+    def _failed(self, fitness: Fitness, error: UpstreamError, now: float) -> None:
+        fitness.failures += 1
+        fitness.why = error.code
+        fitness.trial_until = 0.0
+        cooldown = self._cooldown
+        allowed = cooldown.by_error.get(error.code, cooldown.failures)
+        if not allowed:
+            return
+        if isinstance(error, UpstreamRateLimited) and error.retry_after is not None:
+            fitness.rests = max(1, fitness.rests)
+            fitness.was_asked = True
+            fitness.rests_until = now + min(error.retry_after, _LONGEST_ASKED)
+        elif (fitness.failures >= allowed or fitness.rests) and fitness.rests_until <= now:
+            fitness.rests = min(fitness.rests + 1, _MOST_RESTS)
+            fitness.was_asked = False
+            fitness.rests_until = now + min(cooldown.longest, cooldown.seconds * 2.0 ** (fitness.rests - 1))
+
+    def resting(self) -> list[str]:
+        """Keys of the targets that rest on any surface."""
+        now = self.clock()
+        return [
+            key
+            for key, state in self._states.items()
+            if any(fitness.rests and fitness.rests_until > now for fitness in state.surfaces.values())
+        ]
+
+    def recover(self, key: str) -> None:
+        """A probe found the target's upstream well: it may be called again."""
+        state = self._states.get(key)
+        for fitness in state.surfaces.values() if state else ():
+            fitness.rests_until = fitness.trial_until = 0.0

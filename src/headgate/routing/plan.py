@@ -1,0 +1,278 @@
+"""Which target is tried next. Knows the models, how their targets are doing and what went wrong; makes no call itself.
+
+The promises, each a property test: it always ends; no target is tried more often than its retries allow, and no more
+fallback models than are allowed; a request never fails while a target that may serve it is untried. Resting targets
+are only tried last.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import choices, random
+
+from headgate.core.errors import (
+    HeadgateError,
+    NoTargetForTags,
+    TargetsBusy,
+    UpstreamContentPolicy,
+    UpstreamContextWindow,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from headgate.routing.affinity import nearest
+from headgate.routing.health import Book
+from headgate.routing.types import Model, Target
+
+_LONGEST_PAUSE = 5.0
+_DEFAULT_TAG = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """The most a caller may ask for, and whether wishes are also read from the body; see OverrideSettings."""
+
+    retries: int = 5
+    timeout: float = 1800.0
+    fields: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What holds for all models; see RoutingSettings."""
+
+    retries_by_error: Mapping[str, int] = field(default_factory=dict)
+    first_pause: float = 0.25
+    timeout: float | None = None
+    fallbacks: tuple[str, ...] = ()
+    max_fallbacks: int = 5
+    tags: bool = False
+    enforce_limits: bool = True
+    check_context: bool = False
+    overrides: Overrides = Overrides()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing has to be found out about a request of a caller without wishes."""
+        return not (self.check_context or self.timeout or self.overrides.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request brings to the choice. `tokens` is a low estimate of the prompt's length."""
+
+    surface: str
+    retries: int | None = None
+    tags: frozenset[str] = frozenset()
+    belongs: bytes | None = None
+    tokens: int = 0
+    fallbacks: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Call this target after `pause` seconds. `hop` counts the models before this one."""
+
+    target: Target
+    model: Model
+    pause: float = 0.0
+    hop: int = 0
+
+
+Steps = Generator[Step, UpstreamError, HeadgateError | None]
+"""Gives steps, is sent each one's error, and returns why nothing could be tried at all, if so."""
+
+
+class Planner:
+    """`find` gives the model of a name that callers could use, without asking an upstream."""
+
+    def __init__(self, policy: Policy, book: Book, find: Callable[[str], Model | None]) -> None:
+        self.policy = policy
+        self._book = book
+        self._find = find
+
+    def steps(self, first: Model, ask: Ask, passed_over: dict[str, str]) -> Steps:
+        """The way of one request. Notes in `passed_over` which targets were left out or put last, and why."""
+        waiting = deque([first])
+        found = [first]
+        last: list[Step] = []
+        refusal: HeadgateError | None = None
+        hop = 0
+        while waiting:
+            model = waiting.popleft()
+            candidates, refused = self._eligible(model, ask, passed_over)
+            refusal = refusal or refused
+            error = yield from self._of_model(model, candidates, ask, hop, last, passed_over)
+            if error is not None and not error.elsewhere:  # no target would take it; only a special fallback may
+                waiting.clear()
+                last.clear()
+            for name in self._fallbacks(model, error, ask):
+                other = self._find(name) if len(found) <= self.policy.max_fallbacks else None
+                if other is not None and all(other.name != one.name for one in found):
+                    found.append(other)
+                    waiting.append(other)
+            hop += 1
+        now = self._book.clock()
+        for step in sorted(last, key=lambda step: self._book.rest_of(step.target, ask.surface, now)):
+            error = yield replace(step, pause=self._asked_pause(step.target, ask))
+            if not error.elsewhere:
+                return None
+        return refusal or self._busy(first, passed_over)
+
+    def _eligible(
+        self, model: Model, ask: Ask, passed_over: dict[str, str]
+    ) -> tuple[Sequence[Target], HeadgateError | None]:
+        """The targets that the request's tags and length allow; the error when the tags leave none."""
+        targets: Sequence[Target] = model.targets
+        if self.policy.tags:
+            targets = _tagged(targets, ask.tags)
+            for target in set(model.targets) - set(targets):
+                passed_over[target.name] = "other tags"
+            if not targets:
+                tags = ", ".join(sorted(ask.tags)) or "none"
+                return (), NoTargetForTags(f"No target of '{model.name}' is for these tags: {tags}.")
+        if self.policy.check_context and ask.tokens:
+            fitting = [target for target in targets if not target.context or target.context >= ask.tokens]
+            for target in set(targets) - set(fitting):
+                passed_over[target.name] = "context window too small"
+            targets = fitting or targets
+        return targets, None
+
+    def _of_model(
+        self,
+        model: Model,
+        candidates: Sequence[Target],
+        ask: Ask,
+        hop: int,
+        last: list[Step],
+        passed_over: dict[str, str],
+    ) -> Generator[Step, UpstreamError, UpstreamError | None]:
+        """Every target once, as long as none answers; then those again that may do better. Returns the last error."""
+        error: UpstreamError | None = None
+        tries: dict[Target, int] = {}
+        pause = 0.0
+        while candidates:
+            untried = list(candidates)
+            again: dict[Target, float] = {}
+            while untried and (target := self._choose(model, untried, ask, pause) or self._anyhow(untried, tries)):
+                untried.remove(target)
+                tries[target] = tries.get(target, 0) + 1
+                error = yield Step(target, model, pause, hop)
+                pause = 0.0
+                if not error.elsewhere:
+                    return error
+                wait = self._wait(error, tries[target], model, ask)
+                if wait is not None:
+                    again[target] = wait
+            last += self._put_last(model, [one for one in untried if one not in tries], ask, hop, passed_over)
+            candidates = list(again)
+            pause = min(again.values(), default=0.0)
+        return error
+
+    def _put_last(
+        self, model: Model, targets: Sequence[Target], ask: Ask, hop: int, passed_over: dict[str, str]
+    ) -> list[Step]:
+        """Resting targets are tried when all else failed; busy ones only where limits are no more than a hint."""
+        now = self._book.clock()
+        steps = []
+        for target in targets:
+            busy = self._book.busy_for(target, now)
+            if busy:
+                passed_over[target.name] = f"at its limits for {busy:.1f} s"
+            else:
+                fitness = self._book.state(target.key).surfaces.get(ask.surface)
+                passed_over[target.name] = f"resting after {fitness.why}" if fitness else "busy a moment ago"
+            if not busy or not self.policy.enforce_limits:
+                steps.append(Step(target, model, 0.0, hop))
+        return steps
+
+    def _choose(self, model: Model, targets: Sequence[Target], ask: Ask, pause: float) -> Target | None:
+        """The best of the targets that, after the pause, neither rest nor are at their limits."""
+        book = self._book
+        now = book.clock() + pause
+        if model.balance == "ordered" and ask.belongs is None:
+            for target in targets:
+                if book.is_ready(target, ask.surface, now):
+                    return target
+            return None
+        ready = [target for target in targets if book.is_ready(target, ask.surface, now)]
+        if len(ready) < 2:
+            return ready[0] if ready else None
+        lowest = min([target.order for target in ready])
+        ready = [target for target in ready if target.order == lowest]
+        if ask.belongs is not None:
+            return nearest(ask.belongs, ready, lambda target: book.state(target.key).in_flight)
+        return self._balanced(model, ready, now)
+
+    def _anyhow(self, targets: Sequence[Target], tries: Mapping[Target, int]) -> Target | None:
+        """A target that may be tried again, though what this very request met there has put it to rest."""
+        now = self._book.clock()
+        return next((one for one in targets if one in tries and not self._book.busy_for(one, now)), None)
+
+    def _balanced(self, model: Model, ready: list[Target], now: float) -> Target:
+        state = self._book.state
+        match model.balance:
+            case "weighted":
+                weights = [target.weight for target in ready]
+                return choices(ready, weights if any(weights) else None)[0]
+            case "least_busy":
+                return min(ready, key=lambda one: (state(one.key).in_flight, state(one.key).used_at))
+            case "latency":
+                return min(ready, key=lambda one: (state(one.key).slowness(now), state(one.key).in_flight))
+            case "cost":
+                return min(ready, key=_cost)
+            case "usage":
+                return min(ready, key=lambda one: (state(one.key).fill(one.limits, now), state(one.key).used_at))
+            case "ordered":
+                return ready[0]
+
+    def _asked_pause(self, target: Target, ask: Ask) -> float:
+        """A short rest that the provider itself asked for is waited for; a long one is not, for it may have ended."""
+        fitness = self._book.state(target.key).surfaces.get(ask.surface)
+        if fitness is None or not fitness.was_asked:
+            return 0.0
+        rest = self._book.rest_of(target, ask.surface, self._book.clock())
+        return rest if rest <= _LONGEST_PAUSE else 0.0
+
+    def _wait(self, error: UpstreamError, tried: int, model: Model, ask: Ask) -> float | None:
+        """Seconds before the same target may be tried again; None when that would not help or take too long."""
+        by_error = self.policy.retries_by_error.get(error.code)
+        if by_error is None:
+            allowed = model.retries if ask.retries is None else ask.retries
+            if not error.retryable or isinstance(error, UpstreamTimeout):
+                return None
+        else:
+            allowed = by_error
+        if tried > allowed:
+            return None
+        if error.retry_after is not None:
+            return error.retry_after if error.retry_after <= _LONGEST_PAUSE else None
+        return min(_LONGEST_PAUSE, self.policy.first_pause * 2.0 ** (tried - 1)) * (0.5 + random() / 2)
+
+    def _fallbacks(self, model: Model, error: UpstreamError | None, ask: Ask) -> tuple[str, ...]:
+        """Names to turn to after a model. What the caller itself got wrong is no reason to ask another model."""
+        usual = model.fallbacks.any or self.policy.fallbacks if ask.fallbacks is None else ask.fallbacks
+        if isinstance(error, UpstreamContextWindow):
+            return model.fallbacks.context_window or usual
+        if isinstance(error, UpstreamContentPolicy):
+            return model.fallbacks.content_policy
+        return usual if error is None or error.elsewhere else ()
+
+    def _busy(self, model: Model, passed_over: Mapping[str, str]) -> HeadgateError:
+        now = self._book.clock()
+        soonest = min((self._book.busy_for(target, now) for target in model.targets), default=1.0)
+        return TargetsBusy(
+            f"Every target of '{model.name}' is at its limits: {', '.join(passed_over)}.", retry_after=max(0.1, soonest)
+        )
+
+
+def _tagged(targets: Sequence[Target], tags: frozenset[str]) -> Sequence[Target]:
+    """Targets with one of the tags. Without tags: those tagged `default`; where there are none, those without tags."""
+    if tags:
+        return [target for target in targets if target.tags & tags]
+    return [target for target in targets if _DEFAULT_TAG in target.tags] or [one for one in targets if not one.tags]
+
+
+def _cost(target: Target) -> tuple[bool, int]:
+    """Prompts are longer than answers, three to one in common use. A target without a price comes last."""
+    price = target.price
+    return (True, 0) if price is None else (False, 3 * price.input + price.output)

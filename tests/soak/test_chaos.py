@@ -1,0 +1,221 @@
+"""Four targets that fail, stall, flap and recover at random under steady load: nobody is failed who could be served."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from bench import cpu
+from tests.conftest import Amount
+from tests.harness.events import ends_well, last_error
+from tests.harness.process import Processes
+from tests.harness.stub import Answer, Recorded, Stub, usual
+from tests.requirements import covers
+
+KEY = "sk-soak-master-key-001"
+PER_SECOND = 100
+SLACK = 0.05
+"""Seconds by which a target counts as having been in a mode before and after: requests were already on their way."""
+pytestmark = [covers("164", "14"), pytest.mark.timeout(1200)]
+
+ERROR = b'{"error":{"message":"chaos"}}'
+CODES = {
+    "503": {"upstream_unavailable"},
+    "500": {"upstream_fault"},
+    "429": {"upstream_rate_limited"},
+    "401": {"upstream_key_refused"},
+    "gone": {"upstream_unreachable", "upstream_broke_off"},
+    "reset": {"upstream_unreachable", "upstream_broke_off"},
+    "garbage": {"upstream_garbled"},
+    "hang": {"upstream_timeout"},
+    "cut": {"upstream_broke_off", "upstream_garbled"},
+    "slow": set[str](),
+    "well": set[str](),
+}
+SERVING = frozenset(("well", "slow"))
+
+
+@dataclass
+class Target:
+    """One stub and what it has been like: (since when, mode), newest last."""
+
+    stub: Stub
+    history: list[tuple[float, str]] = field(default_factory=lambda: [(0.0, "well")])
+
+    @property
+    def mode(self) -> str:
+        return self.history[-1][1]
+
+    async def become(self, mode: str) -> None:
+        if mode == self.mode:
+            return
+        was, now = self.mode, monotonic()
+        self.history.append((now, mode))
+        if mode == "gone":
+            await self.stub.stop()
+        elif was == "gone":
+            await self.stub.start()
+
+    def modes(self, start: float, end: float) -> set[str]:
+        """All modes at any time between."""
+        spans = zip(self.history, [*self.history[1:], (float("inf"), "")], strict=True)
+        return {mode for (since, mode), (until, _) in spans if since <= end + SLACK and until >= start - SLACK}
+
+    def answer(self, request: Recorded) -> Answer:
+        match self.mode:
+            case "503" | "500" | "401":
+                return Answer(status=int(self.mode), body=ERROR)
+            case "429":
+                return Answer(status=429, body=ERROR, headers={"retry-after": random.choice(["1", "30"])})
+            case "reset":
+                return Answer(raw=b"", reset=True)
+            case "garbage":
+                return Answer(raw=b"garbage\r\n\r\n")
+            case "hang":
+                return Answer(raw=b"", hang=True)
+            case "cut":
+                return _with(usual(request), cut_after=300)
+            case "slow":
+                return _with(usual(request), delay=0.4)
+        return usual(request)
+
+
+def _with(answer: Answer, **more: Any) -> Answer:
+    for name, value in more.items():
+        setattr(answer, name, value)
+    return answer
+
+
+@dataclass
+class Tally:
+    """What became of the requests."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    broken_streams: int = 0
+    unservable: int = 0
+    attempts: int = 0
+    slowest: float = 0.0
+
+
+@pytest_asyncio.fixture
+async def targets() -> AsyncIterator[list[Target]]:
+    async with AsyncExitStack() as stack:
+        made = [Target(await stack.enter_async_context(Stub())) for _ in range(4)]
+        for target in made:
+            target.stub.otherwise = target.answer
+        yield made
+
+
+def configuration(targets: list[Target]) -> str:
+    names = [f"t{number}" for number in range(len(targets))]
+    timeouts = {"connect": 0.5, "read": 1.0}
+    listed = [{"upstream": name, "model": "stub-small"} for name in names]
+    return json.dumps(
+        {
+            "upstreams": [
+                {"name": name, "provider": "openai_compatible", "base_url": target.stub.url, "timeouts": timeouts}
+                for name, target in zip(names, targets, strict=True)
+            ],
+            "models": [
+                {"name": balance, "targets": listed, "balance": balance}
+                for balance in ("ordered", "weighted", "least_busy", "latency")
+            ],
+            "routing": {"cooldown": {"seconds": 1, "longest": 4}, "probes": {"every": 0.5}},
+        }
+    )
+
+
+def moods(numbers: random.Random) -> Iterator[tuple[int, str, float]]:
+    """(target, mode, seconds until the next change). Now and then all of them fail."""
+    bad = [mode for mode in CODES if mode != "well"]
+    while True:
+        number = numbers.randrange(4)
+        yield number, numbers.choice(["well", *numbers.sample(bad, 2)]), numbers.expovariate(6)
+
+
+async def disturb(targets: list[Target], numbers: random.Random) -> None:
+    for number, mode, pause in moods(numbers):
+        await targets[number].become(mode)
+        await asyncio.sleep(pause)
+
+
+async def one(http: httpx.AsyncClient, targets: list[Target], tally: Tally, numbers: random.Random) -> None:
+    model = numbers.choice(["ordered", "weighted", "least_busy", "latency"])
+    streamed = numbers.random() < 0.5
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": streamed}
+    start = monotonic()
+    response = await http.post("/v1/chat/completions", json=body)
+    end = monotonic()
+    tally.statuses[response.status_code] += 1
+    tally.attempts += int(response.headers.get("x-headgate-attempts", "0"))
+    tally.slowest = max(tally.slowest, end - start)
+    if response.status_code != 200:
+        could = [target for target in targets if target.modes(start, end) <= SERVING]
+        assert not could, f"failed with {response.text} while a target was well"
+        tally.unservable += 1
+    elif streamed and not ends_well(response.content):
+        assert last_error(response.content)["code"] in {"upstream_broke_off", "upstream_garbled"}
+        tally.broken_streams += 1
+    elif not streamed:
+        assert response.json()["choices"][0]["message"]["content"] == "Hello there."
+    check_truth(response, targets, start, end)
+
+
+def check_truth(response: httpx.Response, targets: list[Target], start: float, end: float) -> None:
+    """Every failed attempt that is told names an error that its target did make at the time; the status is one."""
+    failed = response.headers.get("x-headgate-failed", "")
+    told = [entry.rpartition("=") for entry in failed.split(", ") if entry]
+    for name, _, code in told:
+        modes = targets[int(name[1])].modes(start, end)
+        assert code in set[str]().union(*(CODES[mode] for mode in modes)), f"{name} was {modes}, not {code}"
+    if response.status_code != 200:
+        assert response.status_code in (429, 502, 503, 504), response.text
+        assert response.headers["x-headgate-error"] in {code for _, _, code in told} or len(told) == 0
+
+
+async def test_nobody_is_failed_who_could_be_served(
+    targets: list[Target], processes: Processes, tmp_path: Path, amount: Amount
+) -> None:
+    (tmp_path / "headgate.yaml").write_text(configuration(targets))
+    serving = await asyncio.to_thread(
+        processes.serve, "--config", str(tmp_path / "headgate.yaml"), HEADGATE_MASTER_KEY=KEY
+    )
+    numbers = random.Random(20)
+    tally = Tally()
+    limits = httpx.Limits(max_connections=400)
+    seconds = amount(8, 600)
+    async with (
+        httpx.AsyncClient(
+            base_url=serving.url, headers={"authorization": f"Bearer {KEY}"}, limits=limits, timeout=60
+        ) as http,
+        asyncio.TaskGroup() as group,
+    ):
+        disturbing = group.create_task(disturb(targets, numbers))
+        began = monotonic()
+        for number in range(seconds * PER_SECOND):
+            await asyncio.sleep(max(0.0, began + number / PER_SECOND - monotonic()))
+            group.create_task(one(http, targets, tally, numbers))
+            if number % 1000 == 999:
+                for target in targets:
+                    target.stub.requests.clear()
+        disturbing.cancel()
+    memory = cpu.usage(serving.popen.pid).rss_mb
+    total = sum(tally.statuses.values())
+    print(
+        f"\n{total} requests in {monotonic() - began:.0f} s, {tally.attempts} attempts, {dict(tally.statuses)};"
+        f" {tally.unservable} while no target was well, {tally.broken_streams} streams broke after their first byte;"
+        f" slowest {tally.slowest:.1f} s; memory {memory:.0f} MB"
+    )
+    assert total == seconds * PER_SECOND
+    assert tally.statuses[200] > total / 2
+    assert serving.popen.poll() is None
