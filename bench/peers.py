@@ -60,18 +60,24 @@ class Peer:
 
 
 def _headgate(site: Site) -> Launch:
-    config = site.write(
-        "headgate.yaml",
-        f"""upstreams:
-  - name: stub
-    provider: openai_compatible
-    base_url: {site.stub}/v1
-    api_key: bench
-models:
-  - name: bench
-    targets: [{{upstream: stub, model: bench-upstream}}]
-""",
-    )
+    return _serve(site, [_upstream("stub", site)], ["{upstream: stub, model: bench-upstream}"], "ordered")
+
+
+def _four_targets(site: Site) -> Launch:
+    """Four accounts at the stub, chosen by latency, each with limits that are counted but never reached."""
+    names = ("one", "two", "three", "four")
+    limits = "limits: {requests_per_minute: 100000000, tokens_per_minute: 1000000000, in_flight: 100000}"
+    targets = [f"{{upstream: {name}, model: bench-upstream, {limits}}}" for name in names]
+    return _serve(site, [_upstream(name, site) for name in names], targets, "latency")
+
+
+def _upstream(name: str, site: Site) -> str:
+    return f"{{name: {name}, provider: openai_compatible, base_url: {site.stub}/v1, api_key: bench}}"
+
+
+def _serve(site: Site, upstreams: list[str], targets: list[str], balance: str) -> Launch:
+    model = f"{{name: bench, balance: {balance}, targets: [{', '.join(targets)}]}}"
+    config = site.write("headgate.yaml", f"upstreams: [{', '.join(upstreams)}]\nmodels: [{model}]\n")
     script = Path(sys.executable).parent / "headgate"
     command = [str(script)] if script.exists() else [sys.executable, "-m", "headgate"]
     command += ["serve", "--config", config, "--host", "127.0.0.1", "--port", str(site.port)]
@@ -192,6 +198,11 @@ PEERS = (
         name="headgate",
         launch=_headgate,
         note="key check, metrics and the JSON request log on; one worker",
+    ),
+    Peer(
+        name="headgate-4-targets",
+        launch=_four_targets,
+        note="the same with four targets chosen by latency, each with limits that are counted",
     ),
     Peer(
         name="nginx",

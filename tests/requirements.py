@@ -71,6 +71,9 @@ REQUIREMENTS = {
     "keep-alive": Requirement("Comments between complete events while a model thinks"),
     "surfaces": Requirement("Completions, audio, rerank, moderations and images are relayed as they are"),
     "model-info": Requirement("GET /model/info and its kin in LiteLLM's shapes, without secrets"),
+    "litellm-proxy": Requirement(
+        "The same LiteLLM configuration behaves as under LiteLLM's own proxy, but for the differences listed"
+    ),
     "prices": Requirement("List prices come with the package, are imported on first use and never fetched"),
     "splice": Requirement("Only named members of a JSON text are changed, byte for byte"),
     "fuzz": Requirement("Whatever the body, the answer is a 4xx envelope or a relayed call, never a 500"),

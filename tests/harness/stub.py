@@ -224,6 +224,8 @@ async def _give(answer: Answer, request: Recorded, reader: asyncio.StreamReader,
     watch = asyncio.get_running_loop().create_task(_note_leaving(request, reader))
     try:
         await asyncio.sleep(answer.delay)
+        if writer.transport.is_closing():
+            raise ConnectionResetError
         if answer.raw is not None:
             writer.write(answer.raw)
             await writer.drain()

@@ -219,8 +219,9 @@ async def test_a_full_target_leaves_its_calls_to_the_next(stub: Stub, second: St
 @pytest.mark.parametrize("header", ["x-headgate-tags", "x-litellm-tags"])
 async def test_tags_choose_the_target(stub: Stub, second: Stub, header: str) -> None:
     tagged = model("small", "a/x", "b/y")
-    tagged["targets"][0]["tags"], tagged["targets"][1]["tags"] = ["free"], ["paid", "default"]
+    tagged["targets"][0]["tags"], tagged["targets"][1]["tags"] = ["free"], ["paid"]
     async with gate(stub, second, [tagged], routing={"tags": True}) as gateway:
+        gateway.http.headers[header] = "paid"
         assert (await gateway.chat()).headers["x-headgate-target"] == "b/y"
         gateway.http.headers[header] = "free, other"
         assert (await gateway.chat()).headers["x-headgate-target"] == "a/x"

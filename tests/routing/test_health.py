@@ -119,11 +119,22 @@ def test_a_stream_that_begins_opens_the_target_but_does_not_clear_its_record() -
     assert ward.rest == 5
 
 
-@pytest.mark.parametrize("error", [UpstreamTimeout(""), UpstreamGarbled(""), UpstreamBroke(""), UpstreamKeyRefused("")])
+@pytest.mark.parametrize("error", [UpstreamTimeout(""), UpstreamGarbled(""), UpstreamBroke("")])
 def test_what_the_target_did_counts(error: HeadgateError) -> None:
     ward = Ward()
-    ward.calls(error, error, error)
+    ward.calls(error, error)
+    assert ward.rest == 0
+    ward.calls(error)
     assert ward.rest == 5
+
+
+def test_a_key_that_is_refused_is_not_tried_three_times() -> None:
+    ward = Ward()
+    ward.calls(UpstreamKeyRefused(""))
+    assert ward.rest == 5
+    never = Ward(Cooldown(failures=0))
+    never.calls(UpstreamKeyRefused(""))
+    assert never.rest == 0
 
 
 @pytest.mark.parametrize("error", [UpstreamRejected(""), UpstreamNotFound(""), UpstreamForbidden("")])

@@ -413,18 +413,27 @@ def test_the_one_with_most_room_in_its_limits_is_chosen() -> None:
     assert names(world.go("m", {})[0]) == ["large"]
 
 
-def test_tags_have_to_meet() -> None:
-    model = Model(
-        "m",
-        (Target("up", "eu", tags=frozenset({"eu"})), Target("up", "us", tags=frozenset({"us", "default"}))),
-        retries=0,
-    )
-    world = World(model, policy=Policy(tags=True))
-    assert names(world.go("m", {}, replace(ASK, tags=frozenset({"eu", "x"})))[0]) == ["eu"]
-    assert names(world.go("m", {})[0]) == ["us"]
-    steps, _, refusal = world.go("m", {}, replace(ASK, tags=frozenset({"asia"})))
-    assert steps == []
-    assert isinstance(refusal, NoTargetForTags)
+@pytest.mark.parametrize(
+    ("tags", "asked", "chosen"),
+    [
+        (["eu", "us"], "eu x", ["eu"]),
+        (["eu", "us"], "asia", None),
+        (["eu", "us"], "", ["eu", "us"]),
+        (["eu", "default"], "asia", ["default"]),
+        (["eu", "default"], "", ["default"]),
+        (["eu", ""], "", [""]),
+        (["eu", ""], "asia", None),
+    ],
+)
+def test_tags_have_to_meet(tags: list[str], asked: str, chosen: list[str] | None) -> None:
+    made = tuple(Target("up", tag or "untagged", tags=frozenset(tag.split())) for tag in tags)
+    world = World(Model("m", made, retries=0), policy=Policy(tags=True))
+    failing: dict[str, list[UpstreamError | None]] = {target.name: [UpstreamFault("no")] for target in made}
+    steps, _, refusal = world.go("m", failing, replace(ASK, tags=frozenset(asked.split())))
+    if chosen is None:
+        assert (steps, type(refusal)) == ([], NoTargetForTags)
+    else:
+        assert names(steps) == [tag or "untagged" for tag in chosen]
 
 
 def test_a_context_window_that_is_too_small_is_passed_over_unless_all_are() -> None:

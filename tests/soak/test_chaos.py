@@ -86,7 +86,7 @@ class Target:
             case "cut":
                 return _with(usual(request), cut_after=300)
             case "slow":
-                return _with(usual(request), delay=0.4)
+                return _with(usual(request), delay=0.3)
         return usual(request)
 
 
@@ -118,7 +118,7 @@ async def targets() -> AsyncIterator[list[Target]]:
 
 def configuration(targets: list[Target]) -> str:
     names = [f"t{number}" for number in range(len(targets))]
-    timeouts = {"connect": 0.5, "read": 1.0}
+    timeouts = {"connect": 1, "read": 2.0}
     listed = [{"upstream": name, "model": "stub-small"} for name in names]
     return json.dumps(
         {

@@ -36,7 +36,7 @@ def settings(port: int) -> dict[str, Any]:
     plain = {**common, "name": "plain", "litellm_provider": "openai", "base_url": f"http://127.0.0.1:{port}/v1"}
     claude = {**common, "name": "claude", "litellm_provider": "anthropic", "base_url": f"http://127.0.0.1:{port}"}
     return {
-        "upstreams": [{**plain, "headers": {"x-team": "blue"}}, claude],
+        "upstreams": [{**plain, "headers": {"x-team": "blue"}, "options": {"organization": "org-blue"}}, claude],
         "models": [
             {"name": name, "targets": [{"upstream": name, "model": model}], "retries": 0}
             for name, model in (("plain", "stub-small"), ("claude", "claude-sonnet-4-5"))
@@ -139,6 +139,7 @@ async def test_a_chat_reaches_the_provider_and_comes_back(
     sent = provider.last
     assert sent.json == {"model": "stub-small", "messages": HI, "tools": [TOOL], "temperature": 0.5, "seed": 7}
     assert (sent.headers["authorization"], sent.headers["x-team"]) == (f"Bearer {KEY}", "blue")
+    assert sent.headers["openai-organization"] == "org-blue"
     assert sent.headers["traceparent"].startswith("00-")
     line = await last_line(served[0], answered.headers["x-request-id"])
     assert (line["prompt_tokens"], line["completion_tokens"]) == (7, 3)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 def key_of(headers: Mapping[bytes, bytes], further: bytes = b"") -> bytes | None:
     """The key that came as `Authorization: Bearer`, `x-api-key`, `api-key` or `x-goog-api-key`; None without one.
 
-    `further` is the lower-case name of one more header that may carry it, with or without `Bearer`; it comes first.
+    First come two headers that leave those to others, with or without `Bearer`: `further`, a name in lower case, and
+    LiteLLM's `x-litellm-api-key`.
     """
-    if further and (own := headers.get(further)):
-        return own.removeprefix(b"Bearer ").strip() or None
+    for name in (further, b"x-litellm-api-key"):
+        if own := headers.get(name):
+            return own.removeprefix(b"Bearer ").strip() or None
     bearer = headers.get(b"authorization")
     if bearer is not None:
         scheme, _, key = bearer.partition(b" ")

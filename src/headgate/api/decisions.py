@@ -36,14 +36,15 @@ def decision_headers(run: Run, *, litellm: bool) -> Headers:
 
 
 def _litellm(run: Run) -> Headers:
+    """As there, the group is the name asked for, or the fallback that answered; the retries are those of the group."""
     last = run.attempts[-1]
     models = list(dict.fromkeys(one.model_name for one in run.attempts))
     return [
         (b"x-litellm-call-id", run.id.encode()),
         (b"x-litellm-model-id", _plain(last.target)),
-        (b"x-litellm-model-group", _plain(last.model_name)),
+        (b"x-litellm-model-group", _plain((len(models) == 1 and run.model) or last.model_name)),
         (b"x-litellm-version", f"headgate/{__version__}".encode()),
-        (b"x-litellm-attempted-retries", b"%d" % (len(run.attempts) - len(models))),
+        (b"x-litellm-attempted-retries", b"%d" % (sum(one.model_name == last.model_name for one in run.attempts) - 1)),
         (b"x-litellm-attempted-fallbacks", b"%d" % (len(models) - 1)),
         (b"x-litellm-response-duration-ms", b"%.3f" % ((now() - run.started) * 1000)),
     ]

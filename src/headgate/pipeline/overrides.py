@@ -7,8 +7,12 @@ from headgate.core.request import Changes, ModelRequest
 from headgate.core.wishes import Wishes
 
 _OURS = frozenset(
-    ("num_retries", "timeout", "fallbacks", "disable_fallbacks", "litellm_session_id", "litellm_trace_id", "caching")
+    (
+        *("num_retries", "timeout", "fallbacks", "disable_fallbacks", "tags"),
+        *("litellm_session_id", "litellm_trace_id", "litellm_metadata", "caching", "cache", "guardrails", "no-log"),
+    )
 )
+"""Fields that are the gateway's, also those that LiteLLM alone does something with."""
 _MOST_FALLBACKS = 20
 
 
@@ -30,7 +34,7 @@ def wishes_in_body(request: ModelRequest, given: Wishes) -> tuple[Wishes, Change
     wishes = Wishes(
         given.timeout if given.timeout is not None else _number("timeout", fields.get("timeout")),
         given.retries if given.retries is not None else _count("num_retries", fields.get("num_retries")),
-        given.tags or _tags(tags),
+        given.tags or _tags(tags) | _tags(fields.get("tags")),
         given.session or _text("litellm_session_id", fields.get("litellm_session_id")),
         given.fallbacks if given.fallbacks is not None else _fallbacks(fields),
     )

@@ -313,6 +313,7 @@ REFUSALS = (
 )
 
 _THROUGH = frozenset(("openrouter", "litellm", "litellm_proxy", "agentrouter"))
+_OPENAI_BY_NAME = {"openai_compatible": "openai"}
 _MAKERS = {
     "openai": "openai",
     "azure": "azure",
@@ -335,9 +336,11 @@ def facts_of(provider: str, model_id: str) -> Facts:
     """What is known of a model as this provider serves it; UNKNOWN when nothing is.
 
     Routers such as OpenRouter name models `maker/id` and see to fields that a maker refuses themselves. For the LiteLLM
-    SDK, `provider` is `litellm` and the id has the SDK's prefix.
+    SDK, `provider` is `litellm` and the id has the SDK's prefix. Behind an address of one's own, a model with a name of
+    OpenAI's is taken for OpenAI's.
     """
     model_id = model_id.lower()
+    provider = _OPENAI_BY_NAME.get(provider, provider)
     maker, slash, bare = model_id.partition("/")
     if provider in _THROUGH and slash:
         found = _first(_MAKERS.get(maker, maker), bare)

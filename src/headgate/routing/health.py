@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from headgate.core.errors import UpstreamError, UpstreamRateLimited
+from headgate.core.errors import UpstreamError, UpstreamKeyRefused, UpstreamRateLimited
 from headgate.core.run import Attempt
 from headgate.routing.types import Limits, Target
 
@@ -30,6 +30,7 @@ _SLOTS = 12
 class Cooldown:
     """When a target rests: after `failures` in a row (0: never), or fewer for single error codes.
 
+    A key that is refused is refused again, so one such failure is enough.
     Rests last `seconds`, twice as long each further time, `longest` at most.
     """
 
@@ -220,7 +221,8 @@ class Book:
         fitness.why = error.code
         fitness.trial_until = 0.0
         cooldown = self._cooldown
-        allowed = cooldown.by_error.get(error.code, cooldown.failures)
+        at_once = cooldown.failures and isinstance(error, UpstreamKeyRefused)
+        allowed = cooldown.by_error.get(error.code, 1 if at_once else cooldown.failures)
         if not allowed:
             return
         if isinstance(error, UpstreamRateLimited) and error.retry_after is not None:

@@ -266,10 +266,13 @@ class Planner:
 
 
 def _tagged(targets: Sequence[Target], tags: frozenset[str]) -> Sequence[Target]:
-    """Targets with one of the tags. Without tags: those tagged `default`; where there are none, those without tags."""
-    if tags:
-        return [target for target in targets if target.tags & tags]
-    return [target for target in targets if _DEFAULT_TAG in target.tags] or [one for one in targets if not one.tags]
+    """Targets with one of the tags, else those tagged `default`; for requests without tags, all if none is so tagged."""
+    if meant := [target for target in targets if target.tags & tags]:
+        return meant
+    default = [target for target in targets if _DEFAULT_TAG in target.tags]
+    if default or tags:
+        return default
+    return [target for target in targets if not target.tags] or targets
 
 
 def _cost(target: Target) -> tuple[bool, int]:

@@ -9,6 +9,7 @@ from headgate.config.problems import did_you_mean
 KINDS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
 _NO_MODEL = "There is no such model. A deployment's id cannot stand here; give it a `model_name` of its own."
+_NOT_FOR_WRONG = "Not asked when the request itself is wrong (400, 413, 422); LiteLLM asks it then, too."
 
 
 @dataclass(slots=True)
@@ -99,6 +100,12 @@ class Fallbacks:
         if name.value not in (listed := routing.setdefault("fallbacks", [])):
             self.to.draft.put(("routing", "fallbacks", len(listed)), self.to.value(name), name.place)
 
+    def _grade(self, kind: str, name: Field) -> None:
+        if kind == "fallbacks":
+            self.to.approximate(name, _NOT_FOR_WRONG)
+        else:
+            self.to.exact(name)
+
     def _names(self, kind: str, section: Field) -> list[Field]:
         """The names that models have, each graded."""
         if not isinstance(section.value, str) and not self.to.is_list(section):
@@ -113,7 +120,7 @@ class Fallbacks:
                 continue
             elif self.to.is_text(name):
                 if self.models.has(name.value) or name.value in self.aliases:
-                    self.to.exact(name)
+                    self._grade(kind, name)
                     found.append(name)
                 else:
                     known = [*self.models.pieces, *self.aliases]
