@@ -60,7 +60,7 @@ class Peer:
 
 
 def _headgate(site: Site) -> Launch:
-    return _serve(site, [_upstream("stub", site)], ["{upstream: stub, model: bench-upstream}"], "ordered")
+    return _serve(site, [_upstream("stub", site)], ["{upstream: stub, model: bench-upstream}"], "")
 
 
 def _four_targets(site: Site) -> Launch:
@@ -68,7 +68,7 @@ def _four_targets(site: Site) -> Launch:
     names = ("one", "two", "three", "four")
     limits = "limits: {requests_per_minute: 100000000, tokens_per_minute: 1000000000, in_flight: 100000}"
     targets = [f"{{upstream: {name}, model: bench-upstream, {limits}}}" for name in names]
-    return _serve(site, [_upstream(name, site) for name in names], targets, "latency")
+    return _serve(site, [_upstream(name, site) for name in names], targets, "balance: latency, ")
 
 
 def _upstream(name: str, site: Site) -> str:
@@ -76,7 +76,7 @@ def _upstream(name: str, site: Site) -> str:
 
 
 def _serve(site: Site, upstreams: list[str], targets: list[str], balance: str) -> Launch:
-    model = f"{{name: bench, balance: {balance}, targets: [{', '.join(targets)}]}}"
+    model = f"{{name: bench, {balance}targets: [{', '.join(targets)}]}}"
     config = site.write("headgate.yaml", f"upstreams: [{', '.join(upstreams)}]\nmodels: [{model}]\n")
     script = Path(sys.executable).parent / "headgate"
     command = [str(script)] if script.exists() else [sys.executable, "-m", "headgate"]

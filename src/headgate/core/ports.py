@@ -1,15 +1,14 @@
 """Protocols between features, each with at least two real implementations."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headgate.core.events import Room, Sink, Whole
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Attempt
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call to make: `model` is the provider's name for what the caller named `request.model`.
 
     `changes` are made to the request's fields before they are sent.

@@ -12,7 +12,7 @@ from headgate.core.run import Attempt, Run, now
 from headgate.pipeline.context import Deps, Plan
 from headgate.routing.parameters import applied
 from headgate.routing.plan import Step
-from headgate.routing.types import Target
+from headgate.routing.types import Rules, Target
 
 log = logging.getLogger(__name__)
 _SHORTEST_TRY = 0.001
@@ -45,8 +45,10 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
     target, book, surface = step.target, deps.book, plan.ask.surface
     attempt = Attempt(target.upstream, target.model, target.name, target.key, step.model.name, now())
     run.attempts.append(attempt)
-    changes = _changes(target, plan, request, attempt)
-    timeout, hurried = _time_for(target, plan, request, run)
+    changes = plan.changes if target.rules is None else _changes(target.rules, plan, request, attempt)
+    timeout, hurried = 0.0, False
+    if plan.timeout or target.timeout or target.stream_timeout:
+        timeout, hurried = _time_for(target, plan, request, run)
     call = Call(request, target.model, run.id, run.trace.traceparent, changes)
     book.begin(target, surface, counted=target.limits is not None or step.model.balance == "usage")
     blameless = True
@@ -76,10 +78,8 @@ async def _within(seconds: float, opening: Awaitable[Whole | Stream]) -> Whole |
         raise UpstreamTimeout(f"The provider did not answer within {seconds:.3g} seconds.") from None
 
 
-def _changes(target: Target, plan: Plan, request: ModelRequest, attempt: Attempt) -> Changes:
-    if target.rules is None:
-        return plan.changes
-    done = applied(target.rules, request.fields, request.surface)
+def _changes(rules: Rules, plan: Plan, request: ModelRequest, attempt: Attempt) -> Changes:
+    done = applied(rules, request.fields, request.surface)
     attempt.dropped, attempt.applied = done.dropped, done.notes
     if plan.changes is UNCHANGED:
         return done.changes

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes
@@ -13,8 +14,7 @@ from headgate.routing.plan import Ask, Planner
 from headgate.routing.types import Model
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What was decided before anything was sent.
 
     `timeout`: seconds until an answer has to be there, 0.0 for no bound; `hurried`: it is shorter by the caller's wish.

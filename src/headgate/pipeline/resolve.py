@@ -24,9 +24,9 @@ async def resolve(request: ModelRequest, run: Run, deps: Deps) -> Plan:
     model = deps.catalog.configured(request.model) or await deps.catalog.find(request.model)
     if not model.accepts_image_url and (where := _first_image(request.fields.get("messages"))):
         raise ImageUrlNotSupported(f"The model '{model.name}' does not take images.", param=where)
-    policy = deps.planner.policy
-    if run.wishes is NOTHING and model.affinity == "none" and policy.is_plain:
+    if run.wishes is NOTHING and model.affinity == "none" and deps.planner.is_plain:
         return Plan(model, _PLAIN[request.surface])
+    policy = deps.planner.policy
     wishes, changes = wishes_in_body(request, run.wishes) if policy.overrides.fields else (run.wishes, None)
     wishes, run.applied = _bounded(wishes, policy)
     ask = Ask(

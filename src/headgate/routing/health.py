@@ -7,7 +7,7 @@ A rest never takes a target away, it only makes it the last one to be tried; see
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from headgate.core.errors import UpstreamError, UpstreamKeyRefused, UpstreamRateLimited
@@ -105,8 +105,19 @@ class State:
     tokens: Window = field(default_factory=Window)
     surfaces: dict[str, Fitness] = field(default_factory=dict)
 
+    def is_full(self, limits: Limits, now: float) -> bool:
+        """Whether one of the limits is reached; windows are only looked into when they might be full."""
+        requests, tokens = limits.requests_per_minute, limits.tokens_per_minute
+        return bool(
+            (limits.in_flight and self.in_flight >= limits.in_flight)
+            or (requests and self.requests.total >= requests and self.requests.used(now) >= requests)
+            or (tokens and self.tokens.total >= tokens and self.tokens.used(now) >= tokens)
+        )
+
     def slowness(self, now: float) -> float:
         """Expected seconds to the first byte under the present load; an old measurement counts for less and less."""
+        if now - self.measured_at < 1.0:
+            return self.latency * (self.in_flight + 1)
         return self.latency * (self.in_flight + 1) * math.exp2((self.measured_at - now) / _STALE_SECONDS)
 
     def fill(self, limits: Limits | None, now: float) -> float:
@@ -138,15 +149,21 @@ class Book:
     def all(self) -> Mapping[str, State]:
         return self._states
 
-    def is_ready(self, target: Target, surface: str, now: float) -> bool:
-        """Whether a target neither rests nor is at its limits."""
-        state = self._states.get(target.key)
-        if state is None:
-            return True
-        fitness = state.surfaces.get(surface)
-        if fitness is not None and fitness.rests and (fitness.rests_until > now or fitness.trial_until > now):
-            return False
-        return target.limits is None or not self.busy_for(target, now)
+    def ready(self, targets: Iterable[Target], surface: str, now: float, *, at_most: int) -> list[Target]:
+        """The first targets that neither rest nor are at their limits."""
+        found = []
+        for target in targets:
+            state = self._states.get(target.key)
+            if state is not None:
+                fitness = state.surfaces.get(surface)
+                if fitness is not None and fitness.rests and max(fitness.rests_until, fitness.trial_until) > now:
+                    continue
+                if target.limits is not None and state.is_full(target.limits, now):
+                    continue
+            found.append(target)
+            if len(found) == at_most:
+                break
+        return found
 
     def rest_of(self, target: Target, surface: str, now: float) -> float:
         """Seconds that a target still rests; 0.0 when it may be called."""

@@ -7,8 +7,10 @@ are only tried last.
 
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from operator import attrgetter
 from random import choices, random
+from typing import NamedTuple
 
 from headgate.core.errors import (
     HeadgateError,
@@ -50,11 +52,6 @@ class Policy:
     check_context: bool = False
     overrides: Overrides = Overrides()
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether nothing has to be found out about a request of a caller without wishes."""
-        return not (self.check_context or self.timeout or self.overrides.fields)
-
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -68,8 +65,7 @@ class Ask:
     fallbacks: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """Call this target after `pause` seconds. `hop` counts the models before this one."""
 
     target: Target
@@ -89,6 +85,9 @@ class Planner:
         self.policy = policy
         self._book = book
         self._find = find
+        self._selects = policy.tags or policy.check_context
+        self.is_plain = not (policy.check_context or policy.timeout or policy.overrides.fields)
+        """Whether nothing has to be found out about a request of a caller without wishes."""
 
     def steps(self, first: Model, ask: Ask, passed_over: dict[str, str]) -> Steps:
         """The way of one request. Notes in `passed_over` which targets were left out or put last, and why."""
@@ -99,8 +98,10 @@ class Planner:
         hop = 0
         while waiting:
             model = waiting.popleft()
-            candidates, refused = self._eligible(model, ask, passed_over)
-            refusal = refusal or refused
+            candidates: Sequence[Target] = model.targets
+            if self._selects:
+                candidates, refused = self._eligible(model, ask, passed_over)
+                refusal = refusal or refused
             error = yield from self._of_model(model, candidates, ask, hop, last, passed_over)
             if error is not None and not error.elsewhere:  # no target would take it; only a special fallback may
                 waiting.clear()
@@ -113,7 +114,7 @@ class Planner:
             hop += 1
         now = self._book.clock()
         for step in sorted(last, key=lambda step: self._book.rest_of(step.target, ask.surface, now)):
-            error = yield replace(step, pause=self._asked_pause(step.target, ask))
+            error = yield step._replace(pause=self._asked_pause(step.target, ask))
             if not error.elsewhere:
                 return None
         return refusal or self._busy(first, passed_over)
@@ -164,7 +165,7 @@ class Planner:
                 if wait is not None:
                     again[target] = wait
             last += self._put_last(model, [one for one in untried if one not in tries], ask, hop, passed_over)
-            candidates = list(again)
+            candidates = sorted(again, key=attrgetter("order"))
             pause = min(again.values(), default=0.0)
         return error
 
@@ -186,19 +187,16 @@ class Planner:
         return steps
 
     def _choose(self, model: Model, targets: Sequence[Target], ask: Ask, pause: float) -> Target | None:
-        """The best of the targets that, after the pause, neither rest nor are at their limits."""
+        """The best of the targets, listed by order, that after the pause neither rest nor are at their limits."""
         book = self._book
         now = book.clock() + pause
-        if model.balance == "ordered" and ask.belongs is None:
-            for target in targets:
-                if book.is_ready(target, ask.surface, now):
-                    return target
-            return None
-        ready = [target for target in targets if book.is_ready(target, ask.surface, now)]
+        is_first_enough = model.balance == "ordered" and ask.belongs is None
+        ready = book.ready(targets, ask.surface, now, at_most=1 if is_first_enough else len(targets))
         if len(ready) < 2:
             return ready[0] if ready else None
-        lowest = min([target.order for target in ready])
-        ready = [target for target in ready if target.order == lowest]
+        lowest = ready[0].order
+        if ready[-1].order != lowest:
+            ready = [target for target in ready if target.order == lowest]
         if ask.belongs is not None:
             return nearest(ask.belongs, ready, lambda target: book.state(target.key).in_flight)
         return self._balanced(model, ready, now)
@@ -217,7 +215,7 @@ class Planner:
             case "least_busy":
                 return min(ready, key=lambda one: (state(one.key).in_flight, state(one.key).used_at))
             case "latency":
-                return min(ready, key=lambda one: (state(one.key).slowness(now), state(one.key).in_flight))
+                return min(ready, key=lambda one: state(one.key).slowness(now))
             case "cost":
                 return min(ready, key=_cost)
             case "usage":
@@ -266,7 +264,7 @@ class Planner:
 
 
 def _tagged(targets: Sequence[Target], tags: frozenset[str]) -> Sequence[Target]:
-    """Targets with one of the tags, else those tagged `default`; for requests without tags, all if none is so tagged."""
+    """Targets with one of the tags, else those tagged `default`; without tags of its own a request may have any."""
     if meant := [target for target in targets if target.tags & tags]:
         return meant
     default = [target for target in targets if _DEFAULT_TAG in target.tags]
