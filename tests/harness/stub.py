@@ -221,7 +221,8 @@ async def _read_request(reader: asyncio.StreamReader, connection: int) -> Record
 
 async def _give(answer: Answer, request: Recorded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Send an answer; returns whether the connection can serve another request."""
-    watch = asyncio.get_running_loop().create_task(_note_leaving(request, reader))
+    takes_time = answer.delay or answer.gap or answer.hang or answer.release
+    watch = asyncio.get_running_loop().create_task(_note_leaving(request, reader)) if takes_time else None
     try:
         await asyncio.sleep(answer.delay)
         if writer.transport.is_closing():
@@ -252,7 +253,8 @@ async def _give(answer: Answer, request: Recorded, reader: asyncio.StreamReader,
         request.left.set()
         raise
     finally:
-        watch.cancel()
+        if watch is not None:
+            watch.cancel()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -105,6 +105,21 @@ class Tally:
     unservable: int = 0
     attempts: int = 0
     slowest: float = 0.0
+    stalls: list[tuple[float, float]] = field(default_factory=list)
+    """(when, seconds): our own event loop, in which the targets live too, stood still."""
+
+
+@dataclass
+class Site:
+    """The gateway as a caller sees it, and its log."""
+
+    http: httpx.AsyncClient
+    log: Path
+
+    def told_of(self, response: httpx.Response) -> str:
+        """What the log has on one request."""
+        request_id = response.headers["x-request-id"]
+        return "\n".join(line for line in self.log.read_text().splitlines() if request_id in line)
 
 
 @pytest_asyncio.fixture
@@ -127,7 +142,7 @@ def configuration(targets: list[Target]) -> str:
                 for name, target in zip(names, targets, strict=True)
             ],
             "models": [
-                {"name": balance, "targets": listed, "balance": balance}
+                {"name": balance, "targets": listed, "balance": balance, "retries": 1}
                 for balance in ("ordered", "weighted", "least_busy", "latency")
             ],
             "routing": {"cooldown": {"seconds": 1, "longest": 4}, "probes": {"every": 0.5}},
@@ -149,35 +164,47 @@ async def disturb(targets: list[Target], numbers: random.Random) -> None:
         await asyncio.sleep(pause)
 
 
-async def one(http: httpx.AsyncClient, targets: list[Target], tally: Tally, numbers: random.Random) -> None:
+async def watch_ourselves(tally: Tally) -> None:
+    while True:
+        before = monotonic()
+        await asyncio.sleep(0.05)
+        late = monotonic() - before - 0.05
+        if late > 0.25:
+            tally.stalls.append((monotonic(), late))
+
+
+async def one(site: Site, targets: list[Target], tally: Tally, numbers: random.Random) -> None:
     model = numbers.choice(["ordered", "weighted", "least_busy", "latency"])
     streamed = numbers.random() < 0.5
     body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": streamed}
     start = monotonic()
-    response = await http.post("/v1/chat/completions", json=body)
+    response = await site.http.post("/v1/chat/completions", json=body)
     end = monotonic()
     tally.statuses[response.status_code] += 1
     tally.attempts += int(response.headers.get("x-headgate-attempts", "0"))
     tally.slowest = max(tally.slowest, end - start)
     if response.status_code != 200:
         could = [target for target in targets if target.modes(start, end) <= SERVING]
-        assert not could, f"failed with {response.text} while a target was well"
+        assert not could, f"failed with {response.text} while a target was well: {site.told_of(response)}"
         tally.unservable += 1
     elif streamed and not ends_well(response.content):
         assert last_error(response.content)["code"] in {"upstream_broke_off", "upstream_garbled"}
         tally.broken_streams += 1
     elif not streamed:
         assert response.json()["choices"][0]["message"]["content"] == "Hello there."
-    check_truth(response, targets, start, end)
+    check_truth(site, response, targets, start, end, tally)
 
 
-def check_truth(response: httpx.Response, targets: list[Target], start: float, end: float) -> None:
+def check_truth(
+    site: Site, response: httpx.Response, targets: list[Target], start: float, end: float, tally: Tally
+) -> None:
     """Every failed attempt that is told names an error that its target did make at the time; the status is one."""
     failed = response.headers.get("x-headgate-failed", "")
     told = [entry.rpartition("=") for entry in failed.split(", ") if entry]
     for name, _, code in told:
         modes = targets[int(name[1])].modes(start, end)
-        assert code in set[str]().union(*(CODES[mode] for mode in modes)), f"{name} was {modes}, not {code}"
+        possible = set[str]().union(*(CODES[mode] for mode in modes))
+        assert code in possible, f"{name} was {modes}, not {code}: {site.told_of(response)} {tally.stalls} {end}"
     if response.status_code != 200:
         assert response.status_code in (429, 502, 503, 504), response.text
         assert response.headers["x-headgate-error"] in {code for _, _, code in told} or len(told) == 0
@@ -188,7 +215,7 @@ async def test_nobody_is_failed_who_could_be_served(
 ) -> None:
     (tmp_path / "headgate.yaml").write_text(configuration(targets))
     serving = await asyncio.to_thread(
-        processes.serve, "--config", str(tmp_path / "headgate.yaml"), HEADGATE_MASTER_KEY=KEY
+        processes.serve, "--debug", "--config", str(tmp_path / "headgate.yaml"), HEADGATE_MASTER_KEY=KEY
     )
     numbers = random.Random(20)
     tally = Tally()
@@ -200,21 +227,24 @@ async def test_nobody_is_failed_who_could_be_served(
         ) as http,
         asyncio.TaskGroup() as group,
     ):
+        site = Site(http, serving.out)
         disturbing = group.create_task(disturb(targets, numbers))
+        watching = group.create_task(watch_ourselves(tally))
         began = monotonic()
         for number in range(seconds * PER_SECOND):
             await asyncio.sleep(max(0.0, began + number / PER_SECOND - monotonic()))
-            group.create_task(one(http, targets, tally, numbers))
+            group.create_task(one(site, targets, tally, numbers))
             if number % 1000 == 999:
                 for target in targets:
                     target.stub.requests.clear()
         disturbing.cancel()
+        watching.cancel()
     memory = cpu.usage(serving.popen.pid).rss_mb
     total = sum(tally.statuses.values())
     print(
         f"\n{total} requests in {monotonic() - began:.0f} s, {tally.attempts} attempts, {dict(tally.statuses)};"
         f" {tally.unservable} while no target was well, {tally.broken_streams} streams broke after their first byte;"
-        f" slowest {tally.slowest:.1f} s; memory {memory:.0f} MB"
+        f" slowest {tally.slowest:.1f} s; memory {memory:.0f} MB; we stood still {tally.stalls}"
     )
     assert total == seconds * PER_SECOND
     assert tally.statuses[200] > total / 2

@@ -20,6 +20,8 @@ from headgate.upstreams.types import TimeoutSettings
 _LARGEST_WHOLE = 256 << 20
 _IDLE_SECONDS = 30.0
 _LOOK_SECONDS = 0.25
+_STALL_SECONDS = 0.2
+"""Timers are served before sockets: after a stop of the whole machine, answers that had come would count as silence."""
 _ABANDONED = UpstreamBroke("The call was given up.")
 
 
@@ -185,6 +187,7 @@ class Wire:
         self.loop = asyncio.get_running_loop()
         self._running: set[Connection] = set()
         self._hand: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._tls: ssl.SSLContext | None = None
 
     def tls(self) -> ssl.SSLContext:
@@ -196,16 +199,25 @@ class Wire:
     def watch(self, connection: Connection) -> None:
         self._running.add(connection)
         if self._hand is None:
-            self._hand = self.loop.call_later(_LOOK_SECONDS, self._look)
+            self._look_later()
 
     def forget(self, connection: Connection) -> None:
         self._running.discard(connection)
 
+    def _look_later(self) -> None:
+        self._due = self.loop.time() + _LOOK_SECONDS
+        self._hand = self.loop.call_later(_LOOK_SECONDS, self._look)
+
     def _look(self) -> None:
+        """Check every running call; having stood still ourselves, only the next time, for what came is still unread."""
         now = self.loop.time()
-        for connection in list(self._running):
-            connection.check_deadlines(now)
-        self._hand = self.loop.call_later(_LOOK_SECONDS, self._look) if self._running else None
+        if now - self._due < _STALL_SECONDS:
+            for connection in list(self._running):
+                connection.check_deadlines(now)
+        if self._running:
+            self._look_later()
+        else:
+            self._hand = None
 
     def close(self) -> None:
         if self._hand is not None:
