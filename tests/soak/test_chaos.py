@@ -133,7 +133,7 @@ async def targets() -> AsyncIterator[list[Target]]:
 
 def configuration(targets: list[Target]) -> str:
     names = [f"t{number}" for number in range(len(targets))]
-    timeouts = {"connect": 1, "read": 2.0}
+    timeouts = {"connect": 5, "read": 5.0}
     listed = [{"upstream": name, "model": "stub-small"} for name in names]
     return json.dumps(
         {

@@ -26,6 +26,7 @@ from headgate.routing.health import Book
 from headgate.routing.types import Model, Target
 
 _LONGEST_PAUSE = 5.0
+_SPREAD = 0.5
 _DEFAULT_TAG = "default"
 
 
@@ -224,12 +225,15 @@ class Planner:
                 return ready[0]
 
     def _asked_pause(self, target: Target, ask: Ask) -> float:
-        """A short rest that the provider itself asked for is waited for; a long one is not, for it may have ended."""
+        """A short rest that the provider itself asked for is waited for; a long one is not, for it may have ended.
+
+        Those who wait do not all come back in the same instant.
+        """
         fitness = self._book.state(target.key).surfaces.get(ask.surface)
         if fitness is None or not fitness.was_asked:
             return 0.0
         rest = self._book.rest_of(target, ask.surface, self._book.clock())
-        return rest if rest <= _LONGEST_PAUSE else 0.0
+        return rest * (1 + _SPREAD * random()) if rest <= _LONGEST_PAUSE else 0.0
 
     def _wait(self, error: UpstreamError, tried: int, model: Model, ask: Ask) -> float | None:
         """Seconds before the same target may be tried again; None when that would not help or take too long."""
