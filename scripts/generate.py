@@ -149,6 +149,8 @@ def _controls() -> Iterator[tuple[str, str, bool, str]]:
 
     class Shown:
         metrics_public = False
+        reports = None
+        list_price = None
 
     for route in control_routes(Shown()):  # type: ignore[arg-type]
         text = (route.handler.__doc__ or type(route.handler).__doc__ or "").strip().splitlines()[0]

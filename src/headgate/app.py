@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import gc
+import importlib
 import logging
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -19,11 +22,22 @@ from headgate.api.routes import Application
 from headgate.api.server import Server, ServerOptions
 from headgate.config.load import Loaded, prepare_sdk
 from headgate.config.tree import Settings
+from headgate.core.bounds import Bound
 from headgate.core.errors import StartupError
 from headgate.core.money import Price
-from headgate.core.ports import Upstream
+from headgate.core.ports import Counters, Upstream
 from headgate.core.run import Run
+from headgate.db.engine import default_url, open_database
+from headgate.db.migrate import migrate
+from headgate.identity.compose import identity_of
 from headgate.identity.keys import KeyRing, kept_secret, new_key, refuse_weak
+from headgate.identity.signal import Signal
+from headgate.identity.types import Allowance, Defaults, configured_tenants
+from headgate.limits.counters import TableCounters
+from headgate.limits.limiter import Limiter
+from headgate.limits.local import LocalTable
+from headgate.limits.shared import SharedTable
+from headgate.limits.types import BoundSettings, bound_of
 from headgate.pipeline.context import Deps
 from headgate.routing.capabilities import facts_of
 from headgate.routing.catalog import Alias, Catalog
@@ -42,10 +56,21 @@ from headgate.upstreams.mock import MockUpstream
 from headgate.upstreams.openai import OpenAIUpstream
 from headgate.upstreams.registry import PROVIDERS
 from headgate.upstreams.types import LocalAddress, LocalSettings, UpstreamSettings
+from headgate.usage import pricing
+from headgate.usage.journal import Journal
+from headgate.usage.ledger import Ledger
+from headgate.usage.prices import Prices
 from headgate.usage.pricing import listed
+from headgate.usage.recorder import Recorder
+from headgate.usage.reports import Reports
+from headgate.usage.store import AttemptStore
+
+if TYPE_CHECKING:
+    from headgate.limits.redis import RedisCounters
 
 __all__ = ["LocalProcess", "Prepared", "gateway", "http_server", "local_processes", "prepare", "serve"]
 _COLLECT_AFTER = 10_000
+_LAST_DRAIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +83,8 @@ class Prepared:
     pepper: bytes
     local: Mapping[str, LocalAddress]
     metrics_folder: Path | None = None
+    data_dir: Path | None = None
+    """Where keys and the ledger are kept; None to keep nothing."""
 
 
 def prepare(loaded: Loaded, local: Mapping[str, LocalAddress], *, insecure: bool = False) -> Prepared:
@@ -74,8 +101,11 @@ def prepare(loaded: Loaded, local: Mapping[str, LocalAddress], *, insecure: bool
                 "Set REQUIRE_AUTH=true, or pass --insecure if the network itself keeps others out."
             )
         refuse_weak((f"The {'master key' if is_master else 'token'}", key) for key, is_master in keys)
+        refuse_weak(
+            (f"A key of tenant '{one.id}'", key.get_secret_value()) for one in settings.tenants for key in one.keys
+        )
     pepper = kept_secret(loaded.data_dir / "pepper", new_key()).encode()
-    return Prepared(settings, keys, pepper, local)
+    return Prepared(settings, keys, pepper, local, data_dir=loaded.data_dir)
 
 
 def is_loopback(host: str) -> bool:
@@ -111,10 +141,8 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
     catalog = Catalog(models, offering, composer, aliases)
     book = Book(cooldown_of(settings.routing))
     planner = Planner(policy_of(settings.routing), book, catalog.configured)
-    keys = KeyRing(prepared.pepper, required=settings.auth.required)
-    for key, is_master in prepared.keys:
-        keys.add(key, is_admin=is_master)
-        conceal(key)
+    keys = _keys(prepared)
+    prices = Prices(lists.listed_now)
     for one in settings.upstreams:
         if one.api_key:
             conceal(one.api_key.get_secret_value())
@@ -130,12 +158,14 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         key_header=(settings.auth.key_header or "").lower().encode(),
         lists=lists,
     )
-    duties = [asyncio.get_running_loop().create_task(exchange.keep_publishing())]
+    loop = asyncio.get_running_loop()
+    duties = [loop.create_task(exchange.keep_publishing())]
     if every := settings.routing.probes.every:
         targets = [target for model in models for target in model.targets]
-        duties.append(asyncio.get_running_loop().create_task(keep_probing(every, targets, upstreams, book)))
+        duties.append(loop.create_task(keep_probing(every, targets, upstreams, book)))
     try:
-        yield gate
+        async with _governed(prepared, gate, prices):
+            yield gate
     finally:
         for duty in (*duties, *gate.deps.mirrors):
             duty.cancel()
@@ -159,6 +189,105 @@ async def serve(prepared: Prepared, listening: socket.socket, when_ready: Callab
             await server.serve(sockets=[listening])
     finally:
         writer.close()
+
+
+def _keys(prepared: Prepared) -> KeyRing:
+    """The keys of the configuration."""
+    settings, limits = prepared.settings, prepared.settings.limits
+    allowances = (_allowance(one) for one in (limits.keys, limits.users, limits.tenants))
+    keys = KeyRing(
+        prepared.pepper,
+        required=settings.auth.required,
+        tenants=configured_tenants(settings.tenants),
+        defaults=Defaults(*allowances),
+    )
+    for key, is_master in prepared.keys:
+        keys.add(key, is_admin=is_master)
+        conceal(key)
+    for tenant in settings.tenants:
+        for secret in tenant.keys:
+            keys.add(secret.get_secret_value(), tenant=tenant.id)
+            conceal(secret.get_secret_value())
+    return keys
+
+
+def _allowance(settings: BoundSettings) -> Allowance:
+    bound = bound_of("", settings)
+    return Allowance(bound.rate, bound.budgets) if bound else Allowance()
+
+
+@contextlib.asynccontextmanager
+async def _governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncIterator[None]:
+    """Limits, and what is kept: keys, tenants and the ledger, opened, brought up to date and kept going."""
+    settings, folder = prepared.settings, prepared.data_dir
+    limiter = Limiter(await _counters(settings, folder))
+    gate.deps.limiter = limiter
+    gate.deps.price_of = lambda target: prices.of(target.upstream, target.model, 0)
+    gate.deps.refuses_unpriced = settings.usage.refuse_unpriced
+    gate.deps.typical_answer = settings.limits.typical_answer
+    gate.list_price = prices.of
+    try:
+        if folder is None:
+            yield
+            return
+        address = settings.database.url
+        database = open_database(address.get_secret_value() if address else default_url(folder))
+        try:
+            await migrate(database)
+            signal = Signal(folder / "run" / "keys")
+            try:
+                gate.identity = await identity_of(database, gate.keys, signal)
+                async with _recorded(folder, AttemptStore(database), settings, gate, prices):
+                    yield
+            finally:
+                signal.close()
+        finally:
+            await database.close()
+    finally:
+        await limiter.close()
+
+
+@contextlib.asynccontextmanager
+async def _recorded(
+    folder: Path, store: AttemptStore, settings: Settings, gate: Gate, prices: Prices
+) -> AsyncIterator[None]:
+    """The ledger: replayed, told to the limits, and drained until the end."""
+    journal = Journal(folder / "journal")
+    ledger = Ledger(folder / "journal", journal, store)
+    gate.reports = Reports(store, settings.usage)
+    gate.deps.record = Recorder(journal, prices).record
+    gate.trouble = lambda: ledger.trouble
+    await ledger.drain()
+    assert gate.deps.limiter is not None
+    gate.deps.limiter.learn(await gate.reports.spent_by_period(datetime.now(UTC)))
+    loop = asyncio.get_running_loop()
+    duties = [loop.create_task(ledger.keep_draining()), loop.create_task(asyncio.to_thread(pricing.load))]
+    try:
+        yield
+    finally:
+        ledger.end()
+        await asyncio.wait(duties, timeout=_LAST_DRAIN_SECONDS)
+
+
+async def _counters(settings: Settings, folder: Path | None) -> Counters:
+    """Where limits are counted: here, for all workers of the machine, or in Valkey or Redis."""
+    limits = settings.limits
+    store = limits.store
+    if store == "auto":
+        store = "redis" if limits.redis_url else "shared" if settings.server.workers > 1 else "local"
+    if store == "redis" and limits.redis_url:
+        redis = importlib.import_module("headgate.limits.redis")  # a library of its own, imported where it is used
+        found: RedisCounters = redis.RedisCounters(
+            limits.redis_url.get_secret_value(), admits=limits.if_unreachable == "admit"
+        )
+        await found.open()
+        return found
+    if store == "shared" and folder is not None:
+        table = SharedTable(
+            folder / "run" / "limits", subjects=limits.subjects, processes=max(4, 2 * settings.server.workers)
+        )
+        return TableCounters(table)
+    return TableCounters(LocalTable(limits.subjects))
 
 
 def http_server(gate: Gate, settings: Settings) -> Server:
@@ -221,6 +350,7 @@ def _lists(settings: Settings) -> Lists:
         lambda upstream: accounts[upstream][1] or accounts[upstream][0],
         lambda upstream, model: facts_of(*known_as(upstream, model)),
         lambda upstream, model: listed(*known_as(upstream, model)),
+        lambda upstream, model: pricing.listed_now(*known_as(upstream, model)),
     )
 
 
@@ -229,4 +359,11 @@ def _composer(settings: Settings, lists: Lists) -> Composer:
         found = lists.listed(upstream, model)
         return found.price if found else None
 
-    return Composer(settings.routing, settings.parameters, lists.facts_of, price_of, settings.server.workers)
+    def bounds_of(name: str) -> tuple[Bound, ...]:
+        limits = settings.limits.models
+        found = limits.get(name) or limits.get("*")
+        bound = bound_of(f"model:{name}", found) if found else None
+        return (bound,) if bound else ()
+
+    workers = settings.server.workers
+    return Composer(settings.routing, settings.parameters, lists.facts_of, price_of, workers, bounds_of)

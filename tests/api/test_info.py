@@ -78,6 +78,7 @@ async def described() -> AsyncIterator[Gateway]:
             providers.__getitem__,
             lambda upstream, model: facts_of(providers[upstream], model),
             lambda upstream, model: listed(providers[upstream], model),
+            lambda upstream, model: (listed(providers[upstream], model), True),
         )
         yield gateway
 

@@ -4,7 +4,7 @@ import pytest
 
 from headgate.api.routes import Application
 from tests.conftest import settings_for
-from tests.harness.gateway import Gateway, running_gateway
+from tests.harness.gateway import TOKEN, Gateway, running_gateway
 from tests.harness.stub import Stub
 from tests.requirements import covers
 
@@ -21,6 +21,13 @@ PUBLIC = {
     "/errors",
 }
 WITH_KEY = {
+    "/admin/usage",
+    "/admin/usage/export",
+    "/spend/logs",
+    "/spend/keys",
+    "/spend/users",
+    "/spend/tags",
+    "/spend/calculate",
     "/health/targets",
     "/metrics",
     "/v1/models",
@@ -33,6 +40,29 @@ WITH_KEY = {
     "/model/info",
     "/v2/model/info",
     "/model_group/info",
+    "/admin/keys",
+    "/admin/keys/{id}",
+    "/admin/keys/{id}/rotate",
+    "/admin/keys/{id}/block",
+    "/admin/keys/{id}/unblock",
+    "/admin/keys/{id}/revoke",
+    "/admin/tenants",
+    "/admin/tenants/{id}",
+    "/admin/tenants/{id}/block",
+    "/admin/tenants/{id}/unblock",
+    "/key/generate",
+    "/key/info",
+    "/key/update",
+    "/key/delete",
+    "/key/block",
+    "/key/unblock",
+    "/key/regenerate",
+    "/key/{key}/regenerate",
+    "/key/list",
+}
+FREE_OF_SCOPES = {path for path in WITH_KEY if not path.startswith("/admin/")} - {
+    f"/key/{act}"
+    for act in ("generate", "update", "delete", "block", "unblock", "regenerate", "{key}/regenerate", "list")
 }
 SURFACE_PATHS = {
     "/chat/completions",
@@ -64,10 +94,23 @@ async def test_every_route_that_is_not_public_refuses_a_caller_without_a_key(
 ) -> None:
     del gateway.http.headers["authorization"]
     for route in application.controls:
-        for method in (*route.methods, "HEAD"):
+        for method in (*route.methods, *(["HEAD"] if "GET" in route.methods else [])):
             response = await gateway.http.request(method, route.path.replace("{model:path}", "small"))
             assert (response.status_code == 401) is (route.path not in PUBLIC), (method, route.path)
             assert response.status_code in (200, 401)
+
+
+@covers("116")
+async def test_every_route_for_operators_names_the_scope_that_a_plain_key_lacks(
+    gateway: Gateway, application: Application
+) -> None:
+    gateway.http.headers["authorization"] = f"Bearer {TOKEN}"
+    for route in application.controls:
+        assert bool(route.needs) is (route.path in WITH_KEY - FREE_OF_SCOPES), route.path
+        if route.needs:
+            response = await gateway.http.request(route.methods[0], route.path, content=b"no JSON at all")
+            assert response.status_code == 403, route.path
+            assert f"'{route.needs}'" in response.json()["error"]["message"]
 
 
 async def test_every_model_path_refuses_a_caller_without_a_key(

@@ -21,6 +21,7 @@ PLANTED = {
     "an upstream named outside app": ("api/health.py", "import headgate.upstreams.openai", "Only app.py names"),
     "settings read below": ("api/health.py", "import headgate.config.tree", "Settings are read"),
     "I/O in the core": ("core/tokens.py", "import httptools", "The core knows no I/O"),
+    "SQL outside stores": ("identity/scopes.py", "import sqlalchemy", "SQL stays in db"),
     "the web framework outside api": ("pipeline/resolve.py", "import starlette", "The web framework"),
 }
 

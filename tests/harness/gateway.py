@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -52,10 +53,12 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running_gateway(settings: dict[str, Any], **client: Any) -> AsyncIterator[Gateway]:
-    """A gateway with these settings, its master key KEY and one token TOKEN."""
+async def running_gateway(
+    settings: dict[str, Any], data_dir: Path | None = None, **client: Any
+) -> AsyncIterator[Gateway]:
+    """A gateway with these settings, its master key KEY and one token TOKEN. With a folder it keeps keys and money."""
     tree = Settings.model_validate(settings)
-    prepared = app.Prepared(tree, ((KEY, True), (TOKEN, False)), b"pepper-of-the-tests", {})
+    prepared = app.Prepared(tree, ((KEY, True), (TOKEN, False)), b"pepper-of-the-tests", {}, data_dir=data_dir)
     lines: list[dict[str, Any]] = []
 
     def note(run: Run) -> None:
@@ -75,10 +78,10 @@ async def running_gateway(settings: dict[str, Any], **client: Any) -> AsyncItera
             try:
                 yield Gateway(port, gate, server, http, lines)
             finally:
-                await _stop(server, task)
+                await stopped(server, task)
 
 
-async def _stop(server: Server, task: "asyncio.Task[None]") -> None:
+async def stopped(server: Server, task: "asyncio.Task[None]") -> None:
     """End at once: a server's own way down looks at its flags every tenth of a second, too slow for so many tests."""
     task.cancel()
     await asyncio.wait([task], timeout=BOUND)

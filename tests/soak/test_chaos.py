@@ -3,9 +3,10 @@
 import asyncio
 import json
 import random
+import resource
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -34,7 +35,7 @@ CODES = {
     "500": {"upstream_fault"},
     "429": {"upstream_rate_limited"},
     "401": {"upstream_key_refused"},
-    "gone": {"upstream_unreachable", "upstream_broke_off"},
+    "gone": {"upstream_unreachable", "upstream_broke_off", "upstream_timeout"},  # taken as the server closed, it hangs
     "reset": {"upstream_unreachable", "upstream_broke_off"},
     "garbage": {"upstream_garbled"},
     "hang": {"upstream_timeout"},
@@ -47,9 +48,10 @@ SERVING = frozenset(("well", "slow"))
 
 @dataclass
 class Target:
-    """One stub and what it has been like: (since when, mode), newest last."""
+    """One stub and what it has been like: (since when, mode), newest last. It lives on a loop of its own."""
 
     stub: Stub
+    loop: asyncio.AbstractEventLoop
     history: list[tuple[float, str]] = field(default_factory=lambda: [(0.0, "well")])
 
     @property
@@ -62,9 +64,9 @@ class Target:
         was, now = self.mode, monotonic()
         self.history.append((now, mode))
         if mode == "gone":
-            await self.stub.stop()
+            await elsewhere(self.loop, self.stub.stop())
         elif was == "gone":
-            await self.stub.start()
+            await elsewhere(self.loop, self.stub.start())
 
     def modes(self, start: float, end: float) -> set[str]:
         """All modes at any time between."""
@@ -122,18 +124,36 @@ class Site:
         return "\n".join(line for line in self.log.read_text().splitlines() if request_id in line)
 
 
+async def elsewhere(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+
+@pytest.fixture
+def loop_of_targets() -> Iterator[asyncio.AbstractEventLoop]:
+    """The standard library's loop in a thread: closing and reopening servers wears out the other one's listeners."""
+    loop = asyncio.SelectorEventLoop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
 @pytest_asyncio.fixture
-async def targets() -> AsyncIterator[list[Target]]:
-    async with AsyncExitStack() as stack:
-        made = [Target(await stack.enter_async_context(Stub())) for _ in range(4)]
-        for target in made:
-            target.stub.otherwise = target.answer
-        yield made
+async def targets(loop_of_targets: asyncio.AbstractEventLoop) -> AsyncIterator[list[Target]]:
+    made = [Target(Stub(), loop_of_targets) for _ in range(4)]
+    for target in made:
+        target.stub.otherwise = target.answer
+        await elsewhere(loop_of_targets, target.stub.start())
+    yield made
+    for target in made:
+        await elsewhere(loop_of_targets, target.stub.stop())
 
 
 def configuration(targets: list[Target]) -> str:
     names = [f"t{number}" for number in range(len(targets))]
-    timeouts = {"connect": 5, "read": 5.0}
+    timeouts = {"connect": 2, "read": 2.0}
     listed = [{"upstream": name, "model": "stub-small"} for name in names]
     return json.dumps(
         {
@@ -220,6 +240,8 @@ async def test_nobody_is_failed_who_could_be_served(
     numbers = random.Random(20)
     tally = Tally()
     limits = httpx.Limits(max_connections=400)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # all ends of all connections but two are ours
     seconds = amount(8, 600)
     async with (
         httpx.AsyncClient(

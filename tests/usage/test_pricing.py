@@ -10,10 +10,13 @@ from genai_prices.data import providers
 from genai_prices.types import TieredPrices
 
 from headgate.core.money import Price, nano
-from headgate.usage.pricing import Listed, listed, price_of
+from headgate.core.run import Attempt
+from headgate.core.tokens import Tokens
+from headgate.usage.prices import Prices
+from headgate.usage.pricing import Listed, listed, listed_now, price_of
 from tests.requirements import covers
 
-pytestmark = covers("prices")
+pytestmark = covers("prices", "113")
 
 
 def entry(provider: str, model: str) -> Any:
@@ -120,3 +123,57 @@ assert threading.active_count() == 1
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(("provider", "model"), [("gemini", "gemini-2.5-pro"), ("anthropic", "claude-sonnet-4-5")])
+def test_long_prompts_have_the_price_of_long_prompts(provider: str, model: str) -> None:
+    prices = entry({"gemini": "google"}.get(provider, provider), model).prices
+    found = listed(provider, model)
+    assert found is not None
+    start = prices.input_mtok.tiers[0].start
+    short, long = found.price_for(start), found.price_for(start + 1)
+    assert (short, long) != (None, None)
+    assert short == found.price
+    assert long is not None
+    assert (long.input, long.output) == (
+        nano(prices.input_mtok.tiers[0].price),
+        nano(prices.output_mtok.tiers[0].price),
+    )
+
+
+def test_a_price_of_the_hour_is_not_kept() -> None:
+    found, holds = listed_now("deepseek", "deepseek-chat")
+    assert found is not None
+    assert found.price is not None
+    assert not holds
+    assert listed_now("openai", "gpt-4o") == (listed("openai", "gpt-4o"), True)
+    assert listed_now("ollama", "gpt-4o") == (None, True)
+
+
+def test_a_call_is_priced_by_its_target_then_by_the_list() -> None:
+    asked = []
+
+    def now(upstream: str, model: str) -> tuple[Listed | None, bool]:
+        asked.append(model)
+        return (Listed(Price(1), 100, steps=((100, Price(2)),)), model == "steady") if model != "none" else (None, True)
+
+    prices = Prices(now)
+
+    def price(model: str, prompt: int, own: Price | None = None) -> Price | None:
+        return prices(Attempt("u", model, "t", "t", "m", 0.0, price=own), Tokens(prompt))
+
+    assert price("steady", 1, Price(9)) == Price(9)
+    assert asked == []
+    assert [price("steady", 100), price("steady", 101), price("none", 1), price("none", 1)] == [
+        *(Price(1), Price(2), None, None),
+    ]
+    assert asked == ["steady", "none"]
+    assert [price("hourly", 1), price("hourly", 1)] == [Price(1), Price(1)]
+    assert asked == ["steady", "none", "hourly", "hourly"]
+
+
+def test_models_that_callers_invent_are_not_remembered_without_end() -> None:
+    prices = Prices(lambda upstream, model: (None, True))
+    for number in range(5000):
+        prices.of("u", str(number), 1)
+    assert len(prices._known) <= 1000

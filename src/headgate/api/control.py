@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,30 +11,44 @@ from headgate.api.errors import error_response
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.core.errors import HeadgateError, InternalError
 from headgate.core.run import Run
+from headgate.identity.scopes import require
 from headgate.pipeline.settle import settle
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may come, and whether a line in the log tells of it. `needs` is the scope that the key must have, if any."""
+
+    public: bool = False
+    logged: bool = False
+    needs: str = ""
+
+
 class ControlRoute:
-    """An ASGI application around one handler."""
+    """An ASGI application around one handler, which finds who asks in the scope, as `who`."""
 
     def __init__(
-        self, handler: Callable[[Request, Gate], Awaitable[Response]], gate: Gate, path: str, public: bool, logged: bool
+        self, handler: Callable[[Request, Gate], Awaitable[Response]], gate: Gate, path: str, access: Access
     ) -> None:
         self._handler = handler
         self._gate = gate
         self._path = path
-        self._public = public
-        self._logged = logged
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         gate = self._gate
         run = gate.begin(self._path, headers)
         try:
-            if not self._public:
+            if not self._access.public:
+                if gate.keys.is_stale:
+                    await gate.keys.refresh()
                 run.who = gate.recognise(headers)
+                if self._access.needs:
+                    require(run.who, self._access.needs)
+            scope["who"] = run.who
             response = await self._handler(Request(scope, receive), gate)
         except HeadgateError as error:
             await _send_error(error, run, send)
@@ -44,7 +59,7 @@ class ControlRoute:
             run.status = response.status_code
             response.headers["x-request-id"] = run.id
             await response(scope, receive, send)
-        if self._logged or run.error:
+        if self._access.logged or run.error:
             settle(run, gate.deps)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import islice
 
-from headgate.api.errors import Headers
+from headgate.api.limits import Headers, ticket_headers
 from headgate.core.run import Run, now
 from headgate.core.version import __version__
 
@@ -12,13 +12,16 @@ _MOST_TOLD = 20
 
 def decision_headers(run: Run, *, litellm: bool) -> Headers:
     """What was decided so far. With `litellm`, the headers of LiteLLM's proxy besides."""
+    headers = ticket_headers(run.ticket) if run.ticket is not None else []
     if not run.attempts:
-        return [(b"x-headgate-passed-over", _told(run.passed_over.items()))] if run.passed_over else []
+        if run.passed_over:
+            headers.append((b"x-headgate-passed-over", _told(run.passed_over.items())))
+        return headers
     last = run.attempts[-1]
-    headers = [
+    headers += (
         (b"x-headgate-target", _plain(last.target)),
         (b"x-headgate-attempts", b"%d" % len(run.attempts)),
-    ]
+    )
     if len(run.attempts) > 1:
         failed = [(one.target, one.error.code) for one in run.attempts if one.error is not None]
         headers.append((b"x-headgate-failed", _told(failed)))

@@ -5,11 +5,10 @@ from typing import Any
 
 import orjson
 
+from headgate.api.limits import Headers, standing_headers
 from headgate.core import sse
-from headgate.core.errors import HeadgateError, UpstreamRejected, catalogue
+from headgate.core.errors import HeadgateError, LimitReached, UpstreamRejected, catalogue
 from headgate.core.version import __version__
-
-Headers = list[tuple[bytes, bytes]]
 
 
 def envelope(error: HeadgateError, request_id: str) -> dict[str, Any]:
@@ -38,6 +37,10 @@ def error_response(error: HeadgateError, request_id: str) -> tuple[int, Headers,
     ]
     if error.retry_after is not None:
         headers.append((b"retry-after", str(math.ceil(error.retry_after)).encode()))
+    if error.should_retry is False:
+        headers.append((b"x-should-retry", b"false"))
+    if isinstance(error, LimitReached) and error.standing is not None:
+        headers += standing_headers(error.standing)
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return error.status, headers, body

@@ -37,6 +37,7 @@ class Readiness:
                 "status": status,
                 "version": __version__,
                 "upstreams": {name: _shown(health) for name, health in self._seen.items()},
+                **({"ledger": trouble} if (trouble := gate.trouble()) else {}),
                 **({"advice": advice} if advice else {}),
             },
             200 if status in ("ready", "degraded") else 503,
@@ -46,7 +47,7 @@ class Readiness:
         return all(health.state == "up" for health in self._seen.values())
 
     def _status(self, gate: Gate) -> tuple[str, str]:
-        """An upstream that is down makes us degraded, not unready: taking this process away would mend nothing."""
+        """What is down makes us degraded, not unready: taking this process away would mend nothing."""
         if gate.draining:
             return "draining", ""
         states = {health.state for health in self._seen.values()}
@@ -57,7 +58,8 @@ class Readiness:
             )
         if "loading" in states and "up" not in states:
             return "loading", "The local model is loading."
-        return ("ready", "") if states <= {"up", "unknown"} else ("degraded", "")
+        is_well = states <= {"up", "unknown"} and not gate.trouble()
+        return ("ready" if is_well else "degraded", "")
 
 
 def _shown(health: Health) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from headgate.api.gate import Gate
 from headgate.api.lists import Lists
+from headgate.api.models import usable
 from headgate.core.money import Price, usd
 from headgate.routing.types import AS_IT_IS, CapabilitySettings, ConstraintSettings, Model, Target
 from headgate.telemetry.redact import redact
@@ -22,7 +23,7 @@ _FREE = ConstraintSettings()
 
 async def list_info(request: Request, gate: Gate) -> Response:
     """The catalogue of capabilities."""
-    models = await gate.deps.catalog.all()
+    models = await usable(request, gate)
     data = await asyncio.to_thread(_entries, models, gate.lists)
     return described_answer({"object": "list", "data": data})
 

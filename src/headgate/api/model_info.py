@@ -12,7 +12,9 @@ from starlette.responses import Response
 from headgate.api.gate import Gate
 from headgate.api.info import Described, described, described_answer, per_token, without_secrets
 from headgate.api.lists import Lists
+from headgate.api.models import usable
 from headgate.core.errors import InvalidField
+from headgate.identity.access import refuse_model
 from headgate.routing.types import Model, Target
 
 _LARGEST_PAGE = 1000
@@ -48,7 +50,7 @@ _CHAT_FIELDS = (
 
 async def list_deployments(request: Request, gate: Gate) -> Response:
     """Every target with its model; `litellm_model_id` asks for one."""
-    entries = await _deployments(gate)
+    entries = await _deployments(request, gate)
     wanted = request.query_params.get("litellm_model_id")
     if wanted is not None:
         entries = [entry for entry in entries if entry["model_info"]["id"] == wanted]
@@ -63,7 +65,7 @@ async def page_deployments(request: Request, gate: Gate) -> Response:
     asked = request.query_params
     entries = [
         entry
-        for entry in await _deployments(gate)
+        for entry in await _deployments(request, gate)
         if asked.get("model") in (None, entry["model_name"])
         and asked.get("modelId") in (None, entry["model_info"]["id"])
         and asked.get("search", "").lower() in entry["model_name"].lower()
@@ -81,16 +83,17 @@ async def page_deployments(request: Request, gate: Gate) -> Response:
 
 async def list_groups(request: Request, gate: Gate) -> Response:
     """Every model; `model_group` asks for one."""
-    models = await gate.deps.catalog.all()
+    models = await usable(request, gate)
     wanted = request.query_params.get("model_group")
     if wanted is not None:
         models = [await gate.deps.catalog.find(wanted)]
+        refuse_model(request.scope["who"], wanted, *models[0].known_as)
     groups = await asyncio.to_thread(lambda: [_group(model, gate.lists) for model in models])
     return described_answer({"data": groups})
 
 
-async def _deployments(gate: Gate) -> list[dict[str, Any]]:
-    models = await gate.deps.catalog.all()
+async def _deployments(request: Request, gate: Gate) -> list[dict[str, Any]]:
+    models = await usable(request, gate)
     return await asyncio.to_thread(
         lambda: [_deployment(model, target, gate.lists) for model in models for target in model.targets]
     )

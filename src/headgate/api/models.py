@@ -7,12 +7,13 @@ from starlette.responses import Response
 
 from headgate.api.answers import json_answer
 from headgate.api.gate import Gate
+from headgate.identity.access import may_use, refuse_model
 from headgate.routing.types import Model
 
 
 async def list_models(request: Request, gate: Gate) -> Response:
     """All that is offered; clients of Anthropic's API read `type`, `display_name` and `has_more`."""
-    data = [_entry(model) for model in await gate.deps.catalog.all()]
+    data = [_entry(model) for model in await usable(request, gate)]
     return json_answer(
         {
             "object": "list",
@@ -26,7 +27,16 @@ async def list_models(request: Request, gate: Gate) -> Response:
 
 async def get_model(request: Request, gate: Gate) -> Response:
     """One model; its name may hold slashes."""
-    return json_answer(_entry(await gate.deps.catalog.find(request.path_params["model"])))
+    name = request.path_params["model"]
+    model = await gate.deps.catalog.find(name)
+    refuse_model(request.scope["who"], name, *model.known_as)
+    return json_answer(_entry(model))
+
+
+async def usable(request: Request, gate: Gate) -> list[Model]:
+    """What is offered to whoever asks; models that the key may not use are left out."""
+    who = request.scope["who"]
+    return [model for model in await gate.deps.catalog.all() if may_use(who, *model.known_as)]
 
 
 def _entry(model: Model) -> dict[str, Any]:

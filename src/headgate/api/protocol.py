@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from headgate.api.errors import Headers, error_response
+from headgate.api.errors import error_response
+from headgate.api.limits import Headers
 from headgate.core.errors import BodyTimeout, HeadersTooLarge, HeadgateError, InvalidHttp
 from headgate.core.ids import new_run_id
 

@@ -36,6 +36,8 @@ class ModelRoute:
         gate.active.add(task)
         gate.metrics.in_flight += 1
         try:
+            if gate.keys.is_stale:
+                await gate.keys.refresh()
             gate.enter(run, headers)
             request = await self._read(receive, headers, run)
             pings = gate.bounds.keep_alive if request.stream and self._surface.ends_with_done else 0.0

@@ -12,10 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
-from headgate.api import health, info, model_info, models
-from headgate.api.control import ControlRoute, refuse
+from headgate.api import health, info, litellm_keys, model_info, models
+from headgate.api.admin import keys, tenants
+from headgate.api.admin.usage import UsageRoutes
+from headgate.api.control import Access, ControlRoute, refuse
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.relay import ModelRoute
+from headgate.api.spend import SpendRoutes
 from headgate.core.errors import MethodNotAllowed, RouteNotFound
 from headgate.core.surfaces import SURFACES
 
@@ -24,13 +27,14 @@ Handler = Callable[[Request, Gate], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One control route. `logged`: it leaves a line in the request log."""
+    """One control route. `logged`: it leaves a line in the request log. `needs`: the scope that the key must have."""
 
     path: str
     handler: Handler
     methods: tuple[str, ...] = ("GET",)
     public: bool = False
     logged: bool = False
+    needs: str = ""
 
 
 def control_routes(gate: Gate) -> list[Route]:
@@ -56,6 +60,66 @@ def control_routes(gate: Gate) -> list[Route]:
         Route("/model_group/info", model_info.list_groups, logged=True),
         Route("/v1/models/{model:path}", models.get_model, logged=True),
         Route("/models/{model:path}", models.get_model, logged=True),
+        *_key_routes(),
+        *_tenant_routes(),
+        *_litellm_key_routes(),
+        *_usage_routes(UsageRoutes(gate.reports), SpendRoutes(gate.reports, gate.list_price)),
+    ]
+
+
+def _usage_routes(usage: UsageRoutes, spend: SpendRoutes) -> list[Route]:
+    """LiteLLM's routes need no scope: a key without it sees what it spent itself."""
+    return [
+        Route("/admin/usage", usage.totals, logged=True, needs="usage:read"),
+        Route("/admin/usage/export", usage.export, logged=True, needs="usage:read"),
+        Route("/spend/logs", spend.logs, logged=True),
+        Route("/spend/keys", spend.keys, logged=True),
+        Route("/spend/users", spend.users, logged=True),
+        Route("/spend/tags", spend.tags, logged=True),
+        Route("/spend/calculate", spend.calculate, ("POST",), logged=True),
+    ]
+
+
+def _key_routes() -> list[Route]:
+    one, read, write = "/admin/keys/{id}", "keys:read", "keys:write"
+    return [
+        Route("/admin/keys", keys.list_all, logged=True, needs=read),
+        Route("/admin/keys", keys.create, ("POST",), logged=True, needs=write),
+        Route(one, keys.get, logged=True, needs=read),
+        Route(one, keys.update, ("PATCH",), logged=True, needs=write),
+        Route(one, keys.delete, ("DELETE",), logged=True, needs=write),
+        Route(f"{one}/rotate", keys.rotate, ("POST",), logged=True, needs=write),
+        Route(f"{one}/block", keys.block, ("POST",), logged=True, needs=write),
+        Route(f"{one}/unblock", keys.unblock, ("POST",), logged=True, needs=write),
+        Route(f"{one}/revoke", keys.revoke, ("POST",), logged=True, needs=write),
+    ]
+
+
+def _tenant_routes() -> list[Route]:
+    one, read, write = "/admin/tenants/{id}", "tenants:read", "tenants:write"
+    return [
+        Route("/admin/tenants", tenants.list_all, logged=True, needs=read),
+        Route("/admin/tenants", tenants.create, ("POST",), logged=True, needs=write),
+        Route(one, tenants.get, logged=True, needs=read),
+        Route(one, tenants.update, ("PATCH",), logged=True, needs=write),
+        Route(one, tenants.delete, ("DELETE",), logged=True, needs=write),
+        Route(f"{one}/block", tenants.block, ("POST",), logged=True, needs=write),
+        Route(f"{one}/unblock", tenants.unblock, ("POST",), logged=True, needs=write),
+    ]
+
+
+def _litellm_key_routes() -> list[Route]:
+    read, write = "keys:read", "keys:write"
+    return [
+        Route("/key/generate", litellm_keys.generate, ("POST",), logged=True, needs=write),
+        Route("/key/info", litellm_keys.info, logged=True),
+        Route("/key/update", litellm_keys.update, ("POST",), logged=True, needs=write),
+        Route("/key/delete", litellm_keys.delete, ("POST",), logged=True, needs=write),
+        Route("/key/block", litellm_keys.block, ("POST",), logged=True, needs=write),
+        Route("/key/unblock", litellm_keys.unblock, ("POST",), logged=True, needs=write),
+        Route("/key/regenerate", litellm_keys.regenerate, ("POST",), logged=True, needs=write),
+        Route("/key/{key}/regenerate", litellm_keys.regenerate, ("POST",), logged=True, needs=write),
+        Route("/key/list", litellm_keys.list_all, logged=True, needs=read),
     ]
 
 
@@ -72,7 +136,7 @@ class Application:
             [
                 StarletteRoute(
                     route.path,
-                    ControlRoute(route.handler, gate, route.path, route.public, route.logged),
+                    ControlRoute(route.handler, gate, route.path, Access(route.public, route.logged, route.needs)),
                     methods=list(route.methods),
                 )
                 for route in self.controls
@@ -94,6 +158,7 @@ class Application:
             await self._control(scope, receive, send)
 
     async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
+        allowed: set[str] = set()
         for route in self._router.routes:
             match, child = route.matches(scope)
             if match is Match.FULL:
@@ -101,8 +166,10 @@ class Application:
                 await route.handle(scope, receive, send)
                 return
             if match is Match.PARTIAL and isinstance(route, StarletteRoute):
-                methods = tuple(sorted(route.methods or ()))
-                error = MethodNotAllowed(f"This route takes {', '.join(methods)}.")
-                await refuse(error, methods, self._gate, scope, send)
-                return
+                allowed |= route.methods or set()
+        if allowed:
+            methods = tuple(sorted(allowed))
+            error = MethodNotAllowed(f"This route takes {', '.join(methods)}.")
+            await refuse(error, methods, self._gate, scope, send)
+            return
         await refuse(RouteNotFound(f"There is no route {scope['path']}."), (), self._gate, scope, send)

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from headgate.api.decisions import decision_headers
-from headgate.api.errors import Headers, error_event, error_response
+from headgate.api.errors import error_event, error_response
 from headgate.api.gate import Send
+from headgate.api.limits import Headers
 from headgate.api.protocol import outlet_of
 from headgate.core import sse
 from headgate.core.errors import HeadgateError

@@ -12,6 +12,9 @@ _COMMANDS = {
     "serve": "Start the gateway.",
     "check": "Tell everything that is wrong with a configuration.",
     "config": "Work with configuration files.",
+    "keys": "Make, list and change keys of a running gateway.",
+    "tenants": "Make, list and change tenants of a running gateway.",
+    "usage": "Show what a running gateway was used for and what it cost.",
     "completion": "Print the completion for a shell.",
 }
 

@@ -73,6 +73,7 @@ def check(draft: Draft) -> None:
     callable_names = [*_texts(draft, "models", "name"), *_texts(draft, "aliases", "name")]
     _check_unique(draft, list(upstreams.items()))
     _check_unique(draft, callable_names)
+    _check_unique(draft, list(_texts(draft, "tenants", "id")))
     offers_all = False
     for path, upstream in _entries(draft, "upstreams"):
         _check_upstream(upstream, path, draft)

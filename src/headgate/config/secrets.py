@@ -36,7 +36,8 @@ def shown_value(path: Path_, value: Any) -> Any:
     free = next((number for number, name in enumerate(names) if name in _FREE), None)
     in_free = free is not None and any(map(may_be_secret, names[free + 1 :]))
     in_headers = any("headers" in name for name in names)
-    if in_free or in_headers or names[-1] in _SECRET_SETTINGS or names[:2] == ["auth", "tokens"]:
+    in_keys = names[:2] in (["auth", "tokens"], ["tenants", "keys"])
+    if in_free or in_headers or in_keys or names[-1] in _SECRET_SETTINGS:
         return HIDDEN
     return concealed(value)
 

@@ -2,9 +2,12 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from headgate.identity.types import AuthSettings
+from headgate.db.types import DatabaseSettings
+from headgate.identity.types import AuthSettings, TenantSettings
+from headgate.limits.types import LimitsSettings
 from headgate.routing.types import AliasSettings, ModelSettings, ParameterSettings, RoutingSettings
 from headgate.upstreams.types import UpstreamSettings
+from headgate.usage.types import UsageSettings
 
 
 class LimitSettings(BaseModel):
@@ -51,8 +54,12 @@ class Settings(BaseModel):
     server: ServerSettings = Field(default_factory=ServerSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
     logging: LogSettings = Field(default_factory=LogSettings)
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    tenants: list[TenantSettings] = Field(default_factory=list, description="Whose keys there are; see keys.")
     upstreams: list[UpstreamSettings] = Field(default_factory=list, description="Where calls go.")
     models: list[ModelSettings] = Field(default_factory=list, description="The names callers use.")
     aliases: list[AliasSettings] = Field(default_factory=list, description="Further names for models.")
     routing: RoutingSettings = Field(default_factory=RoutingSettings)
     parameters: ParameterSettings = Field(default_factory=ParameterSettings)
+    usage: UsageSettings = Field(default_factory=UsageSettings)
+    limits: LimitsSettings = Field(default_factory=LimitsSettings)

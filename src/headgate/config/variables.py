@@ -16,7 +16,7 @@ from headgate.config.problems import did_you_mean
 from headgate.config.tree import Settings
 
 PREFIX = "HEADGATE_"
-_OWN = frozenset(("HEADGATE_CONFIG", "HEADGATE_DATA_DIR"))
+_OWN = frozenset(("HEADGATE_CONFIG", "HEADGATE_DATA_DIR", "HEADGATE_URL", "HEADGATE_KEY"))
 _ALIASES: dict[Path_, tuple[str, ...]] = {
     ("server", "host"): ("HEADGATE_HOST", "API_HOST"),
     ("server", "port"): ("HEADGATE_PORT", "PORT", "API_PORT"),

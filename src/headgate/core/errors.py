@@ -3,9 +3,12 @@
     HeadgateError
     ├── RequestError                 the caller can mend it (4xx)
     │   ├── Unauthenticated          missing or wrong key
+    │   ├── Forbidden                a good key, but not for this
+    │   ├── Conflict                 it does not go with what is there
     │   ├── NotFound                 no such route, model or object
     │   ├── Unreadable               bytes that are not a request: HTTP, JSON, form, size
-    │   └── Invalid                  a request with a wrong field or header
+    │   ├── Invalid                  a request with a wrong field or header
+    │   └── LimitReached             more than the caller is allowed per minute, at once or for the money
     ├── UpstreamError                a provider failed, refused or broke off
     │   ├── UpstreamRejected         it read the request and said no; another try would not help
     │   └── UpstreamFailed           it did not answer well; another try may help
@@ -18,6 +21,8 @@ Every leaf has a stable `code`; codes are never reused. Errors are raised anywhe
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
+from headgate.core.bounds import Standing
+
 
 class HeadgateError(Exception):
     """An error with a stable code. `param` names the field at fault, `retry_after` is in seconds."""
@@ -28,6 +33,8 @@ class HeadgateError(Exception):
     title: ClassVar[str] = ""
     remedy: ClassVar[str] = ""
     typical_param: ClassVar[str | None] = None
+    should_retry: ClassVar[bool | None] = None
+    """False: clients that repeat failed calls by themselves are told not to."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -58,6 +65,61 @@ class InvalidAuthorization(Unauthenticated):
     remedy = "Check the key. The master key lies in the data directory, in the file `master.key`."
 
 
+class KeyExpired(Unauthenticated):
+    code = "key_expired"
+    title = "The key has expired"
+    remedy = "Use another key, or have this one's `expires_at` moved."
+
+
+class KeyBlocked(Unauthenticated):
+    code = "key_blocked"
+    title = "The key, or its tenant, is blocked"
+    remedy = "Ask whoever gave out the key; `POST /admin/keys/{id}/unblock` opens it again."
+
+
+class Forbidden(RequestError):
+    status = 403
+    type = "permission_error"
+
+
+class ScopeMissing(Forbidden):
+    code = "forbidden"
+    title = "The key lacks the scope that this needs"
+    remedy = "Use a key with the scope named in the message, or the master key."
+
+
+class ModelForbidden(Forbidden):
+    code = "model_forbidden"
+    title = "The key, or its tenant, may not use this model"
+    remedy = "Pick a name from `GET /v1/models`, which lists what this key may use."
+    typical_param = "model"
+
+
+class ModelUnpriced(Forbidden):
+    code = "model_unpriced"
+    title = "What the model costs is not known, and such calls are refused here"
+    remedy = "Give the model a `price`, or turn `usage.refuse_unpriced` off."
+    typical_param = "model"
+
+
+class Conflict(RequestError):
+    status = 409
+    type = "conflict"
+
+
+class AlreadyExists(Conflict):
+    code = "already_exists"
+    title = "There is one of this name already"
+    remedy = "Choose another name, or change the one that is there."
+    typical_param = "alias"
+
+
+class NotChangeable(Conflict):
+    code = "not_changeable"
+    title = "The object is in a state in which this cannot be done"
+    remedy = "The message says why: it stands in the configuration file, is revoked, or is still in use."
+
+
 class NotFound(RequestError):
     status = 404
     type = "not_found"
@@ -81,6 +143,18 @@ class ModelNotFound(NotFound):
     title = "No model of this name is offered"
     remedy = "Pick a name from `GET /v1/models`."
     typical_param = "model"
+
+
+class KeyNotFound(NotFound):
+    code = "key_not_found"
+    title = "No such key"
+    remedy = "List them with `GET /admin/keys`."
+
+
+class TenantNotFound(NotFound):
+    code = "tenant_not_found"
+    title = "No such tenant"
+    remedy = "List them with `GET /admin/tenants`."
 
 
 class Unreadable(RequestError):
@@ -190,6 +264,28 @@ class NoTargetForTags(Invalid):
     title = "No target of the model carries one of the request's tags"
     remedy = "Send other tags, or none; or give a target these `tags`."
     typical_param = "x-headgate-tags"
+
+
+class LimitReached(RequestError):
+    """`standing`: what is left of the limits per minute."""
+
+    status = 429
+    type = "rate_limit_exceeded"
+    standing: Standing | None = None
+
+
+class RateLimited(LimitReached):
+    code = "rate_limit_exceeded"
+    title = "More requests, tokens or streams than are allowed"
+    remedy = "Wait for `retry-after`, or ask the operator to raise the limit that the message names."
+
+
+class BudgetExceeded(LimitReached):
+    code = "budget_exceeded"
+    type = "budget_exceeded"
+    should_retry = False
+    title = "The budget does not cover this request"
+    remedy = "Ask the operator to raise the budget that the message names, or wait for its next period."
 
 
 class UpstreamError(HeadgateError):
@@ -349,12 +445,24 @@ class Overloaded(Unavailable):
     remedy = "Try again after `retry-after`, or raise `server.limits.in_flight`."
 
 
+class DatabaseUnavailable(Unavailable):
+    code = "database_unavailable"
+    title = "The database cannot be read or written now"
+    remedy = "Try again after `retry-after`; the log and `GET /readyz` say what is wrong with it."
+
+
 class TargetsBusy(Unavailable):
     code = "targets_busy"
     status = 429
     type = "rate_limit_exceeded"
     title = "Every target of the model is at its configured limits"
     remedy = "Wait for `retry-after`, raise the targets' `limits`, or add a target."
+
+
+class LimitsUnavailable(Unavailable):
+    code = "limits_unavailable"
+    title = "What was used so far cannot be looked up"
+    remedy = "Try again; the operator has to see that the shared counters can be reached and have room."
 
 
 class InternalError(HeadgateError):

@@ -1,8 +1,10 @@
 """Protocols between features, each with at least two real implementations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from headgate.core.bounds import Bound, Refusal, Spent, Ticket, Want
 from headgate.core.events import Room, Sink, Whole
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Attempt
@@ -35,6 +37,8 @@ class Stream(Protocol):
 
     content_type: bytes
     events: bool
+    before_end: Callable[[], None] | None
+    """Called before what ends the answer for the caller is given out, where that can be told."""
 
     async def next(self) -> bytes:
         """The next piece, ready to be sent; empty at the end. Raises UpstreamError when it breaks off."""
@@ -69,3 +73,19 @@ class Upstream(Protocol):
 
     async def close(self) -> None:
         """Give back connections and processes."""
+
+
+class Counters(Protocol):
+    """What subjects have used and hold, for one worker, for all of a machine, or for several machines."""
+
+    async def take(self, bounds: tuple[Bound, ...], want: Want) -> Ticket | Refusal:
+        """Take what is wanted under every bound or under none. The subjects of the bounds differ."""
+
+    def settle(self, ticket: Ticket, tokens: int, nano_usd: int) -> None:
+        """Give back what an open ticket holds and book what was used; never waits, never raises."""
+
+    def learn(self, spent: Spent) -> None:
+        """What the ledger knows to be spent; amounts that are known here to be larger stay."""
+
+    async def close(self) -> None:
+        """Let go of files and connections; whatever is still held is given back."""

@@ -1,10 +1,14 @@
 """A run: one execution of a request, and its attempts. Filled in as things happen; read when it is settled."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from headgate.core.bounds import Ticket
 from headgate.core.errors import HeadgateError
 from headgate.core.ids import Trace
+from headgate.core.money import Price
 from headgate.core.principal import ANYONE, Principal
 from headgate.core.tokens import Tokens
 from headgate.core.wishes import NOTHING, Wishes
@@ -31,7 +35,11 @@ class Attempt:
     first_token: float = 0.0
     ended: float = 0.0
     chunks: int = 0
+    text_bytes: int = 0
+    """Bytes of the answer's text, where they were counted; of an answer in one piece, its size."""
     tokens: Tokens | None = None
+    price: Price | None = None
+    """The target's own price, if it has one."""
     error: HeadgateError | None = None
     dropped: tuple[str, ...] = ()
     applied: tuple[str, ...] = ()
@@ -64,10 +72,20 @@ class Run:
     """Targets that were not tried, or later than others, by public name, and why."""
     mirror_of: str | None = None
     """The run whose copy this is."""
+    parent: str = ""
+    """The run on whose behalf this one was made."""
+    component: str = "passthrough"
+    """Which part of the gateway made the calls."""
+    fields: Mapping[str, Any] | None = None
+    """The request's fields, for what has to be estimated; None if it was not read."""
     label: str = ""
     """The model's name in metrics; empty until a model was found, so that callers cannot invent label values."""
+    ticket: Ticket | None = None
+    """What the run holds under limits and budgets."""
     ended: float = 0.0
-    """When the run was settled; 0.0 before."""
+    """When the run ended; 0.0 before."""
+    is_accounted: bool = False
+    is_settled: bool = False
 
     def fail(self, error: HeadgateError) -> None:
         self.outcome = "error"

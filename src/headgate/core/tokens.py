@@ -1,42 +1,95 @@
-"""Token counts as providers report them."""
+"""Token counts as providers report them, brought into one shape."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
+
+_MOST = 2**31 - 1
+"""A larger count is a mistake, and sums of such would not fit into a database."""
+_NOTHING: Mapping[str, object] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """Counts of one call; `cached` is part of `prompt`, `reasoning` part of `completion`."""
+class Tokens(NamedTuple):
+    """Counts of one call.
+
+    `cached` and `cache_write` are parts of `prompt`, `reasoning` is part of `completion`; so are those of audio and
+    images.
+    """
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
     reasoning: int = 0
+    cache_write: int = 0
+    prompt_audio: int = 0
+    completion_audio: int = 0
+    prompt_image: int = 0
+    completion_image: int = 0
 
 
 def reported(usage: object) -> Tokens | None:
-    """Read an OpenAI `usage` object; None when there is none or it holds no counts."""
+    """Read a provider's `usage` object; None when there is none or it holds no counts.
+
+    Providers differ in what is part of what. Anthropic counts cached tokens beside the prompt, Gemini and xAI reasoning
+    beside the completion and in the total only; and so does whoever reports more of a part than the whole has.
+    """
     if type(usage) is not dict:
         return None
     prompt = _count(usage, "prompt_tokens", "input_tokens", "total_tokens")
     if prompt is None:
         return None
+    completion = _count(usage, "completion_tokens", "output_tokens") or 0
+    inward = _details(usage, "prompt_tokens_details", "input_tokens_details", "input_token_details")
+    outward = _details(usage, "completion_tokens_details", "output_tokens_details", "output_token_details")
+    cached = _count(inward, "cached_tokens") or _count(
+        usage, "cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens"
+    )
+    written = _count(inward, "cache_write_tokens", "cache_creation_tokens") or _count(
+        usage, "cache_creation_input_tokens"
+    )
+    if cached or written:
+        held = (cached or 0) + (written or 0)
+        if held > prompt or _counts_beside(usage):
+            prompt += held
+    reasoning = _count(outward, "reasoning_tokens") or 0
+    total = _count(usage, "total_tokens") or 0
+    if total > prompt + completion:
+        reasoning = reasoning or total - prompt - completion
+        completion = total - prompt
+    if reasoning > completion:
+        completion += reasoning
     return Tokens(
-        prompt=prompt,
-        completion=_count(usage, "completion_tokens", "output_tokens") or 0,
-        cached=_detail(usage, "prompt_tokens_details", "cached_tokens"),
-        reasoning=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
+        prompt,
+        completion,
+        cached or 0,
+        reasoning,
+        written or 0,
+        _count(inward, "audio_tokens") or 0,
+        _count(outward, "audio_tokens") or 0,
+        _count(inward, "image_tokens") or 0,
+        _count(outward, "image_tokens") or 0,
     )
 
 
-def _count(usage: Mapping[str, object], *names: str) -> int | None:
+def _counts_beside(usage: Mapping[str, object]) -> bool:
+    """Anthropic's own shape; who translated it to OpenAI's has `prompt_tokens`, and put them together."""
+    return "prompt_tokens" not in usage and (
+        "cache_read_input_tokens" in usage or "cache_creation_input_tokens" in usage
+    )
+
+
+def _count(counts: Mapping[str, object], *names: str) -> int | None:
+    if not counts:
+        return None
     for name in names:
-        value = usage.get(name)
-        if type(value) is int and value >= 0:
+        value = counts.get(name)
+        if type(value) is int and 0 <= value <= _MOST:
             return value
     return None
 
 
-def _detail(usage: Mapping[str, object], group: str, name: str) -> int:
-    details = usage.get(group)
-    return (_count(details, name) or 0) if type(details) is dict else 0
+def _details(usage: Mapping[str, object], *names: str) -> Mapping[str, object]:
+    for name in names:
+        details = usage.get(name)
+        if type(details) is dict:
+            return details
+    return _NOTHING

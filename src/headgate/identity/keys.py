@@ -4,50 +4,239 @@ A stolen table of hashes opens nothing without the pepper (HMAC-SHA-256, RFC 210
 not in it.
 """
 
+import asyncio
+import gc
 import hmac
+import logging
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from time import monotonic, time
 
-from headgate.core.errors import InvalidAuthorization, MissingAuthorization, StartupError
-from headgate.core.principal import ANYONE, Principal
+from headgate.core.errors import (
+    DatabaseUnavailable,
+    InvalidAuthorization,
+    KeyBlocked,
+    KeyExpired,
+    MissingAuthorization,
+    StartupError,
+)
+from headgate.core.principal import ANYONE, DEFAULT_TENANT, Principal
+from headgate.identity.holders import Builder
+from headgate.identity.signal import Signal
+from headgate.identity.types import Changed, Defaults, KeyInForce, Tenant
 
+log = logging.getLogger(__name__)
 _WELL_KNOWN = frozenset(("sk-1234", "sk-local-master", "changeme", "secret", "password", "test", "master"))
 _SHORTEST = 16
+_NOBODY = Tenant(DEFAULT_TENANT)
+_RETRY_SECONDS = 1.0
 
 
 class KeyRing:
-    """The keys in force."""
+    """The table of all keys in force: those of the configuration, and those of the database once it follows one.
 
-    def __init__(self, pepper: bytes, *, required: bool = True) -> None:
+    Every worker has its own. It is brought up to date when the signal says that something changed; before each request
+    ask `is_stale`, which costs one look into memory, and `await refresh()` if so.
+    """
+
+    def __init__(
+        self,
+        pepper: bytes,
+        *,
+        required: bool = True,
+        tenants: Mapping[str, Tenant] | None = None,
+        defaults: Defaults | None = None,
+    ) -> None:
         self._pepper = pepper
         self._required = required
+        self._configured = dict(tenants or {})
+        self._tenants = {DEFAULT_TENANT: _NOBODY, **self._configured}
+        self._builder = Builder(defaults or Defaults())
         self._holders: dict[bytes, Principal] = {}
+        self._blocked: set[bytes] = set()
+        self._own: dict[bytes, tuple[KeyInForce, bool]] = {}
+        """Keys of the configuration, and whether each is a master key."""
+        self._digests: dict[str, bytes] = {}
+        self._previous: dict[str, bytes] = {}
+        self._signal: Signal | None = None
+        self._load: Callable[[int], AsyncIterator[Changed]] | None = None
+        self._seen = -1
+        self._revision = 0
+        self._retry_at = 0.0
+        self._refreshing = asyncio.Lock()
 
-    def add(self, key: str, *, is_admin: bool = False) -> Principal:
-        digest = self._digest(key.encode())
-        who = Principal(f"key_{digest.hex()[:12]}", is_admin)
-        self._holders[digest] = who
-        return who
+    def add(self, key: str, *, is_admin: bool = False, tenant: str = DEFAULT_TENANT) -> Principal:
+        """A key of the configuration. Those of the database never replace it."""
+        digest = self.digest(key.encode())
+        known = KeyInForce(f"key_{digest.hex()[:12]}", digest, tenant)
+        self._own[digest] = known, is_admin
+        return self._let_in_own(digest)
 
     def recognise(self, key: bytes | None) -> Principal:
-        """Whose key it is. Raises MissingAuthorization or InvalidAuthorization.
+        """Whose key it is. Raises an Unauthenticated error that says why not.
 
         The table is looked up by a keyed hash that no caller can compute, so the time it takes tells nothing.
         """
         if key is not None:
-            who = self._holders.get(self._digest(key))
-            if who is not None:
+            digest = hmac.digest(self._pepper, key, "sha256")
+            who = self._holders.get(digest)
+            if who is not None and (not who.expires_at or who.expires_at > time()):
                 return who
-        if not self._required:
-            return ANYONE
-        if key is None:
+            if self._required:
+                raise self._refusal(digest, who)
+        if self._required:
             raise MissingAuthorization("No key was sent.")
-        raise InvalidAuthorization("The key is not known here.")
+        return ANYONE
 
-    def _digest(self, key: bytes) -> bytes:
+    def _refusal(self, digest: bytes, who: Principal | None) -> Exception:
+        if who is not None:
+            return KeyExpired("The key has expired.")
+        if digest in self._blocked:
+            return KeyBlocked("The key is blocked.")
+        return InvalidAuthorization("The key is not known here.")
+
+    def digest(self, key: bytes) -> bytes:
+        """What is kept of a key."""
         return hmac.digest(self._pepper, key, "sha256")
+
+    def is_configured(self, digest: bytes) -> bool:
+        """Whether a key of this hash stands in the configuration."""
+        return digest in self._own
+
+    def tenant(self, tenant_id: str) -> Tenant | None:
+        return self._tenants.get(tenant_id)
+
+    @property
+    def configured(self) -> Mapping[str, Tenant]:
+        """The tenants of the configuration."""
+        return self._configured
+
+    def for_user(self, who: Principal, user: str) -> Principal:
+        """The same holder, asking for one of its users."""
+        if user == who.user or who.is_admin:
+            return who if user == who.user else replace(who, user=user)
+        old = self._builder.user_bounds(who.tenant, who.user)
+        rest = tuple(bound for bound in who.bounds if bound not in old)
+        return replace(who, user=user, bounds=rest + self._builder.user_bounds(who.tenant, user))
+
+    async def follow(self, signal: Signal, load: Callable[[int], AsyncIterator[Changed]]) -> None:
+        """Learn all keys of a database, and from now on every change of them. Raises DatabaseUnavailable."""
+        self._signal, self._load = signal, load
+        seen = signal.read()
+        gc.disable()  # many are made and all are kept: walking them again and again takes as long as making them
+        try:
+            await self._learn(load)
+        finally:
+            gc.enable()
+        self._seen = seen
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether somebody changed a key or a tenant since the last look."""
+        return self._signal is not None and self._signal.read() != self._seen
+
+    async def refresh(self) -> None:
+        """Learn what changed. While the database cannot be read, the keys stay as they were last known."""
+        if self._signal is None or self._load is None:
+            return
+        async with self._refreshing:
+            seen = self._signal.read()
+            if seen == self._seen or monotonic() < self._retry_at:
+                return
+            try:
+                await self._learn(self._load)
+            except DatabaseUnavailable as error:
+                self._retry_at = monotonic() + _RETRY_SECONDS
+                log.warning("changed keys are not known yet: %s", error.message)
+            else:
+                self._seen = seen
+
+    async def publish(self) -> None:
+        """Something was changed by this worker: learn it, and let all others learn it before their next request."""
+        if self._signal is not None:
+            self._signal.bump()
+        await self.refresh()
+
+    async def _learn(self, load: Callable[[int], AsyncIterator[Changed]]) -> None:
+        try:
+            async for part in load(self._revision):
+                self._take(part)
+                revision = part.revision
+        except LookupError:  # another database than before
+            self._forget_all()
+            async for part in load(0):
+                self._take(part)
+                revision = part.revision
+        self._revision = revision
+
+    def _take(self, part: Changed) -> None:
+        for tenant_id, tenant in part.tenants.items():
+            self._put_tenant(tenant_id, tenant)
+        if part.tenants:
+            for digest in self._own:
+                self._let_in_own(digest)
+        for key in part.keys:
+            self._put_key(key)
+
+    def _put_tenant(self, tenant_id: str, tenant: Tenant | None) -> None:
+        self._builder.forget(tenant_id)
+        if tenant_id in self._configured:
+            return
+        if tenant is not None:
+            self._tenants[tenant_id] = tenant
+        elif tenant_id == DEFAULT_TENANT:
+            self._tenants[tenant_id] = _NOBODY
+        else:
+            self._tenants.pop(tenant_id, None)
+
+    def _put_key(self, key: KeyInForce) -> None:
+        for known in (self._digests.pop(key.id, None), self._previous.pop(key.id, None)):
+            if known is not None and known not in self._own:
+                self._holders.pop(known, None)
+                self._blocked.discard(known)
+        if key.is_gone:
+            return
+        self._digests[key.id] = key.digest
+        self._let_in(key, key.digest)
+        if key.previous is not None and key.previous_until > time():
+            self._previous[key.id] = key.previous
+            ends = min(key.previous_until, key.expires_at or key.previous_until)
+            self._let_in(replace(key, expires_at=ends), key.previous)
+
+    def _let_in(self, key: KeyInForce, digest: bytes) -> None:
+        tenant = self._tenants.get(key.tenant)
+        if digest in self._own:
+            return
+        if key.blocked or tenant is None or tenant.blocked:
+            self._blocked.add(digest)
+        else:
+            self._holders[digest] = self._builder.holder(key, tenant)
+
+    def _let_in_own(self, digest: bytes) -> Principal:
+        """A tenant that is blocked shuts out its keys of the configuration as well, but never the master key."""
+        key, is_admin = self._own[digest]
+        tenant = self._tenants.get(key.tenant, _NOBODY)
+        who = self._builder.holder(key, tenant, is_admin=is_admin)
+        self._holders.pop(digest, None)
+        self._blocked.discard(digest)
+        if tenant.blocked and not is_admin:
+            self._blocked.add(digest)
+        else:
+            self._holders[digest] = who
+        return who
+
+    def _forget_all(self) -> None:
+        self._revision = 0
+        self._holders.clear()
+        self._blocked.clear()
+        self._digests.clear()
+        self._previous.clear()
+        self._tenants = {DEFAULT_TENANT: _NOBODY, **self._configured}
+        for digest in self._own:
+            self._let_in_own(digest)
 
 
 def is_weak(key: str) -> bool:

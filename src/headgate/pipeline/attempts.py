@@ -44,6 +44,7 @@ async def first_answer(plan: Plan, request: ModelRequest, run: Run, deps: Deps) 
 async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> tuple[Whole | Stream, Attempt]:
     target, book, surface = step.target, deps.book, plan.ask.surface
     attempt = Attempt(target.upstream, target.model, target.name, target.key, step.model.name, now())
+    attempt.price = target.price
     run.attempts.append(attempt)
     changes = plan.changes if target.rules is None else _changes(target.rules, plan, request, attempt)
     timeout, hurried = 0.0, False

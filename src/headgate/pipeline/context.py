@@ -5,13 +5,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from headgate.core.money import Price
 from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes
 from headgate.core.run import Run
+from headgate.limits.limiter import Limiter
 from headgate.routing.catalog import Catalog
 from headgate.routing.health import Book
 from headgate.routing.plan import Ask, Planner
-from headgate.routing.types import Model
+from headgate.routing.types import Model, Target
+from headgate.usage.types import Entry
+
+
+def _no_price(_: Target) -> None:
+    return None
 
 
 class Plan(NamedTuple):
@@ -28,7 +35,7 @@ class Plan(NamedTuple):
     """What is taken out of the request before any target's own rules."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deps:
     """What the steps work with, handed over once by the composition root."""
 
@@ -40,3 +47,11 @@ class Deps:
     """Each is called once with every settled run."""
     mirrors: "set[asyncio.Task[None]]" = field(default_factory=set)
     """Copies of requests under way."""
+    limiter: Limiter | None = None
+    record: Callable[[Run], list[Entry]] | None = None
+    """Writes what a run spent into the journal."""
+    refuses_unpriced: bool = False
+    typical_answer: int = 4096
+    """Tokens reserved for an answer that nobody bounds."""
+    price_of: Callable[[Target], Price | None] = _no_price
+    """The list price of a target that has none of its own."""

@@ -26,6 +26,7 @@ def mirror(plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> None:
         return
     copy = Run(f"{run.id}-mirror", run.trace, "mirror", who=run.who, model=to.model, mirror_of=run.id)
     copy.stream = request.stream
+    copy.fields, copy.bytes_in = request.fields, request.size
     task = asyncio.get_running_loop().create_task(_copy(to.model, request, copy, deps))
     deps.mirrors.add(task)
     task.add_done_callback(deps.mirrors.discard)

@@ -8,6 +8,7 @@ from headgate.core.request import ModelRequest
 from headgate.core.run import Run
 from headgate.core.surfaces import SURFACES
 from headgate.core.wishes import NOTHING, Wishes
+from headgate.identity.access import may_use
 from headgate.pipeline.context import Deps, Plan
 from headgate.pipeline.overrides import wishes_in_body
 from headgate.routing.affinity import beginning_of
@@ -24,11 +25,14 @@ async def resolve(request: ModelRequest, run: Run, deps: Deps) -> Plan:
     model = deps.catalog.configured(request.model) or await deps.catalog.find(request.model)
     if not model.accepts_image_url and (where := _first_image(request.fields.get("messages"))):
         raise ImageUrlNotSupported(f"The model '{model.name}' does not take images.", param=where)
-    if run.wishes is NOTHING and model.affinity == "none" and deps.planner.is_plain:
+    who = run.who
+    is_bound = bool(who.allow or who.deny or who.within)
+    if run.wishes is NOTHING and model.affinity == "none" and deps.planner.is_plain and not is_bound:
         return Plan(model, _PLAIN[request.surface])
     policy = deps.planner.policy
     wishes, changes = wishes_in_body(request, run.wishes) if policy.overrides.fields else (run.wishes, None)
     wishes, run.applied = _bounded(wishes, policy)
+    run.wishes = wishes
     ask = Ask(
         request.surface.name,
         wishes.retries,
@@ -36,6 +40,7 @@ async def resolve(request: ModelRequest, run: Run, deps: Deps) -> Plan:
         _belongs(model, wishes, request.fields),
         request.size // _BYTES_PER_TOKEN if policy.check_context else 0,
         wishes.fallbacks,
+        (lambda other: may_use(who, *other.known_as)) if is_bound else None,
     )
     timeout = min(wishes.timeout or policy.timeout or 0.0, policy.timeout or float("inf"))
     hurried = wishes.timeout is not None and timeout < (policy.timeout or float("inf"))

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import partial
 
 from headgate.core.errors import HeadgateError, InternalError
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.request import ModelRequest
 from headgate.core.run import Run, now
+from headgate.pipeline.admit import admit
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.context import Deps
 from headgate.pipeline.mirror import mirror
 from headgate.pipeline.resolve import resolve
-from headgate.pipeline.settle import settle
+from headgate.pipeline.settle import account, settle
 
 
 async def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event]:
@@ -20,13 +22,19 @@ async def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator
     try:
         plan = await resolve(request, run, deps)
         run.label = plan.model.label or plan.model.name
+        run.fields = request.fields
+        await admit(plan, request, run, deps)
         if plan.model.mirror is not None:
             mirror(plan, request, run, deps)
         answer, attempt = await first_answer(plan, request, run, deps)
         if isinstance(answer, Whole):
+            if attempt.tokens is None:
+                attempt.text_bytes = len(answer.body)
+            account(run, deps)
             yield answer
         else:
             stream = answer
+            stream.before_end = partial(account, run, deps)
             left = True
             try:
                 yield Opened(stream.content_type, stream.events, stream.pour)

@@ -1,13 +1,29 @@
-"""What always happens at the end of a run, however it ended."""
+"""What always happens at the end of a run, however it ended: first the money, then the telling."""
 
 from headgate.core.run import Run, now
 from headgate.pipeline.context import Deps
 
 
+def account(run: Run, deps: Deps) -> None:
+    """Write what was spent into the journal and give back what was reserved, once: before the last byte goes out."""
+    if run.is_accounted:
+        return
+    run.is_accounted = True
+    run.ended = now()
+    if run.attempts and not run.attempts[-1].error:
+        run.attempts[-1].ended = run.ended
+    entries = deps.record(run) if deps.record is not None and run.attempts else ()
+    if run.ticket is not None and deps.limiter is not None:
+        tokens = sum(entry.prompt + entry.completion for entry in entries)
+        deps.limiter.settle(run.ticket, tokens, sum(entry.cost or 0 for entry in entries))
+
+
 def settle(run: Run, deps: Deps) -> None:
     """Tell the observers, once."""
-    if run.ended:
+    if run.is_settled:
         return
+    run.is_settled = True
+    account(run, deps)
     run.ended = now()
     for observe in deps.observers:
         observe(run)

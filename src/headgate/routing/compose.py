@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
+from headgate.core.bounds import Bound
 from headgate.core.money import Price, nano
 from headgate.routing.capabilities import Facts
 from headgate.routing.health import Cooldown
@@ -29,6 +30,12 @@ FactsOf = Callable[[str, str], Facts]
 """What is known of (upstream's name, model id)."""
 PriceOf = Callable[[str, str], Price | None]
 """The list price of (upstream's name, model id)."""
+BoundsOf = Callable[[str], tuple[Bound, ...]]
+"""What all callers together may ask of the model of a name."""
+
+
+def _no_bounds(_name: str) -> tuple[Bound, ...]:
+    return ()
 
 
 def policy_of(settings: RoutingSettings) -> Policy:
@@ -61,12 +68,14 @@ class Composer:
         facts_of: FactsOf,
         price_of: PriceOf,
         workers: int = 1,
+        bounds_of: BoundsOf = _no_bounds,
     ) -> None:
         self._routing = routing
         self._parameters = parameters
         self._facts_of = facts_of
         self._price_of = price_of
         self._workers = workers
+        self._bounds_of = bounds_of
         self._found_rules = lru_cache(_MOST_FOUND)(self._rules_of_found)
 
     def model(self, settings: ModelSettings) -> Model:
@@ -86,6 +95,7 @@ class Composer:
             mirror=Mirror(settings.mirror.model, settings.mirror.share) if settings.mirror else None,
             hidden=settings.hidden,
             accepts_image_url=settings.constraints.accepts_image_url,
+            bounds=self._bounds_of(settings.name),
             settings=settings,
         )
 
@@ -113,6 +123,7 @@ class Composer:
             retries=self._routing.retries,
             owned_by=upstream,
             label=label,
+            bounds=self._bounds_of(label),
         )
 
     def _target(self, settings: TargetSettings, model: ModelSettings, *, needs_price: bool) -> Target:
@@ -129,7 +140,8 @@ class Composer:
             timeout=settings.timeout or 0.0,
             stream_timeout=settings.stream_timeout or 0.0,
             context=settings.context_window or model.capabilities.context_window or facts.context_window or 0,
-            price=price_from(price) if price else self._listed(settings, needs_price=needs_price),
+            price=price_from(price) if price else None,
+            list_price=None if price else self._listed(settings, needs_price=needs_price),
             rules=rules_for(self._parameters, model, settings, facts),
         )
 

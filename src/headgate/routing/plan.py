@@ -64,6 +64,8 @@ class Ask:
     belongs: bytes | None = None
     tokens: int = 0
     fallbacks: tuple[str, ...] | None = None
+    may_use: Callable[[Model], bool] | None = None
+    """Which models the caller may fall back on; None for all."""
 
 
 class Step(NamedTuple):
@@ -109,6 +111,8 @@ class Planner:
                 last.clear()
             for name in self._fallbacks(model, error, ask):
                 other = self._find(name) if len(found) <= self.policy.max_fallbacks else None
+                if other is not None and ask.may_use is not None and not ask.may_use(other):
+                    continue
                 if other is not None and all(other.name != one.name for one in found):
                     found.append(other)
                     waiting.append(other)
@@ -279,5 +283,5 @@ def _tagged(targets: Sequence[Target], tags: frozenset[str]) -> Sequence[Target]
 
 def _cost(target: Target) -> tuple[bool, int]:
     """Prompts are longer than answers, three to one in common use. A target without a price comes last."""
-    price = target.price
+    price = target.price or target.list_price
     return (True, 0) if price is None else (False, 3 * price.input + price.output)

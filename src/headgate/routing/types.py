@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from headgate.core.bounds import Bound
 from headgate.core.money import Price
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
@@ -301,6 +302,9 @@ class Target:
     stream_timeout: float = 0.0
     context: int = 0
     price: Price | None = None
+    """As configured; None where the list's counts."""
+    list_price: Price | None = None
+    """The list's for short prompts, where the price decides."""
     rules: Rules | None = None
 
     def __post_init__(self) -> None:
@@ -344,5 +348,12 @@ class Model:
     accepts_image_url: bool = True
     owned_by: str = "headgate"
     label: str = ""
+    bounds: tuple[Bound, ...] = ()
+    """What all callers together may ask of it."""
     settings: ModelSettings | None = None
     """As configured, for listings; None for found models."""
+
+    @property
+    def known_as(self) -> tuple[str, ...]:
+        """The names by which keys may be given or denied it, besides the one asked for: its own, and its groups."""
+        return (self.name, self.settings.name, *self.settings.groups) if self.settings else (self.name,)

@@ -126,6 +126,7 @@ def request_line(run: Run) -> dict[str, Any]:
         "completion_tokens": tokens.completion if tokens else None,
         "cached_tokens": tokens.cached if tokens else None,
         "reasoning_tokens": tokens.reasoning if tokens else None,
+        **({"cache_write_tokens": tokens.cache_write} if tokens and tokens.cache_write else {}),
     }
 
 

@@ -8,9 +8,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from headgate.core.run import Attempt, Run
+from headgate.core.tokens import Tokens
 
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 Labels = tuple[str, ...]
+_MEDIA = Tokens._fields.index("prompt_audio")
+"""From here on, the kinds of tokens are rare ones."""
 
 
 @dataclass(slots=True)
@@ -63,3 +66,9 @@ class Metrics:
                 self.tokens[model, target, "cached"] += tokens.cached
             if tokens.reasoning:
                 self.tokens[model, target, "reasoning"] += tokens.reasoning
+            if tokens.cache_write:
+                self.tokens[model, target, "cache_write"] += tokens.cache_write
+            if any(tokens[_MEDIA:]):
+                for kind, count in zip(tokens._fields[_MEDIA:], tokens[_MEDIA:], strict=True):
+                    if count:
+                        self.tokens[model, target, kind] += count

@@ -4,6 +4,7 @@ Frames are looked at by byte scan only; one is parsed as JSON when it may hold t
 when its model name stands differently from the frame before.
 """
 
+import re
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,6 +19,7 @@ from headgate.upstreams.refusals import told_inside
 _NULL_USAGE = b',"usage":null'
 _CONTENT = b'"content":"'
 _MOST_PATTERNS = 3
+_TEXT = re.compile(rb'"(?:content|arguments|reasoning_content|reasoning|text)": ?"((?:[^"\\]|\\.)*+)"')
 _TOKEN_FIELDS = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal", "audio")
 
 
@@ -85,6 +87,7 @@ class FrameRelay:
         pattern = self._pattern
         if pattern is not None and pattern.fits(block):
             self._attempt.chunks += 1
+            self._attempt.text_bytes += len(block) - pattern.size
             return pattern.new_before + block[len(pattern.before) : -len(pattern.behind)] + pattern.new_behind
         if self._attempt.first_token and self._is_ordinary(block):
             return self._relay_ordinary(block)
@@ -92,6 +95,7 @@ class FrameRelay:
 
     def _relay_ordinary(self, block: bytes) -> bytes:
         self._attempt.chunks += 1
+        self._attempt.text_bytes += _text_in(block)
         if b'"finish_reason":"' in block or b'"finish_reason": "' in block:
             self.finished = True
         elif self._patterns_left:
@@ -108,7 +112,10 @@ class FrameRelay:
         start = block.find(_CONTENT) + len(_CONTENT)
         if start < len(_CONTENT) or block.find(b"\n\n") != len(block) - 2:
             return
-        end = splice.end_of_string(block, start - 1) - 1
+        try:
+            end = splice.end_of_string(block, start - 1) - 1
+        except ValueError:  # it is not JSON; whoever reads it will say so
+            return
         before, behind = block[:start], block[end:]
         self._patterns_left -= 1
         self._pattern = _Pattern(
@@ -167,6 +174,7 @@ class FrameRelay:
             self.done = True
             return event
         chunk = _parsed(data)
+        self._attempt.text_bytes += _text_in(data)
         if chunk.get("error") or chunk.get("object") == "error":
             raise told_inside(chunk, UpstreamBroke)
         self._attempt.chunks += 1
@@ -209,6 +217,11 @@ class FrameRelay:
                 attempt.first_token = now()
         if self._plain and not attempt.first_token:
             attempt.first_token = now()
+
+
+def _text_in(block: bytes) -> int:
+    """Bytes of the answer's text in events, for what has to be estimated when no usage comes."""
+    return sum(map(len, _TEXT.findall(block)))
 
 
 def _in_one_line(event: bytes, data: bytes) -> tuple[bytes, bytes]:

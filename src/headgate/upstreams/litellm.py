@@ -136,6 +136,7 @@ class SdkStream:
     events = True
 
     def __init__(self, chunks: AsyncIterator[Any], relay: FrameRelay, closing: set[asyncio.Task[None]]) -> None:
+        self.before_end: Callable[[], None] | None = None
         self._chunks = chunks
         self._relay = relay
         self._closing = closing
@@ -157,7 +158,10 @@ class SdkStream:
                 chunk = await anext(self._chunks)
             except StopAsyncIteration:
                 self._ended = True
-                return self._relay.end()
+                rest = self._relay.end()
+                if self.before_end is not None:
+                    self.before_end()
+                return rest
             except Exception as fault:
                 raise _refused(fault) from fault
             if frames := self._relay.feed(_events(chunk)):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -60,6 +60,7 @@ class MockStream:
     events = True
 
     def __init__(self, frames: Iterator[bytes], attempt: Attempt) -> None:
+        self.before_end: Callable[[], None] | None = None
         self._frames = frames
         self._attempt = attempt
 

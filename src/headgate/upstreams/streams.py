@@ -1,6 +1,7 @@
 """The two kinds of answers that come in pieces: server-sent events, and anything else."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Self
 
 from headgate.core.errors import UpstreamBroke, UpstreamError
@@ -19,6 +20,7 @@ class EventStream:
     events = True
 
     def __init__(self, response: Response, relay: FrameRelay) -> None:
+        self.before_end: Callable[[], None] | None = None
         self._response = response
         self._relay = relay
         self._first = b""
@@ -44,13 +46,18 @@ class EventStream:
         relay = self._relay
         while not (relay.done or relay.failure) and (piece := await self._response.piece()):
             if frames := relay.feed(piece):
+                if self._relay.done:
+                    self._finish()
                 return frames
         if self._ended:
             return b""
         self._ended = True
         if relay.done:
             await self._read_trailer()
-        return relay.end()
+        rest = relay.end()
+        if rest:
+            self._finish()
+        return rest
 
     async def pour(self, sink: Sink, room: Room) -> None:
         relay, response = self._relay, self._response
@@ -63,12 +70,18 @@ class EventStream:
                 frames = b""
             if relay.done or relay.failure:
                 response.stop_pouring()
+                if relay.done:
+                    self._finish()
             return sink(frames) if frames else True
 
         if not sink(await self.next()):
             await room()
         if not (relay.done or relay.failure):
             await response.pour(pass_on, room)
+
+    def _finish(self) -> None:
+        if self.before_end is not None:
+            self.before_end()
 
     async def _read_trailer(self) -> None:
         """After the last frame the connection gets a moment to end, so that it can serve again; not more."""
@@ -89,6 +102,7 @@ class PieceStream:
     events = False
 
     def __init__(self, response: Response, attempt: Attempt) -> None:
+        self.before_end: Callable[[], None] | None = None
         self._response = response
         self._attempt = attempt
         self._first = b""

@@ -46,12 +46,21 @@ _PER_TOKEN = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok"
 class Listed:
     """What the list says of a model. `price` is None where it is not by the token, or changes over the day.
 
-    `up_to`: prompts of more tokens cost more than `price` says; None where it holds for all.
+    `up_to`: prompts of more tokens cost more than `price` says; None where it holds for all. `steps` are then the
+    prices of longer prompts, each with the length above which it holds for all of a call's tokens, the longest first.
     """
 
     price: Price | None = None
     up_to: int | None = None
     context_window: int | None = None
+    steps: tuple[tuple[int, Price], ...] = ()
+
+    def price_for(self, prompt: int) -> Price | None:
+        """The price of a call with a prompt of so many tokens."""
+        for above, price in self.steps:
+            if prompt > above:
+                return price
+        return self.price
 
 
 def listed(provider: str, model_id: str) -> Listed | None:
@@ -59,26 +68,50 @@ def listed(provider: str, model_id: str) -> Listed | None:
 
     For the LiteLLM SDK, `provider` is `litellm` and the id has the SDK's prefix.
     """
-    known_as = _LISTED_AS.get(provider)
-    if provider == "litellm":
-        prefix, _, model_id = model_id.partition("/")
-        known_as = _SDK_PREFIXES.get(prefix)
-    if known_as is None:
-        return None
-    try:
-        _, model = _list().find_provider_model(model_id, None, known_as, None)
-    except LookupError:
+    known_as, known_id = _known_as(provider, model_id)
+    model = _found(known_as, known_id)
+    if model is None:
         return None
     if _changes_over_the_day(model):
         return Listed(context_window=model.context_window)
-    price, up_to = _converted(model.get_prices(datetime.now(UTC)))
-    return Listed(price, up_to, model.context_window)
+    return _converted(model.get_prices(datetime.now(UTC)), model.context_window)
+
+
+def listed_now(provider: str, model_id: str) -> tuple[Listed | None, bool]:
+    """The list's entry at this hour, and whether it holds at every hour."""
+    known_as, known_id = _known_as(provider, model_id)
+    model = _found(known_as, known_id)
+    if model is None:
+        return None, True
+    return _converted(model.get_prices(datetime.now(UTC)), model.context_window), not _changes_over_the_day(model)
+
+
+def load() -> None:
+    """Import the list, which takes a tenth of a second, before anybody asks."""
+    _list()
 
 
 def price_of(provider: str, model_id: str) -> Price | None:
     """The list price where one price holds for every call; None where there is none or it depends on the call."""
     found = listed(provider, model_id)
     return found.price if found and found.up_to is None else None
+
+
+def _known_as(provider: str, model_id: str) -> tuple[str | None, str]:
+    """The list's names of a provider and a model."""
+    if provider != "litellm":
+        return _LISTED_AS.get(provider), model_id
+    prefix, _, model_id = model_id.partition("/")
+    return _SDK_PREFIXES.get(prefix), model_id
+
+
+def _found(known_as: str | None, model_id: str) -> Any:
+    if known_as is None:
+        return None
+    try:
+        return _list().find_provider_model(model_id, None, known_as, None)[1]
+    except LookupError:
+        return None
 
 
 @cache
@@ -92,24 +125,29 @@ def _changes_over_the_day(model: Any) -> bool:
     return any(one.constraint is not None and not hasattr(one.constraint, "start_date") for one in conditions)
 
 
-def _converted(prices: Any) -> tuple[Price | None, int | None]:
-    """(price, prompt tokens up to which it holds or None for any)"""
-    amounts: dict[str, int | None] = {}
-    starts = []
-    for name in _PER_TOKEN:
-        value = getattr(prices, name)
-        if value is not None and not isinstance(value, Decimal):
-            starts += [tier.start for tier in value.tiers]
-            value = value.base
-        amounts[name] = None if value is None else nano(value)
-    if amounts["input_mtok"] is None:
-        return None, None
+def _converted(prices: Any, context_window: int | None) -> Listed:
+    values = [getattr(prices, name) for name in _PER_TOKEN]
+    if values[0] is None:
+        return Listed(context_window=context_window)
     requests = prices.requests_kcount
-    price = Price(
-        input=amounts["input_mtok"],
-        output=amounts["output_mtok"] or 0,
-        cached_input=amounts["cache_read_mtok"],
-        cache_write=amounts["cache_write_mtok"],
-        request=nano(requests / 1000) if isinstance(requests, Decimal) else 0,
-    )
-    return price, min(starts, default=None)
+    request = nano(requests / 1000) if isinstance(requests, Decimal) else 0
+    starts = sorted({tier.start for value in values if _has_tiers(value) for tier in value.tiers}, reverse=True)
+
+    def above(start: int | None) -> Price:
+        input_, output, cached, written = (_above(start, value) for value in values)
+        return Price(input_ or 0, output or 0, cached, written, request)
+
+    steps = tuple((start, above(start)) for start in starts)
+    return Listed(above(None), starts[-1] if starts else None, context_window, steps)
+
+
+def _has_tiers(value: Any) -> bool:
+    return value is not None and not isinstance(value, Decimal)
+
+
+def _above(start: int | None, value: Any) -> int | None:
+    """The amount for prompts longer than `start`, None for the shortest."""
+    if _has_tiers(value):
+        reached = [tier.price for tier in value.tiers if start is not None and tier.start <= start]
+        value = reached[-1] if reached else value.base
+    return None if value is None else nano(value)

@@ -1,0 +1,112 @@
+"""The database: opened by its address, read and written in transactions. Knows no table.
+
+SQLite is opened so that readers never wait for the writer (write-ahead log), a second writer waits instead of failing,
+and what was committed survives a loss of power.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from headgate.core.errors import DatabaseUnavailable, StartupError
+
+FILE = "headgate.db"
+_BUSY_MILLISECONDS = 5000
+_PRAGMAS = (
+    f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA synchronous=FULL",
+)
+
+
+class Database:
+    """An engine and its transactions. `file` is None where the database is no file of ours."""
+
+    def __init__(self, engine: AsyncEngine, file: Path | None) -> None:
+        self.engine = engine
+        self.file = file
+        self._reader = engine.execution_options(read_only=True)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that sees one state and waits for nobody; raises DatabaseUnavailable."""
+        with _told():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed at the end, or undone on an error; raises DatabaseUnavailable."""
+        with _told():
+            async with self.engine.begin() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+class _told:  # noqa: N801 - used like a function
+    """Errors of the database in our words. Their own may hold values, so they are not repeated."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DBAPIError | PoolTimeout | OSError):
+            cause = type(getattr(error, "orig", None) or error).__name__
+            raise DatabaseUnavailable(f"The database cannot be used now ({cause}).", retry_after=1) from error
+
+
+def default_url(data_dir: Path) -> str:
+    """The address of the database in the data directory."""
+    return URL.create("sqlite+aiosqlite", database=str(data_dir / FILE)).render_as_string(hide_password=False)
+
+
+def open_database(address: str) -> Database:
+    """A database by its address; connects on first use. Raises StartupError for an address that cannot be used."""
+    try:
+        url = make_url(address)
+        engine = create_async_engine(url, hide_parameters=True, pool_pre_ping=not address.startswith("sqlite"))
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
+        raise StartupError(
+            "The address in `database.url` cannot be used. Write it as sqlite+aiosqlite:///FILE."
+        ) from None
+    file = None
+    if engine.dialect.name == "sqlite":
+        if url.database and url.database != ":memory:":
+            file = Path(url.database)
+            _make(file)
+        event.listen(engine.sync_engine, "connect", _prepare)
+        event.listen(engine.sync_engine, "begin", _begin)
+    return Database(engine, file)
+
+
+def _make(file: Path) -> None:
+    """An empty file for its owner only; SQLite gives the files beside it the same mode."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StartupError(f"The database {file} cannot be kept: {error.strerror}. Set HEADGATE_DATA_DIR.") from None
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """A transaction that may write takes the lock at once: taken later, it fails instead of waiting."""
+    read_only = connection.get_execution_options().get("read_only")
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,25 @@
+"""Puts keys and tenants together with their database. The one file of this feature that opens anything."""
+
+from dataclasses import dataclass
+
+from headgate.db.engine import Database
+from headgate.identity.keys import KeyRing
+from headgate.identity.service import Keys
+from headgate.identity.signal import Signal
+from headgate.identity.store import Store
+from headgate.identity.tenants import Tenants
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the routes for operators work with."""
+
+    keys: Keys
+    tenants: Tenants
+
+
+async def identity_of(database: Database, ring: KeyRing, signal: Signal) -> Identity:
+    """Fill the ring from a database that is up to date, and keep it so. Raises DatabaseUnavailable."""
+    store = Store(database)
+    await ring.follow(signal, store.changed)
+    return Identity(Keys(store, ring), Tenants(store, ring))

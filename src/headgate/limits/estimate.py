@@ -1,0 +1,78 @@
+"""What a request may take at most, told from the request alone. Pure, and rough on purpose: nothing is tokenised.
+
+For text the estimate is above the truth: few texts have less than three bytes per token. Pictures and sound behind an
+address, tokens of tools the provider adds, and retries are what it can fall short by.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from headgate.core.bounds import Want
+from headgate.core.money import Price
+from headgate.core.request import ModelRequest
+
+_BYTES_PER_TOKEN = 3
+_LARGE = 1 << 15
+"""Bodies from this many bytes on are looked into, for they may hold pictures."""
+_TOKENS_PER_PART = 1600
+"""A picture or a piece of sound, whatever its bytes."""
+_MILLION = 1_000_000
+_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_ANSWERS = ("n", "best_of")
+
+
+def wanted(request: ModelRequest, price: Price | None, *, longest: int = 0, typical: int = 4096) -> Want:
+    """`longest`: tokens of the model's longest answer, 0 if unknown. `typical`: tokens of an answer nobody bounded.
+
+    Money is reserved for the longest answer, tokens for a typical one: a minute's tokens would else be gone with one
+    request that says nothing.
+    """
+    fields = request.fields
+    prompt = 0 if request.surface.form else prompt_tokens(request.size, fields)
+    generates = request.surface.reports_usage
+    told = bound_of(fields)
+    times = max((_count(fields.get(name)) for name in _ANSWERS), default=1) or 1 if generates else 0
+    most = (told or longest or typical) * times
+    likely = (told or min(longest or typical, typical)) * times
+    return Want(prompt + likely, cost(price, prompt, most), request.stream)
+
+
+def cost(price: Price | None, prompt: int, completion: int) -> int:
+    """Nano-USD, rounded up; 0 where the price is unknown."""
+    if price is None:
+        return 0
+    dearest = max(price.input, price.cache_write or 0)
+    return -(-(prompt * dearest + completion * price.output) // _MILLION) + price.request
+
+
+def bound_of(fields: Mapping[str, Any]) -> int:
+    """Tokens that the caller allows for one answer; 0 if nothing was said."""
+    return max((_count(fields.get(name)) for name in _LIMITS), default=0)
+
+
+def prompt_tokens(size: int, fields: Mapping[str, Any]) -> int:
+    """From the bytes of the body; of a large one, its pictures and sounds are counted by number."""
+    if size < _LARGE:
+        return size // _BYTES_PER_TOKEN + 1
+    parts = [part for message in _list(fields.get("messages")) for part in _list(_of(message, "content"))]
+    held = [part for part in parts if isinstance(part, dict) and part.get("type") not in ("text", "refusal")]
+    inline = sum(_length(part) for part in held)
+    return max(0, size - inline) // _BYTES_PER_TOKEN + 1 + len(held) * _TOKENS_PER_PART
+
+
+def _length(part: Mapping[str, Any]) -> int:
+    """Characters of the longest text of a part: the data of a picture, a sound or a file."""
+    inner = [value for item in part.values() for value in (item.values() if isinstance(item, dict) else (item,))]
+    return max((len(value) for value in inner if isinstance(value, str)), default=0)
+
+
+def _of(message: Any, name: str) -> Any:
+    return message.get(name) if isinstance(message, dict) else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int and value > 0 else 0

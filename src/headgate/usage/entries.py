@@ -1,0 +1,134 @@
+"""A settled run as entries of the ledger, one per attempt. Pure: knows no clock, no file and no database."""
+
+from collections.abc import Callable, Iterable
+
+import orjson
+
+from headgate.core.errors import UpstreamBroke, UpstreamGarbled, UpstreamTimeout
+from headgate.core.money import Price
+from headgate.core.run import Attempt, Run
+from headgate.core.tokens import Tokens
+from headgate.usage.cost import (
+    NOTHING,
+    Measured,
+    Size,
+    cost_of,
+    estimated,
+    most_completion,
+    size_of,
+    size_of_stream,
+    size_of_text,
+)
+from headgate.usage.types import Entry, Outcome
+
+PriceOf = Callable[[Attempt, Tokens], Price | None]
+"""What an attempt's tokens cost; None where nobody knows."""
+_ESTIMABLE = frozenset(("chat", "completions", "embeddings", "moderations", "rerank", "responses", "messages"))
+"""Routes that take text. Of the others, the size says nothing of the tokens."""
+_MAY_HAVE_WORKED = (UpstreamTimeout, UpstreamBroke, UpstreamGarbled)
+"""The provider had the request and may charge for it; what nobody saw is not charged, but the bound tells of it."""
+_UNKNOWN = Measured(Tokens(), "estimated")
+_MOST_TAGS = 20
+_LONGEST = 512
+_LONGEST_TAG = 128
+
+
+def entries_of(run: Run, settled_at: int, price_of: PriceOf) -> list[Entry]:
+    """The run's entries. `settled_at` is when it was settled, in milliseconds since the epoch."""
+    tags = _tags(run)
+    last = len(run.attempts)
+    return [
+        _entry(run, attempt, (number, number == last), settled_at, tags, price_of)
+        for number, attempt in enumerate(run.attempts, 1)
+    ]
+
+
+def _entry(run: Run, attempt: Attempt, place: tuple[int, bool], settled_at: int, tags: str, price_of: PriceOf) -> Entry:
+    number, final = place
+    start, who = attempt.started, run.who
+    error = attempt.error or (run.error if final else None)
+    known = _measured(run, attempt)
+    tokens = known.tokens
+    price = price_of(attempt, tokens)
+    outcome: Outcome = "error" if error else "disconnected" if final and run.outcome == "disconnected" else "ok"
+    started_at = settled_at - int((run.ended - start) * 1000)
+    return Entry(
+        f"{started_at:012x}{run.trace.span_id}{'m' if run.mirror_of else '-'}{number}",
+        run.id,
+        run.parent or run.mirror_of or "",
+        number,
+        1 if final else 0,
+        who.key_id,
+        who.tenant,
+        who.user[:_LONGEST],
+        (run.model or "")[:_LONGEST],
+        attempt.model_name,
+        attempt.target,
+        attempt.upstream,
+        attempt.model,
+        run.component,
+        run.route,
+        tags,
+        started_at,
+        int((start - run.started) * 1000),
+        int((attempt.first_byte - start) * 1000) if attempt.first_byte else None,
+        int((attempt.first_token - start) * 1000) if attempt.first_token else None,
+        int((attempt.ended - start) * 1000) if attempt.ended else int((run.ended - start) * 1000),
+        *tokens,
+        _cost(known, price),
+        *_columns(price),
+        known.measure,
+        known.bound,
+        outcome,
+        error.code if error else "",
+        0 if run.mirror_of else 1,
+    )
+
+
+def _columns(price: Price | None) -> tuple[int | None, int | None, int | None, int | None, int | None]:
+    if price is None:
+        return None, None, None, None, None
+    return price.input, price.output, price.cached_input, price.cache_write, price.request
+
+
+def _cost(known: Measured, price: Price | None) -> int | None:
+    if known is _UNKNOWN:
+        return price.request if price and not (price.input or price.output) else None
+    if known is NOTHING or (known.measure == "estimated" and not any(known.tokens)):
+        return 0
+    return None if price is None else cost_of(known.tokens, price)
+
+
+def _measured(run: Run, attempt: Attempt) -> Measured:
+    """The tokens of an attempt: as reported; none if it failed before anything came; else by what was seen."""
+    if attempt.tokens is not None:
+        return Measured(attempt.tokens)
+    began = bool(attempt.chunks or attempt.first_token)
+    error = attempt.error
+    if error is not None and not began and not isinstance(error, _MAY_HAVE_WORKED):
+        return NOTHING
+    if run.route not in _ESTIMABLE and (run.mirror_of is None or run.fields is None):
+        return _UNKNOWN
+    fields = run.fields
+    prompt = size_of_text(run.bytes_in) if fields is None else size_of(fields)
+    most = None if fields is None else most_completion(fields)
+    if error is not None and not began:
+        return Measured(Tokens(), "estimated", prompt.most + (most or 0))
+    return estimated(prompt, _answer(run, attempt, began), most)
+
+
+def _answer(run: Run, attempt: Attempt, began: bool) -> Size:
+    if not began or run.route in ("embeddings", "moderations", "rerank"):
+        return Size(0, 0)
+    if attempt.chunks:
+        return size_of_stream(attempt.chunks, attempt.text_bytes, run.bytes_out)
+    return size_of_text(attempt.text_bytes or run.bytes_out)
+
+
+def _tags(run: Run) -> str:
+    given: Iterable[str] = run.wishes.tags
+    own = run.who.tags
+    if not given and not own:
+        return "[]"
+    shortened = sorted({tag[:_LONGEST_TAG].replace("\0", "?") for tag in (*own, *given)})
+    return orjson.dumps(shortened[:_MOST_TAGS]).decode()

@@ -1,0 +1,126 @@
+"""Carries the journals' entries into the database, some hundreds at a time, and removes a journal once they are there.
+
+One process of a machine does it: the one that holds the lock. Entries know their ids, so that what was added before a
+crash is not added again after it. While the database cannot be used, the journals wait.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import itertools
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from headgate.core.errors import HeadgateError
+from headgate.usage.journal import Journal, age, files, take
+from headgate.usage.types import Entry
+
+log = logging.getLogger(__name__)
+_EVERY = 1.0
+_AT_ONCE = 250
+
+
+class Store(Protocol):
+    """Where entries end up."""
+
+    async def add(self, entries: Sequence[Entry]) -> None:
+        """All or none; what is there already is left alone. Raises HeadgateError when it cannot."""
+
+
+class Ledger:
+    """A worker's part in it: its own journal, and the drain if no other worker drains."""
+
+    def __init__(self, folder: Path, journal: Journal, store: Store, every: float = _EVERY) -> None:
+        self._folder = folder
+        self._journal = journal
+        self._store = store
+        self._every = every
+        self._lease = -1
+        self._ending = asyncio.Event()
+        self._trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why entries are not written now; empty when they are."""
+        return self._journal.trouble or self._trouble
+
+    @property
+    def lag(self) -> float:
+        """Seconds that the oldest entry has been waiting at most, in any worker's journal."""
+        return age(self._folder)
+
+    async def keep_draining(self) -> None:
+        """Drain at once, which replays what was left, then about once a second; when told to end, once more."""
+        is_last = False
+        while not is_last:
+            is_last = self._ending.is_set()
+            try:
+                await self.drain()
+            except Exception:
+                log.exception("the ledger could not be written")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0 if is_last else self._every):
+                    await self._ending.wait()
+        self._give_up_lease()
+
+    def end(self) -> None:
+        """Let `keep_draining` come to its end."""
+        self._ending.set()
+
+    async def drain(self) -> int:
+        """Add everything that is complete, this worker's own entries included; the number of entries that were read."""
+        self._journal.seal()
+        if not self._has_lease():
+            return 0
+        count = 0
+        try:
+            for path in files(self._folder):
+                count += await self._drain_file(path)
+        except HeadgateError as error:
+            if not self._trouble:
+                log.error("the ledger waits for the database: %s", error.message)
+            self._trouble = error.message
+            return count
+        if self._trouble:
+            log.warning("the ledger is written again")
+            self._trouble = ""
+        return count
+
+    async def _drain_file(self, path: Path) -> int:
+        left = take(path)
+        if left is None:
+            return 0
+        count = 0
+        try:
+            for entries in _batches(left.entries()):
+                await self._store.add(entries)
+                count += len(entries)
+            left.remove()
+        finally:
+            left.release()
+        return count
+
+    def _has_lease(self) -> bool:
+        if self._lease >= 0:
+            return True
+        file = os.open(self._folder / "drain.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return False
+        self._lease = file
+        return True
+
+    def _give_up_lease(self) -> None:
+        if self._lease >= 0:
+            os.close(self._lease)
+            self._lease = -1
+
+
+def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    while batch := list(itertools.islice(entries, _AT_ONCE)):
+        yield batch

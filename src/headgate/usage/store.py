@@ -1,0 +1,173 @@
+"""The ledger's tables. An entry is a row as it is, so that thousands are written without converting any."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, get_type_hints
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    Select,
+    String,
+    Table,
+    Text,
+    and_,
+    case,
+    func,
+    insert,
+    literal_column,
+    select,
+)
+from sqlalchemy.engine import Dialect
+
+from headgate.db.columns import Name, metadata
+from headgate.db.engine import Database
+from headgate.usage.types import ANY, EVER, Dimension, Entry, Filter, Span, Totals
+
+_DAY: ColumnElement[int] = literal_column("86400000", BigInteger)
+_SLASH: ColumnElement[str] = literal_column("'/'", Text)
+"""Written out, for PostgreSQL does not see that two parameters of one value are the same in SELECT and GROUP BY."""
+
+
+def _column(name: str, kind: Any) -> "Column[Any]":
+    number, optional = kind in (int, int | None), kind == int | None
+    type_ = BigInteger() if number else Name if name == "id" else Text()
+    return Column(name, type_, primary_key=name == "id", nullable=optional)
+
+
+attempts = Table("attempts", metadata, *(_column(name, kind) for name, kind in get_type_hints(Entry).items()))
+Index("ix_attempts_started_at", attempts.c.started_at, attempts.c.id)
+Index("ix_attempts_key", attempts.c.key, attempts.c.started_at)
+Index("ix_attempts_tenant_user", attempts.c.tenant, attempts.c.user, attempts.c.started_at)
+Index("ix_attempts_run", attempts.c.run)
+attempt_tags = Table(
+    "attempt_tags",
+    metadata,
+    Column("attempt", Name, primary_key=True),
+    Column("tag", String(128), primary_key=True),
+)
+_NAMES: dict[Dimension, ColumnElement[Any]] = {
+    "key": attempts.c.key,
+    "tenant": attempts.c.tenant,
+    "user": attempts.c.tenant + _SLASH + attempts.c.user,
+    "model": attempts.c.answered,
+    "target": attempts.c.target,
+    "component": attempts.c.component,
+    "tag": attempt_tags.c.tag,
+    "day": attempts.c.started_at // _DAY,
+}
+
+
+class AttemptStore:
+    """Adds entries and sums them up."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        dialect = database.engine.dialect
+        self._add, self._tag = _addition(attempts, dialect), _addition(attempt_tags, dialect)
+
+    async def add(self, entries: Sequence[Entry]) -> None:
+        """All or none; what is there already is left alone. Raises DatabaseUnavailable."""
+        tagged = [(one.id, tag) for one in entries if one.tags != "[]" for tag in orjson.loads(one.tags)]
+        async with self._database.writing() as connection:
+            await connection.exec_driver_sql(self._add, [tuple(one) for one in entries])
+            if tagged:
+                await connection.exec_driver_sql(self._tag, tagged)
+
+    async def totals(self, by: Dimension, span: Span = EVER, where: Filter = ANY) -> list[Totals]:
+        """Summed up by a dimension, in the order of its names; an attempt with two tags counts under both."""
+        name = _NAMES[by]
+        query = _of(by, select(name, *_sums())).where(_condition(span, where)).group_by(name).order_by(name)
+        return [_totals(str(row[0]), row[1:]) for row in await self._rows(query)]
+
+    async def daily(self, by: Dimension, span: Span, where: Filter) -> list[tuple[int, Totals]]:
+        """The same for each day apart, with the number of the day since 1970."""
+        day, name = _NAMES["day"], _NAMES[by]
+        query = _of(by, select(day, name, *_sums())).where(_condition(span, where))
+        query = query.group_by(day, name).order_by(day, name)
+        return [(int(row[0]), _totals(str(row[1]), row[2:])) for row in await self._rows(query)]
+
+    async def total(self, span: Span = EVER, where: Filter = ANY) -> Totals:
+        """Everything, each attempt once."""
+        rows = await self._rows(select(*_sums()).where(_condition(span, where)))
+        return _totals("", rows[0])
+
+    async def spent(self, since: int) -> list[tuple[str, str, str, str, int]]:
+        """(key, tenant, user, model, chargeable nano-USD) since a moment, in one pass."""
+        row = attempts.c
+        names = (row.key, row.tenant, row.user, row.answered)
+        query = select(*names, func.sum(row.cost * row.billed)).where(row.started_at >= since).group_by(*names)
+        return [
+            (key, tenant, user, model, int(sum_ or 0)) for key, tenant, user, model, sum_ in await self._rows(query)
+        ]
+
+    async def newest(self, span: Span, where: Filter, limit: int) -> list[Entry]:
+        order = (attempts.c.started_at.desc(), attempts.c.id.desc())
+        return await self._entries(select(attempts).where(_condition(span, where)).order_by(*order).limit(limit))
+
+    async def page(self, span: Span, where: Filter, after: Entry | None, limit: int) -> list[Entry]:
+        """The next entries in the order of time."""
+        at, id_ = attempts.c.started_at, attempts.c.id
+        query = select(attempts).where(_condition(span, where)).order_by(at, id_).limit(limit)
+        if after is not None:
+            behind = (at > after.started_at) | and_(at == after.started_at, id_ > after.id)
+            query = query.where(at >= after.started_at, behind)
+        return await self._entries(query)
+
+    async def _entries(self, query: "Select[Any]") -> list[Entry]:
+        return [Entry(*row) for row in await self._rows(query)]
+
+    async def _rows(self, query: "Select[Any]") -> list[tuple[Any, ...]]:
+        async with self._database.reading() as connection:
+            return [tuple(row) for row in await connection.execute(query)]
+
+
+def _of(by: Dimension, query: "Select[Any]") -> "Select[Any]":
+    """Only sums by tag need the tags."""
+    if by != "tag":
+        return query
+    return query.join_from(attempts, attempt_tags, attempts.c.id == attempt_tags.c.attempt)
+
+
+def _totals(name: str, sums: Iterable[Any]) -> Totals:
+    """Sums of nothing are null, and those of whole numbers are decimals in PostgreSQL."""
+    return Totals(name, *(int(value or 0) for value in sums))
+
+
+def _addition(table: Table, dialect: Dialect) -> str:
+    """Both databases know these words; a row that is there already is passed over."""
+    return f"{insert(table).compile(dialect=dialect)} ON CONFLICT DO NOTHING"
+
+
+def _sums() -> list[ColumnElement[Any]]:
+    row = attempts.c
+
+    def number_of(condition: ColumnElement[bool]) -> ColumnElement[Any]:
+        return func.sum(case((condition, 1), else_=0))
+
+    counts = (row.prompt, row.completion, row.cached, row.reasoning, row.cache_write, row.cost)
+    return [
+        func.sum(row.final),
+        func.count(),
+        number_of(row.outcome == "error"),
+        *(func.sum(count) for count in counts),
+        func.sum(row.cost * row.billed),
+        number_of(row.cost.is_(None)),
+        number_of(row.measure == "estimated"),
+        func.sum(row.bound),
+    ]
+
+
+def _condition(span: Span, where: Filter) -> ColumnElement[bool]:
+    row = attempts.c
+    wanted = {"key": where.key, "tenant": where.tenant, "user": where.user, "answered": where.model, "run": where.run}
+    conditions = [row[name] == value for name, value in wanted.items() if value]
+    if where.tenants is not None:
+        conditions.append(row.tenant.in_(sorted(where.tenants)))
+    if span.since is not None:
+        conditions.append(row.started_at >= span.since)
+    if span.until is not None:
+        conditions.append(row.started_at < span.until)
+    return and_(True, *conditions)

@@ -1,0 +1,98 @@
+"""What a request may take at most is told from its bytes and fields alone."""
+
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from headgate.core.bounds import Bound, Budget, Rate, Want
+from headgate.core.money import Price
+from headgate.core.request import parse_form, parse_json
+from headgate.core.surfaces import CHAT, EMBEDDINGS, TRANSCRIPTIONS
+from headgate.limits.estimate import cost, wanted
+from headgate.limits.types import LimitsSettings, bound_of
+from tests.requirements import covers
+
+pytestmark = covers("153", "114")
+PRICE = Price(input=3_000_000_000, output=15_000_000_000, cache_write=3_750_000_000, request=7)
+
+
+def chat(**more: Any) -> Any:
+    return parse_json(CHAT, orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi!"}], **more}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens", "money"),
+    [
+        ({"max_tokens": 100}, 100, 100),
+        ({"max_completion_tokens": 200, "max_tokens": 100}, 200, 200),
+        ({"max_tokens": 100, "n": 3}, 300, 300),
+        ({"max_tokens": 100, "n": 0}, 100, 100),
+        ({}, 4096, 32_000),
+        ({"n": 2}, 8192, 64_000),
+    ],
+)
+def test_tokens_of_the_answer_are_what_the_caller_allows_or_the_model_can(
+    fields: dict[str, Any], tokens: int, money: int
+) -> None:
+    request = chat(**fields)
+    prompt = request.size // 3 + 1
+    want = wanted(request, PRICE, longest=32_000)
+    assert want.tokens == prompt + tokens
+    assert want.nano_usd == cost(PRICE, prompt, money)
+
+
+def test_without_a_known_longest_answer_a_typical_one_is_assumed() -> None:
+    request = chat()
+    assert wanted(request, PRICE, typical=50) == Want(
+        request.size // 3 + 51, cost(PRICE, request.size // 3 + 1, 50), is_stream=False
+    )
+    assert wanted(chat(stream=True), None).is_stream
+
+
+def test_an_unknown_price_reserves_nothing() -> None:
+    assert wanted(chat(), None).nano_usd == 0
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7))
+def test_the_cost_is_never_below_the_dearest_way_to_bill(prompt: int, completion: int) -> None:
+    exact = Decimal(prompt * 3_750_000_000 + completion * 15_000_000_000) / 1_000_000 + 7
+    assert exact <= cost(PRICE, prompt, completion) < exact + 1
+
+
+def test_pictures_in_the_body_are_counted_by_number_and_not_by_bytes() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 900_000}}
+    text = {"type": "text", "text": "word " * 20_000}
+    request = chat(messages=[{"role": "user", "content": [text, picture, picture]}], max_tokens=1)
+    assert 100_000 // 3 + 3200 < wanted(request, None).tokens < 100_000 // 3 + 3400
+
+
+@pytest.mark.parametrize("content", [None, [], ["text"], [{"type": "input_audio", "input_audio": {"data": 5}}], ""])
+def test_large_bodies_of_any_shape_are_estimated(content: Any) -> None:
+    messages = [{"role": "user", "content": content}, {"role": "user", "content": "x" * 60_000}]
+    assert wanted(chat(messages=messages, max_tokens=1), PRICE).tokens > 20_000
+
+
+def test_what_generates_no_text_has_no_completion() -> None:
+    request = parse_json(EMBEDDINGS, b'{"model":"m","input":"' + b"x" * 300 + b'"}')
+    assert wanted(request, None, longest=1000).tokens == request.size // 3 + 1
+    form = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x--\r\n'
+    assert wanted(parse_form(TRANSCRIPTIONS, form, "multipart/form-data; boundary=x"), PRICE) == Want(0, 7)
+
+
+def test_settings_become_a_bound_or_none() -> None:
+    settings = LimitsSettings.model_validate(
+        {"keys": {"requests_per_minute": 5, "budgets": [{"usd": "2.5", "period": "day", "hard": False}]}}
+    )
+    expected = Bound("key:a", Rate(requests_per_minute=5), (Budget(2_500_000_000, "day", hard=False),))
+    assert bound_of("key:a", settings.keys) == expected
+    assert bound_of("user:t/u", settings.users) is None
+
+
+def test_redis_needs_an_address() -> None:
+    with pytest.raises(ValidationError, match="redis_url"):
+        LimitsSettings.model_validate({"store": "redis"})
