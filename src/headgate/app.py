@@ -27,7 +27,7 @@ from headgate.core.errors import StartupError
 from headgate.core.money import Price
 from headgate.core.ports import Counters, Upstream
 from headgate.core.run import Run
-from headgate.db.engine import default_url, open_database
+from headgate.db.engine import Database, default_url, open_database
 from headgate.db.migrate import migrate
 from headgate.identity.compose import identity_of
 from headgate.identity.keys import KeyRing, kept_secret, new_key, refuse_weak
@@ -68,7 +68,16 @@ from headgate.usage.store import AttemptStore
 if TYPE_CHECKING:
     from headgate.limits.redis import RedisCounters
 
-__all__ = ["LocalProcess", "Prepared", "gateway", "http_server", "local_processes", "prepare", "serve"]
+__all__ = [
+    "LocalProcess",
+    "Prepared",
+    "bring_up_to_date",
+    "gateway",
+    "http_server",
+    "local_processes",
+    "prepare",
+    "serve",
+]
 _COLLECT_AFTER = 10_000
 _LAST_DRAIN_SECONDS = 10.0
 
@@ -230,8 +239,7 @@ async def _governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncIter
         if folder is None:
             yield
             return
-        address = settings.database.url
-        database = open_database(address.get_secret_value() if address else default_url(folder))
+        database = _opened(prepared, folder)
         try:
             await migrate(database)
             signal = Signal(folder / "run" / "keys")
@@ -288,6 +296,22 @@ async def _counters(settings: Settings, folder: Path | None) -> Counters:
         )
         return TableCounters(table)
     return TableCounters(LocalTable(limits.subjects))
+
+
+async def bring_up_to_date(prepared: Prepared) -> None:
+    """Make or migrate the database before several workers open it at once; raises StartupError."""
+    if prepared.data_dir is None:
+        return
+    database = _opened(prepared, prepared.data_dir)
+    try:
+        await migrate(database)
+    finally:
+        await database.close()
+
+
+def _opened(prepared: Prepared, folder: Path) -> Database:
+    address = prepared.settings.database.url
+    return open_database(address.get_secret_value() if address else default_url(folder))
 
 
 def http_server(gate: Gate, settings: Settings) -> Server:

@@ -70,6 +70,7 @@ def _start(loaded: Loaded, *, insecure: bool) -> None:
         if settings.server.workers == 1:
             uvloop.run(app.serve(prepared, listening, greet))
         else:
+            uvloop.run(app.bring_up_to_date(prepared))
             with _metrics_folder(loaded.data_dir) as folder:
                 Supervisor(replace(prepared, metrics_folder=folder), listening, greet).run()
 

@@ -22,7 +22,6 @@ FILE = "headgate.db"
 _BUSY_MILLISECONDS = 5000
 _PRAGMAS = (
     f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}",
-    "PRAGMA journal_mode=WAL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA synchronous=FULL",
 )
@@ -103,6 +102,9 @@ def _prepare(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     for pragma in _PRAGMAS:
         cursor.execute(pragma)
+    cursor.execute("PRAGMA journal_mode")
+    if cursor.fetchone()[0] != "wal":  # setting it does not wait for others, as everything else does
+        cursor.execute("PRAGMA journal_mode=WAL")
     cursor.close()
 
 
