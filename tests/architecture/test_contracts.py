@@ -18,7 +18,7 @@ PLANTED = {
     "sideways": ("routing/catalog.py", "import headgate.identity.keys", "Layers"),
     "a new top-level folder": ("utils/__init__.py", "", "Layers"),
     "a cycle inside a feature": ("routing/types.py", "import headgate.routing.catalog", "No package cycles"),
-    "an upstream named outside app": ("api/health.py", "import headgate.upstreams.openai", "Only app.py names"),
+    "an upstream named outside app": ("api/health.py", "import headgate.upstreams.openai", "Only app names"),
     "settings read below": ("api/health.py", "import headgate.config.tree", "Settings are read"),
     "I/O in the core": ("core/tokens.py", "import httptools", "The core knows no I/O"),
     "SQL outside stores": ("identity/scopes.py", "import sqlalchemy", "SQL stays in db"),

@@ -1,0 +1,153 @@
+"""Who may ask, how much, and what it cost: keys, limits, the database and the ledger, put together."""
+
+import asyncio
+import contextlib
+import importlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headgate.api.gate import Gate
+from headgate.app.prepare import Prepared
+from headgate.config.tree import Settings
+from headgate.core.ports import Counters
+from headgate.db.engine import Database, default_url, open_database
+from headgate.db.migrate import migrate
+from headgate.identity.compose import identity_of
+from headgate.identity.keys import KeyRing
+from headgate.identity.signal import Signal
+from headgate.identity.types import Allowance, Defaults, configured_tenants
+from headgate.limits.counters import TableCounters
+from headgate.limits.limiter import Limiter
+from headgate.limits.local import LocalTable
+from headgate.limits.shared import SharedTable
+from headgate.limits.types import BoundSettings, bound_of
+from headgate.telemetry.redact import conceal
+from headgate.usage import pricing
+from headgate.usage.journal import Journal
+from headgate.usage.ledger import Ledger
+from headgate.usage.prices import Prices
+from headgate.usage.recorder import Recorder
+from headgate.usage.reports import Reports
+from headgate.usage.store import AttemptStore
+
+if TYPE_CHECKING:
+    from headgate.limits.redis import RedisCounters
+
+__all__ = ["bring_up_to_date", "governed", "keys_of"]
+_LAST_DRAIN_SECONDS = 10.0
+
+
+def keys_of(prepared: Prepared) -> KeyRing:
+    """The keys of the configuration."""
+    settings, limits = prepared.settings, prepared.settings.limits
+    allowances = (_allowance(one) for one in (limits.keys, limits.users, limits.tenants))
+    keys = KeyRing(
+        prepared.pepper,
+        required=settings.auth.required,
+        tenants=configured_tenants(settings.tenants),
+        defaults=Defaults(*allowances),
+    )
+    for key, is_master in prepared.keys:
+        keys.add(key, is_admin=is_master)
+        conceal(key)
+    for tenant in settings.tenants:
+        for secret in tenant.keys:
+            keys.add(secret.get_secret_value(), tenant=tenant.id)
+            conceal(secret.get_secret_value())
+    return keys
+
+
+def _allowance(settings: BoundSettings) -> Allowance:
+    bound = bound_of("", settings)
+    return Allowance(bound.rate, bound.budgets) if bound else Allowance()
+
+
+@contextlib.asynccontextmanager
+async def governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncIterator[None]:
+    """Limits, and what is kept: keys, tenants and the ledger, opened, brought up to date and kept going."""
+    settings, folder = prepared.settings, prepared.data_dir
+    limiter = Limiter(await _counters(settings, folder))
+    gate.deps.limiter = limiter
+    gate.deps.price_of = lambda target: prices.of(target.upstream, target.model, 0)
+    gate.deps.refuses_unpriced = settings.usage.refuse_unpriced
+    gate.deps.typical_answer = settings.limits.typical_answer
+    gate.list_price = prices.of
+    try:
+        if folder is None:
+            yield
+            return
+        database = _opened(prepared, folder)
+        try:
+            await migrate(database)
+            signal = Signal(folder / "run" / "keys")
+            try:
+                gate.identity = await identity_of(database, gate.keys, signal)
+                async with _recorded(folder, AttemptStore(database), settings, gate, prices):
+                    yield
+            finally:
+                signal.close()
+        finally:
+            await database.close()
+    finally:
+        await limiter.close()
+
+
+@contextlib.asynccontextmanager
+async def _recorded(
+    folder: Path, store: AttemptStore, settings: Settings, gate: Gate, prices: Prices
+) -> AsyncIterator[None]:
+    """The ledger: replayed, told to the limits, and drained until the end."""
+    journal = Journal(folder / "journal")
+    ledger = Ledger(folder / "journal", journal, store)
+    gate.reports = Reports(store, settings.usage)
+    gate.deps.record = Recorder(journal, prices).record
+    gate.trouble = lambda: ledger.trouble
+    await ledger.drain()
+    assert gate.deps.limiter is not None
+    gate.deps.limiter.learn(await gate.reports.spent_by_period(datetime.now(UTC)))
+    loop = asyncio.get_running_loop()
+    duties = [loop.create_task(ledger.keep_draining()), loop.create_task(asyncio.to_thread(pricing.load))]
+    try:
+        yield
+    finally:
+        ledger.end()
+        await asyncio.wait(duties, timeout=_LAST_DRAIN_SECONDS)
+
+
+async def _counters(settings: Settings, folder: Path | None) -> Counters:
+    """Where limits are counted: here, for all workers of the machine, or in Valkey or Redis."""
+    limits = settings.limits
+    store = limits.store
+    if store == "auto":
+        store = "redis" if limits.redis_url else "shared" if settings.server.workers > 1 else "local"
+    if store == "redis" and limits.redis_url:
+        redis = importlib.import_module("headgate.limits.redis")  # a library of its own, imported where it is used
+        found: RedisCounters = redis.RedisCounters(
+            limits.redis_url.get_secret_value(), admits=limits.if_unreachable == "admit"
+        )
+        await found.open()
+        return found
+    if store == "shared" and folder is not None:
+        table = SharedTable(
+            folder / "run" / "limits", subjects=limits.subjects, processes=max(4, 2 * settings.server.workers)
+        )
+        return TableCounters(table)
+    return TableCounters(LocalTable(limits.subjects))
+
+
+async def bring_up_to_date(prepared: Prepared) -> None:
+    """Make or migrate the database before several workers open it at once; raises StartupError."""
+    if prepared.data_dir is None:
+        return
+    database = _opened(prepared, prepared.data_dir)
+    try:
+        await migrate(database)
+    finally:
+        await database.close()
+
+
+def _opened(prepared: Prepared, folder: Path) -> Database:
+    address = prepared.settings.database.url
+    return open_database(address.get_secret_value() if address else default_url(folder))
