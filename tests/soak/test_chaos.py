@@ -3,14 +3,13 @@
 import asyncio
 import json
 import random
-import resource
-import threading
+import sys
+from asyncio.subprocess import PIPE
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import httpx
 import pytest
@@ -20,16 +19,17 @@ from bench import cpu
 from tests.conftest import Amount
 from tests.harness.events import ends_well, last_error
 from tests.harness.process import Processes
-from tests.harness.stub import Answer, Recorded, Stub, usual
 from tests.requirements import covers
 
 KEY = "sk-soak-master-key-001"
 PER_SECOND = 100
+COUNT = 4
+HEARSAY = 0.5
+"""Seconds after which a change at the targets is surely known here."""
 SLACK = 0.05
 """Seconds by which a target counts as having been in a mode before and after: requests were already on their way."""
 pytestmark = [covers("164", "14"), pytest.mark.timeout(1200)]
 
-ERROR = b'{"error":{"message":"chaos"}}'
 CODES = {
     "503": {"upstream_unavailable"},
     "500": {"upstream_fault"},
@@ -47,55 +47,18 @@ SERVING = frozenset(("well", "slow"))
 
 
 @dataclass
-class Target:
-    """One stub and what it has been like: (since when, mode), newest last. It lives on a loop of its own."""
+class Targets:
+    """What the targets have been like, as their own process tells it."""
 
-    stub: Stub
-    loop: asyncio.AbstractEventLoop
-    history: list[tuple[float, str]] = field(default_factory=lambda: [(0.0, "well")])
+    urls: list[str]
+    histories: list[list[tuple[float, str]]]
+    """Per target (since when, mode), newest last."""
 
-    @property
-    def mode(self) -> str:
-        return self.history[-1][1]
-
-    async def become(self, mode: str) -> None:
-        if mode == self.mode:
-            return
-        was, now = self.mode, monotonic()
-        self.history.append((now, mode))
-        if mode == "gone":
-            await elsewhere(self.loop, self.stub.stop())
-        elif was == "gone":
-            await elsewhere(self.loop, self.stub.start())
-
-    def modes(self, start: float, end: float) -> set[str]:
+    def modes(self, target: int, start: float, end: float) -> set[str]:
         """All modes at any time between."""
-        spans = zip(self.history, [*self.history[1:], (float("inf"), "")], strict=True)
+        history = self.histories[target]
+        spans = zip(history, [*history[1:], (float("inf"), "")], strict=True)
         return {mode for (since, mode), (until, _) in spans if since <= end + SLACK and until >= start - SLACK}
-
-    def answer(self, request: Recorded) -> Answer:
-        match self.mode:
-            case "503" | "500" | "401":
-                return Answer(status=int(self.mode), body=ERROR)
-            case "429":
-                return Answer(status=429, body=ERROR, headers={"retry-after": random.choice(["1", "30"])})
-            case "reset":
-                return Answer(raw=b"", reset=True)
-            case "garbage":
-                return Answer(raw=b"garbage\r\n\r\n")
-            case "hang":
-                return Answer(raw=b"", hang=True)
-            case "cut":
-                return _with(usual(request), cut_after=300)
-            case "slow":
-                return _with(usual(request), delay=0.3)
-        return usual(request)
-
-
-def _with(answer: Answer, **more: Any) -> Answer:
-    for name, value in more.items():
-        setattr(answer, name, value)
-    return answer
 
 
 @dataclass
@@ -108,7 +71,7 @@ class Tally:
     attempts: int = 0
     slowest: float = 0.0
     stalls: list[tuple[float, float]] = field(default_factory=list)
-    """(when, seconds): our own event loop, in which the targets live too, stood still."""
+    """(when, seconds): our own event loop stood still, and with it the caller."""
 
 
 @dataclass
@@ -124,42 +87,36 @@ class Site:
         return "\n".join(line for line in self.log.read_text().splitlines() if request_id in line)
 
 
-async def elsewhere(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
-    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
-
-
-@pytest.fixture
-def loop_of_targets() -> Iterator[asyncio.AbstractEventLoop]:
-    """The standard library's loop in a thread: closing and reopening servers wears out the other one's listeners."""
-    loop = asyncio.SelectorEventLoop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    yield loop
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
-
-
 @pytest_asyncio.fixture
-async def targets(loop_of_targets: asyncio.AbstractEventLoop) -> AsyncIterator[list[Target]]:
-    made = [Target(Stub(), loop_of_targets) for _ in range(4)]
-    for target in made:
-        target.stub.otherwise = target.answer
-        await elsewhere(loop_of_targets, target.stub.start())
+async def targets() -> AsyncIterator[Targets]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.soak.chaos_targets", str(COUNT), "20", stdin=PIPE, stdout=PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    made = Targets(json.loads(await process.stdout.readline())["urls"], [[(0.0, "well")] for _ in range(COUNT)])
+    listening = asyncio.get_running_loop().create_task(_listen(process.stdout, made))
     yield made
-    for target in made:
-        await elsewhere(loop_of_targets, target.stub.stop())
+    process.stdin.close()
+    await process.wait()
+    await listening
 
 
-def configuration(targets: list[Target]) -> str:
-    names = [f"t{number}" for number in range(len(targets))]
+async def _listen(lines: asyncio.StreamReader, targets: Targets) -> None:
+    async for line in lines:
+        told = json.loads(line)
+        targets.histories[told["target"]].append((told["at"], told["mode"]))
+
+
+def configuration(targets: Targets) -> str:
+    names = [f"t{number}" for number in range(COUNT)]
     timeouts = {"connect": 2, "read": 2.0}
     listed = [{"upstream": name, "model": "stub-small"} for name in names]
     return json.dumps(
         {
             "upstreams": [
-                {"name": name, "provider": "openai_compatible", "base_url": target.stub.url, "timeouts": timeouts}
-                for name, target in zip(names, targets, strict=True)
+                {"name": name, "provider": "openai_compatible", "base_url": url, "timeouts": timeouts}
+                for name, url in zip(names, targets.urls, strict=True)
             ],
             "models": [
                 {"name": balance, "targets": listed, "balance": balance, "retries": 1}
@@ -168,20 +125,6 @@ def configuration(targets: list[Target]) -> str:
             "routing": {"cooldown": {"seconds": 1, "longest": 4}, "probes": {"every": 0.5}},
         }
     )
-
-
-def moods(numbers: random.Random) -> Iterator[tuple[int, str, float]]:
-    """(target, mode, seconds until the next change). Now and then all of them fail."""
-    bad = [mode for mode in CODES if mode != "well"]
-    while True:
-        number = numbers.randrange(4)
-        yield number, numbers.choice(["well", *numbers.sample(bad, 2)]), numbers.expovariate(6)
-
-
-async def disturb(targets: list[Target], numbers: random.Random) -> None:
-    for number, mode, pause in moods(numbers):
-        await targets[number].become(mode)
-        await asyncio.sleep(pause)
 
 
 async def watch_ourselves(tally: Tally) -> None:
@@ -193,18 +136,19 @@ async def watch_ourselves(tally: Tally) -> None:
             tally.stalls.append((monotonic(), late))
 
 
-async def one(site: Site, targets: list[Target], tally: Tally, numbers: random.Random) -> None:
+async def one(site: Site, targets: Targets, tally: Tally, numbers: random.Random) -> None:
     model = numbers.choice(["ordered", "weighted", "least_busy", "latency"])
     streamed = numbers.random() < 0.5
     body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": streamed}
     start = monotonic()
     response = await site.http.post("/v1/chat/completions", json=body)
     end = monotonic()
+    await asyncio.sleep(HEARSAY)
     tally.statuses[response.status_code] += 1
     tally.attempts += int(response.headers.get("x-headgate-attempts", "0"))
     tally.slowest = max(tally.slowest, end - start)
     if response.status_code != 200:
-        could = [target for target in targets if target.modes(start, end) <= SERVING]
+        could = [target for target in range(COUNT) if targets.modes(target, start, end) <= SERVING]
         assert not could, f"failed with {response.text} while a target was well: {site.told_of(response)}"
         tally.unservable += 1
     elif streamed and not ends_well(response.content):
@@ -215,14 +159,12 @@ async def one(site: Site, targets: list[Target], tally: Tally, numbers: random.R
     check_truth(site, response, targets, start, end, tally)
 
 
-def check_truth(
-    site: Site, response: httpx.Response, targets: list[Target], start: float, end: float, tally: Tally
-) -> None:
+def check_truth(site: Site, response: httpx.Response, targets: Targets, start: float, end: float, tally: Tally) -> None:
     """Every failed attempt that is told names an error that its target did make at the time; the status is one."""
     failed = response.headers.get("x-headgate-failed", "")
     told = [entry.rpartition("=") for entry in failed.split(", ") if entry]
     for name, _, code in told:
-        modes = targets[int(name[1])].modes(start, end)
+        modes = targets.modes(int(name[1]), start, end)
         possible = set[str]().union(*(CODES[mode] for mode in modes))
         assert code in possible, f"{name} was {modes}, not {code}: {site.told_of(response)} {tally.stalls} {end}"
     if response.status_code != 200:
@@ -231,7 +173,7 @@ def check_truth(
 
 
 async def test_nobody_is_failed_who_could_be_served(
-    targets: list[Target], processes: Processes, tmp_path: Path, amount: Amount
+    targets: Targets, processes: Processes, tmp_path: Path, amount: Amount
 ) -> None:
     (tmp_path / "headgate.yaml").write_text(configuration(targets))
     serving = await asyncio.to_thread(
@@ -240,8 +182,6 @@ async def test_nobody_is_failed_who_could_be_served(
     numbers = random.Random(20)
     tally = Tally()
     limits = httpx.Limits(max_connections=400)
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # all ends of all connections but two are ours
     seconds = amount(8, 600)
     async with (
         httpx.AsyncClient(
@@ -250,16 +190,11 @@ async def test_nobody_is_failed_who_could_be_served(
         asyncio.TaskGroup() as group,
     ):
         site = Site(http, serving.out)
-        disturbing = group.create_task(disturb(targets, numbers))
         watching = group.create_task(watch_ourselves(tally))
         began = monotonic()
         for number in range(seconds * PER_SECOND):
             await asyncio.sleep(max(0.0, began + number / PER_SECOND - monotonic()))
             group.create_task(one(site, targets, tally, numbers))
-            if number % 1000 == 999:
-                for target in targets:
-                    target.stub.requests.clear()
-        disturbing.cancel()
         watching.cancel()
     memory = cpu.usage(serving.popen.pid).rss_mb
     total = sum(tally.statuses.values())
