@@ -49,7 +49,8 @@ class Attempt:
 class Run:
     """One request: who asked for what, which attempts were made and how it ended.
 
-    `outcome` is ok, error or disconnected. `status` is the HTTP status sent (or, of an error, about to be), 0 if none.
+    `outcome` is ok, error, disconnected or cancelled. `status` is the HTTP status sent (or, of an error,
+    about to be), 0 if none.
     """
 
     id: str
@@ -70,6 +71,10 @@ class Run:
     """What was done to the caller's wishes, such as `retries=5` where more were asked."""
     passed_over: dict[str, str] = field(default_factory=dict)
     """Targets that were not tried, or later than others, by public name, and why."""
+    choices: list[Any] = field(default_factory=list)
+    """What the planner had to choose from, where it had a choice; see routing.plan.Choice."""
+    decision: str = ""
+    """JSON that says why these targets were tried, once the run is settled; empty where there was nothing to decide."""
     mirror_of: str | None = None
     """The run whose copy this is."""
     parent: str = ""
@@ -84,6 +89,8 @@ class Run:
     """What the run holds under limits and budgets."""
     ended: float = 0.0
     """When the run ended; 0.0 before."""
+    stopped_by: HeadgateError | None = None
+    """What its caller is told when somebody stops the run; its task is cancelled then."""
     is_accounted: bool = False
     is_settled: bool = False
 
@@ -91,3 +98,11 @@ class Run:
         self.outcome = "error"
         self.error = error
         self.status = self.status or error.status
+
+    def cut_off(self) -> None:
+        """Its task was cancelled: because somebody stopped the run, or else because the caller left."""
+        if self.stopped_by is None:
+            self.outcome = "disconnected"
+        else:
+            self.fail(self.stopped_by)
+            self.outcome = "cancelled"

@@ -20,7 +20,7 @@ _SHORTEST_TRY = 0.001
 
 async def first_answer(plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> tuple[Whole | Stream, Attempt]:
     """The first good answer and the attempt that gave it. Raises the error that tells best why there is none."""
-    steps = deps.planner.steps(plan.model, plan.ask, run.passed_over)
+    steps = deps.planner.steps(plan.model, plan.ask, run.passed_over, run.choices)
     ends_at = run.started + plan.timeout if plan.timeout else 0.0
     told: UpstreamError | None = None
     try:

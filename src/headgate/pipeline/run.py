@@ -53,7 +53,7 @@ async def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator
         run.fail(error)
         raise
     except (asyncio.CancelledError, GeneratorExit):
-        run.outcome = "disconnected"
+        run.cut_off()
         raise
     except BaseException:
         run.fail(InternalError("A fault of the gateway itself."))

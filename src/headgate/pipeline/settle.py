@@ -2,6 +2,7 @@
 
 from headgate.core.run import Run, now
 from headgate.pipeline.context import Deps
+from headgate.pipeline.decision import decision_of, has_decided
 
 
 def account(run: Run, deps: Deps) -> None:
@@ -12,6 +13,8 @@ def account(run: Run, deps: Deps) -> None:
     run.ended = now()
     if run.attempts and not run.attempts[-1].error:
         run.attempts[-1].ended = run.ended
+    if has_decided(run):
+        run.decision = decision_of(run)
     entries = deps.record(run) if deps.record is not None and run.attempts else ()
     if run.ticket is not None and deps.limiter is not None:
         tokens = sum(entry.prompt + entry.completion for entry in entries)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import orjson
 
-from headgate.core.errors import UpstreamBroke, UpstreamGarbled, UpstreamTimeout
+from headgate.core.errors import HeadgateError, UpstreamBroke, UpstreamGarbled, UpstreamTimeout
 from headgate.core.money import Price
 from headgate.core.run import Attempt, Run
 from headgate.core.tokens import Tokens
@@ -50,7 +50,7 @@ def _entry(run: Run, attempt: Attempt, place: tuple[int, bool], settled_at: int,
     known = _measured(run, attempt)
     tokens = known.tokens
     price = price_of(attempt, tokens)
-    outcome: Outcome = "error" if error else "disconnected" if final and run.outcome == "disconnected" else "ok"
+    outcome = _outcome(run, error, final=final)
     started_at = settled_at - int((run.ended - start) * 1000)
     return Entry(
         f"{started_at:012x}{run.trace.span_id}{'m' if run.mirror_of else '-'}{number}",
@@ -82,7 +82,16 @@ def _entry(run: Run, attempt: Attempt, place: tuple[int, bool], settled_at: int,
         outcome,
         error.code if error else "",
         0 if run.mirror_of else 1,
+        run.decision if final else "",
     )
+
+
+def _outcome(run: Run, error: HeadgateError | None, *, final: bool) -> Outcome:
+    if final and run.outcome == "cancelled":
+        return "cancelled"
+    if error is not None:
+        return "error"
+    return "disconnected" if final and run.outcome == "disconnected" else "ok"
 
 
 def _columns(price: Price | None) -> tuple[int | None, int | None, int | None, int | None, int | None]:

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 _LARGEST = 1 << 20
 _MOST_WAITING = 64 << 20
 _FIELDS = len(Entry._fields)
+_FEWEST = _FIELDS - len(Entry._field_defaults)
+"""Fields of an entry that was written before the latest ones were added."""
 _HEADER = 9
 """Eight digits of the check sum and a space."""
 
@@ -45,7 +47,7 @@ def entry_in(line: bytes) -> Entry | None:
         return None
     if b"\\u0000" in text:
         values = [value.replace("\0", "?") if isinstance(value, str) else value for value in values]
-    return Entry(*values) if len(values) == _FIELDS else None
+    return Entry(*values) if _FEWEST <= len(values) <= _FIELDS else None
 
 
 class Journal:
@@ -178,6 +180,22 @@ def take(path: Path) -> Leftover | None:
 def files(folder: Path) -> list[Path]:
     """Every journal, the oldest first."""
     return sorted(folder.glob("*.journal"))
+
+
+def waiting(folder: Path, most: int) -> list[Entry]:
+    """What is not in the database yet, of all workers, read without taking it; of `most` bytes, the newest."""
+    entries: list[Entry] = []
+    for path in reversed(files(folder)):
+        if most <= 0:
+            break
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:  # drained meanwhile
+            continue
+        lines = content[-most:].split(b"\n")
+        most -= len(content)
+        entries += [entry for line in lines if (entry := entry_in(line)) is not None]
+    return entries
 
 
 def age(folder: Path) -> float:

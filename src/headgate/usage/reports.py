@@ -99,7 +99,7 @@ class Reports:
         """An entry for an export."""
         charge = None if entry.cost is None else self._charged(entry.cost, entry.cost * entry.billed)
         return {
-            **entry._asdict(),
+            **{name: value for name, value in entry._asdict().items() if name != "decision"},
             "tags": orjson.loads(entry.tags),
             "started_at": _moment(entry.started_at),
             "cost_usd": None if charge is None else _text(charge.cost),

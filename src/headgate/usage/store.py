@@ -18,13 +18,14 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    or_,
     select,
 )
 from sqlalchemy.engine import Dialect
 
 from headgate.db.columns import Name, metadata
 from headgate.db.engine import Database
-from headgate.usage.types import ANY, EVER, Dimension, Entry, Filter, Span, Totals
+from headgate.usage.types import ANY, EVER, Dimension, Entry, Filter, RunQuery, Span, Totals, started_in
 
 _DAY: ColumnElement[int] = literal_column("86400000", BigInteger)
 _SLASH: ColumnElement[str] = literal_column("'/'", Text)
@@ -42,6 +43,7 @@ Index("ix_attempts_started_at", attempts.c.started_at, attempts.c.id)
 Index("ix_attempts_key", attempts.c.key, attempts.c.started_at)
 Index("ix_attempts_tenant_user", attempts.c.tenant, attempts.c.user, attempts.c.started_at)
 Index("ix_attempts_run", attempts.c.run)
+Index("ix_attempts_parent", attempts.c.parent)
 attempt_tags = Table(
     "attempt_tags",
     metadata,
@@ -114,6 +116,27 @@ class AttemptStore:
         if after is not None:
             behind = (at > after.started_at) | and_(at == after.started_at, id_ > after.id)
             query = query.where(at >= after.started_at, behind)
+        return await self._entries(query)
+
+    async def finals(self, query: RunQuery, outcome: str, limit: int) -> list[Entry]:
+        """The last attempts of runs, the newest first."""
+        row = attempts.c
+        wanted = {"run": query.id, "parent": query.parent, "key": query.key, "tenant": query.tenant, "user": query.user}
+        conditions = [row.outcome == outcome] if outcome else []
+        conditions += [row[name] == value for name, value in wanted.items() if value]
+        if query.model:
+            conditions.append(or_(row.model == query.model, row.answered == query.model))
+        if query.tenants is not None:
+            conditions.append(or_(row.tenant.in_(query.tenants), row.key == query.own))
+        if query.after:
+            at = started_in(query.after)
+            conditions += [row.started_at <= at, or_(row.started_at < at, row.id < query.after)]
+        found = select(attempts).where(row.final == 1, _condition(Span(query.since, query.until), ANY), *conditions)
+        return await self._entries(found.order_by(row.started_at.desc(), row.id.desc()).limit(limit))
+
+    async def of_runs(self, ids: Iterable[str], span: Span) -> list[Entry]:
+        """Every attempt of runs with these ids in a span of time, for many runs may have an id that a caller chose."""
+        query = select(attempts).where(_condition(span, ANY), attempts.c.run.in_(sorted(set(ids))))
         return await self._entries(query)
 
     async def _entries(self, query: "Select[Any]") -> list[Entry]:
