@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from headgate.core.audit import Act
 from headgate.core.bounds import Bound, Refusal, Spent, Ticket, Want
 from headgate.core.events import Room, Sink, Whole
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
@@ -89,3 +90,13 @@ class Counters(Protocol):
 
     async def close(self) -> None:
         """Let go of files and connections; whatever is still held is given back."""
+
+
+class Witness(Protocol):
+    """Who keeps what was done. A change that it cannot note is undone."""
+
+    async def note(self, transaction: Any, act: Act) -> Any:
+        """Put an act down within the transaction that does it. Raises DatabaseUnavailable."""
+
+    async def committed(self, noted: Any) -> None:
+        """Told once that transaction is committed, with what `note` gave; never raises."""

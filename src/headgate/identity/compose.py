@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headgate.core.ports import Witness
 from headgate.db.engine import Database
 from headgate.identity.keys import KeyRing
 from headgate.identity.service import Keys
@@ -18,8 +19,8 @@ class Identity:
     tenants: Tenants
 
 
-async def identity_of(database: Database, ring: KeyRing, signal: Signal) -> Identity:
+async def identity_of(database: Database, ring: KeyRing, signal: Signal, witness: Witness | None = None) -> Identity:
     """Fill the ring from a database that is up to date, and keep it so. Raises DatabaseUnavailable."""
-    store = Store(database)
+    store = Store(database, witness)
     await ring.follow(signal, store.changed)
     return Identity(Keys(store, ring), Tenants(store, ring))

@@ -26,7 +26,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from headgate.core.audit import Act
 from headgate.core.bounds import Budget, Rate
+from headgate.core.ports import Witness
 from headgate.db.columns import Instant, Json, Name, metadata
 from headgate.db.engine import Database
 from headgate.identity.types import NO_RATE, PLAIN, Changed, KeyInForce, KeyQuery, KeyRecord, Rights, Tenant
@@ -97,8 +99,9 @@ _IN_FORCE = (
 class Store:
     """Reads, and changes in transactions of their own."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, witness: Witness | None = None) -> None:
         self._database = database
+        self._witness = witness
 
     async def changed(self, after: int) -> AsyncIterator[Changed]:
         """All that changed after a revision, in parts: the keys that did, and those of tenants that did."""
@@ -150,15 +153,27 @@ class Store:
         async with self._database.writing() as connection:
             await connection.execute(changes.update().values(revision=changes.c.revision + 1))
             revision = (await connection.execute(select(changes.c.revision))).scalar_one()
-            yield Change(connection, revision)
+            change = Change(connection, revision, self._witness)
+            yield change
+        if self._witness is not None:
+            for noted in change.noted:
+                await self._witness.committed(noted)
 
 
 class Change:
     """What can be read and written within one change."""
 
-    def __init__(self, connection: AsyncConnection, revision: int) -> None:
+    def __init__(self, connection: AsyncConnection, revision: int, witness: Witness | None = None) -> None:
         self._connection = connection
         self._revision = revision
+        self._witness = witness
+        self.noted: list[Any] = []
+        """What the witness has to be told of once all is committed."""
+
+    async def note(self, act: Act) -> None:
+        """Have it kept, with the change and only with it."""
+        if self._witness is not None:
+            self.noted.append(await self._witness.note(self._connection, act))
 
     async def key(self, key_id: str) -> KeyRecord | None:
         return await _key(self._connection, key_id)
