@@ -69,6 +69,11 @@ REQUIREMENTS = {
     "131": Requirement("Duplicates, levels and missing keys are told by headgate check, all at once"),
     "132": Requirement("SIGTERM: not ready at once, streams finish, exit 0"),
     "137": Requirement("One JSON line per request, stream or not, without prompt text"),
+    "139": Requirement(
+        "Every administrative act leaves a row in a chain that shows what was altered, removed or put in"
+    ),
+    "162": Requirement("Runs are listed, shown and cancelled, whichever worker serves them"),
+    "163": Requirement("A past run shows its candidates in order, with the reason for each"),
     "138": Requirement("/healthz, /readyz with latency per upstream, and the aliases"),
     "146": Requirement("One command in a new environment serves, without any other service"),
     "150": Requirement("Several workers, or machines, share limits and budgets; one that is killed harms no other"),

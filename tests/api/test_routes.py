@@ -21,6 +21,11 @@ PUBLIC = {
     "/errors",
 }
 WITH_KEY = {
+    "/admin/audit",
+    "/admin/audit/verify",
+    "/v1/runs",
+    "/v1/runs/{id}",
+    "/v1/runs/{id}/cancel",
     "/admin/usage",
     "/admin/usage/export",
     "/spend/logs",

@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from headgate.api.errors import error_response
 from headgate.api.gate import Gate, Receive, Scope, Send
-from headgate.core.errors import HeadgateError, InternalError
+from headgate.core.audit import ORIGIN, Act, Origin
+from headgate.core.errors import HeadgateError, InternalError, ScopeMissing
 from headgate.core.run import Run
 from headgate.identity.scopes import require
 from headgate.pipeline.settle import settle
@@ -46,11 +47,17 @@ class ControlRoute:
                 if gate.keys.is_stale:
                     await gate.keys.refresh()
                 run.who = gate.recognise(headers)
+                ORIGIN.set(Origin(run.who, _address(scope), run.id))
                 if self._access.needs:
                     require(run.who, self._access.needs)
             scope["who"] = run.who
             response = await self._handler(Request(scope, receive), gate)
         except HeadgateError as error:
+            if isinstance(error, ScopeMissing) and gate.audit is not None:
+                act = Act(
+                    "route.refused", "route", f"{scope['method']} {scope['path']}", run.who.tenant, error=error.code
+                )
+                await gate.audit.refused(act)
             await _send_error(error, run, send)
         except Exception:
             log.exception("request %s failed", run.id)
@@ -61,6 +68,12 @@ class ControlRoute:
             await response(scope, receive, send)
         if self._access.logged or run.error:
             settle(run, gate.deps)
+
+
+def _address(scope: Scope) -> str:
+    """Where the connection comes from; headers that tell another address are not believed."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 async def refuse(error: HeadgateError, allowed: tuple[str, ...], gate: Gate, scope: Scope, send: Send) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from headgate.api.auth import key_of
 from headgate.api.lists import NO_LISTS, Lists
+from headgate.audit.log import AuditLog
 from headgate.core.errors import Draining, InvalidHeader, Overloaded
 from headgate.core.ids import child_of, new_run_id
 from headgate.core.money import Price
@@ -17,7 +18,9 @@ from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
 from headgate.telemetry.exchange import Exchange
 from headgate.telemetry.metrics import Metrics
+from headgate.telemetry.peers import Peers
 from headgate.usage.reports import Reports
+from headgate.usage.runs import Runs
 
 _LONGEST_USER = 256
 Scope = MutableMapping[str, Any]
@@ -64,13 +67,19 @@ class Gate:
     identity: Identity | None = None
     """Keys and tenants, for operators; None where nothing is kept."""
     reports: Reports | None = None
+    runs: Runs | None = None
+    """Runs that have ended; None where nothing is kept."""
+    audit: AuditLog | None = None
+    """What operators do; None where nothing is kept."""
+    peers: Peers | None = None
+    """The other workers of this machine."""
     list_price: Callable[[str, str, int], Price | None] = _no_price
     """By (upstream's name, model id, tokens of the prompt)."""
     trouble: Callable[[], str] = str
     """Why the ledger is not written now; empty when it is."""
     draining: bool = False
-    active: set["asyncio.Task[Any]"] = field(default_factory=set)
-    """The tasks of model calls in flight."""
+    active: dict["asyncio.Task[Any]", Run] = field(default_factory=dict)
+    """The tasks of model calls in flight, each with its run."""
 
     def begin(self, route: str, headers: Mapping[bytes, bytes]) -> Run:
         """A new run for a request that just came in."""

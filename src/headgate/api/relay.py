@@ -33,7 +33,7 @@ class ModelRoute:
         assert task is not None
         scope["cancel_on_disconnect"] = True
         scope["run_id"] = run.id
-        gate.active.add(task)
+        gate.active[task] = run
         gate.metrics.in_flight += 1
         try:
             if gate.keys.is_stale:
@@ -53,7 +53,7 @@ class ModelRoute:
             run.fail(fault)
             await reply.fail(fault)
         finally:
-            gate.active.discard(task)
+            gate.active.pop(task, None)
             gate.metrics.in_flight -= 1
             settle(run, gate.deps)
 
@@ -84,6 +84,10 @@ async def _cut_off(gate: Gate, run: Run, reply: Reply, refusal: HeadgateError | 
     if refusal is not None:
         run.fail(refusal)
         run.status = refusal.status
+        return
+    if run.stopped_by is not None:
+        run.cut_off()
+        await reply.fail(run.stopped_by)
         return
     if reply.caller_left or not gate.draining:
         run.outcome = "disconnected"

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
-from headgate.api import health, info, litellm_keys, model_info, models
-from headgate.api.admin import keys, tenants
+from headgate.api import health, info, litellm_keys, model_info, models, runs
+from headgate.api.admin import audit, keys, tenants
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute, refuse
 from headgate.api.gate import Gate, Receive, Scope, Send
@@ -63,7 +63,26 @@ def control_routes(gate: Gate) -> list[Route]:
         *_key_routes(),
         *_tenant_routes(),
         *_litellm_key_routes(),
+        *_run_routes(),
+        *_audit_routes(),
         *_usage_routes(UsageRoutes(gate.reports), SpendRoutes(gate.reports, gate.list_price)),
+    ]
+
+
+def _run_routes() -> list[Route]:
+    """They need no scope: a key without it sees its own runs."""
+    return [
+        Route("/v1/runs", runs.list_all, logged=True),
+        Route("/v1/runs/{id}", runs.get, logged=True),
+        Route("/v1/runs/{id}/cancel", runs.cancel, ("POST",), logged=True),
+    ]
+
+
+def _audit_routes() -> list[Route]:
+    """Read only: no route changes or removes a row."""
+    return [
+        Route("/admin/audit", audit.list_all, logged=True, needs="audit:read"),
+        Route("/admin/audit/verify", audit.verify, logged=True, needs="audit:read"),
     ]
 
 

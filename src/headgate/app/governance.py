@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headgate.api.gate import Gate
+from headgate.app.oversight import audit_log, note_start, overseen
 from headgate.app.prepare import Prepared
 from headgate.config.tree import Settings
 from headgate.core.ports import Counters
@@ -30,6 +31,7 @@ from headgate.usage.ledger import Ledger
 from headgate.usage.prices import Prices
 from headgate.usage.recorder import Recorder
 from headgate.usage.reports import Reports
+from headgate.usage.runs import Runs
 from headgate.usage.store import AttemptStore
 
 if TYPE_CHECKING:
@@ -83,8 +85,11 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncItera
             await migrate(database)
             signal = Signal(folder / "run" / "keys")
             try:
-                gate.identity = await identity_of(database, gate.keys, signal)
-                async with _recorded(folder, AttemptStore(database), settings, gate, prices):
+                gate.audit = audit_log(database, prepared.pepper, folder)
+                gate.identity = await identity_of(database, gate.keys, signal, gate.audit)
+                if settings.server.workers == 1:
+                    await note_start(gate.audit, settings)
+                async with _recorded(folder, AttemptStore(database), settings, gate, prices), overseen(folder, gate):
                     yield
             finally:
                 signal.close()
@@ -102,6 +107,7 @@ async def _recorded(
     journal = Journal(folder / "journal")
     ledger = Ledger(folder / "journal", journal, store)
     gate.reports = Reports(store, settings.usage)
+    gate.runs = Runs(store, folder / "journal")
     gate.deps.record = Recorder(journal, prices).record
     gate.trouble = lambda: ledger.trouble
     await ledger.drain()
@@ -138,12 +144,16 @@ async def _counters(settings: Settings, folder: Path | None) -> Counters:
 
 
 async def bring_up_to_date(prepared: Prepared) -> None:
-    """Make or migrate the database before several workers open it at once; raises StartupError."""
+    """Make or migrate the database before several workers open it at once, and put the start down in the audit log.
+
+    Raises StartupError.
+    """
     if prepared.data_dir is None:
         return
     database = _opened(prepared, prepared.data_dir)
     try:
         await migrate(database)
+        await note_start(audit_log(database, prepared.pepper, prepared.data_dir), prepared.settings)
     finally:
         await database.close()
 

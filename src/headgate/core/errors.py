@@ -120,6 +120,20 @@ class NotChangeable(Conflict):
     remedy = "The message says why: it stands in the configuration file, is revoked, or is still in use."
 
 
+class RunCancelled(Conflict):
+    code = "run_cancelled"
+    should_retry = False
+    title = "The run was cancelled while it was running"
+    remedy = "Somebody stopped it with `POST /v1/runs/{id}/cancel`; send the request again if it is still wanted."
+
+
+class RunNotRunning(Conflict):
+    code = "run_not_running"
+    should_retry = False
+    title = "The run has ended already"
+    remedy = "Nothing is left to cancel; `GET /v1/runs/{id}` shows how it ended."
+
+
 class NotFound(RequestError):
     status = 404
     type = "not_found"
@@ -155,6 +169,12 @@ class TenantNotFound(NotFound):
     code = "tenant_not_found"
     title = "No such tenant"
     remedy = "List them with `GET /admin/tenants`."
+
+
+class RunNotFound(NotFound):
+    code = "run_not_found"
+    title = "No such run, or it is somebody else's"
+    remedy = "List them with `GET /v1/runs`. Requests that were refused before any upstream was called are not kept."
 
 
 class Unreadable(RequestError):

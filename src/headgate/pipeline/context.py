@@ -45,7 +45,7 @@ class Deps:
     upstreams: Mapping[str, Upstream]
     observers: tuple[Callable[[Run], None], ...]
     """Each is called once with every settled run."""
-    mirrors: "set[asyncio.Task[None]]" = field(default_factory=set)
+    mirrors: "dict[asyncio.Task[None], Run]" = field(default_factory=dict)
     """Copies of requests under way."""
     limiter: Limiter | None = None
     record: Callable[[Run], list[Entry]] | None = None
