@@ -9,7 +9,7 @@ from headgate.api.auth import key_of
 from headgate.api.lists import NO_LISTS, Lists
 from headgate.audit.log import AuditLog
 from headgate.core.errors import Draining, InvalidHeader, Overloaded
-from headgate.core.ids import child_of, new_run_id
+from headgate.core.ids import Trace, child_of, new_run_id
 from headgate.core.money import Price
 from headgate.core.principal import Principal
 from headgate.core.run import Run
@@ -35,6 +35,15 @@ def _user(header: bytes) -> str:
         message = f"The header x-user-id must hold 1 to {_LONGEST_USER} printable characters."
         raise InvalidHeader(message, param="x-user-id")
     return user
+
+
+def _trace(headers: Mapping[bytes, bytes]) -> Trace:
+    """The span of a request, under the caller's if it told one."""
+    parent = headers.get(b"traceparent")
+    if parent is None:
+        return child_of(None)
+    state = headers.get(b"tracestate")
+    return child_of(parent.decode("latin-1"), state.decode("latin-1") if state else None)
 
 
 def _no_price(_upstream: str, _model: str, _tokens: int) -> None:
@@ -77,6 +86,8 @@ class Gate:
     """By (upstream's name, model id, tokens of the prompt)."""
     trouble: Callable[[], str] = str
     """Why the ledger is not written now; empty when it is."""
+    samples: Callable[[Trace], bool] | None = None
+    """Whether a trace is kept; None where none is."""
     draining: bool = False
     active: dict["asyncio.Task[Any]", Run] = field(default_factory=dict)
     """The tasks of model calls in flight, each with its run."""
@@ -84,10 +95,10 @@ class Gate:
     def begin(self, route: str, headers: Mapping[bytes, bytes]) -> Run:
         """A new run for a request that just came in."""
         caller_id = headers.get(b"x-request-id")
-        traceparent = headers.get(b"traceparent")
+        trace = _trace(headers)
         return Run(
             new_run_id(caller_id.decode("latin-1") if caller_id else None),
-            child_of(traceparent.decode("latin-1") if traceparent else None),
+            trace if self.samples is None else trace.sampled(self.samples(trace)),
             route,
         )
 

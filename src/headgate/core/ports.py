@@ -22,6 +22,7 @@ class Call(NamedTuple):
     run_id: str
     traceparent: str
     changes: Changes = UNCHANGED
+    tracestate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,16 @@ class Attempt:
     error: HeadgateError | None = None
     dropped: tuple[str, ...] = ()
     applied: tuple[str, ...] = ()
+    span: str = ""
+    """The id of its span, which the provider was given as its parent."""
+    used: Tokens | None = None
+    """The tokens it is charged for, once that is known: as reported, or as estimated."""
+    measure: str = ""
+    """How they are known: reported, counted or estimated; empty before they are."""
+    cost: int | None = None
+    """Nano-USD for them; None where no price is known."""
+    answer: bytearray | None = None
+    """The beginning of the answer as it came, where it is to be kept for a while."""
 
 
 @dataclass(slots=True)
@@ -93,6 +103,16 @@ class Run:
     """What its caller is told when somebody stops the run; its task is cancelled then."""
     is_accounted: bool = False
     is_settled: bool = False
+
+    @property
+    def cost(self) -> int | None:
+        """Nano-USD of all attempts; None while that is not settled, or where a price is not known."""
+        total = 0
+        for attempt in self.attempts:
+            if attempt.cost is None:
+                return None
+            total += attempt.cost
+        return total
 
     def fail(self, error: HeadgateError) -> None:
         self.outcome = "error"

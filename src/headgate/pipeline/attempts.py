@@ -50,7 +50,9 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
     timeout, hurried = 0.0, False
     if plan.timeout or target.timeout or target.stream_timeout:
         timeout, hurried = _time_for(target, plan, request, run)
-    call = Call(request, target.model, run.id, run.trace.traceparent, changes)
+    span = run.trace.child()
+    attempt.span = span.span_id
+    call = Call(request, target.model, run.id, span.traceparent, changes, span.state)
     book.begin(target, surface, counted=target.limits is not None or step.model.balance == "usage")
     blameless = True
     answer: Whole | Stream | None = None

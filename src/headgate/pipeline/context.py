@@ -53,5 +53,7 @@ class Deps:
     refuses_unpriced: bool = False
     typical_answer: int = 4096
     """Tokens reserved for an answer that nobody bounds."""
+    keeps_answers: int = 0
+    """Bytes of each answer that are kept until its run is settled, for the observers."""
     price_of: Callable[[Target], Price | None] = _no_price
     """The list price of a target that has none of its own."""

@@ -6,11 +6,13 @@ from functools import partial
 
 from headgate.core.errors import HeadgateError, InternalError
 from headgate.core.events import Event, Opened, Whole
+from headgate.core.ports import Stream
 from headgate.core.request import ModelRequest
 from headgate.core.run import Run, now
 from headgate.pipeline.admit import admit
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.context import Deps
+from headgate.pipeline.kept import KeptStream
 from headgate.pipeline.mirror import mirror
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import account, settle
@@ -18,7 +20,7 @@ from headgate.pipeline.settle import account, settle
 
 async def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event]:
     """One request, top to bottom. Settled when the iterator ends, on success, error and disconnect alike."""
-    stream = None
+    stream: Stream | None = None
     try:
         plan = await resolve(request, run, deps)
         run.label = plan.model.label or plan.model.name
@@ -30,10 +32,12 @@ async def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator
         if isinstance(answer, Whole):
             if attempt.tokens is None:
                 attempt.text_bytes = len(answer.body)
+            if deps.keeps_answers:
+                attempt.answer = bytearray(answer.body[: deps.keeps_answers])
             account(run, deps)
             yield answer
         else:
-            stream = answer
+            stream = KeptStream(answer, attempt, deps.keeps_answers) if deps.keeps_answers else answer
             stream.before_end = partial(account, run, deps)
             left = True
             try:

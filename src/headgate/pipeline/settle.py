@@ -16,6 +16,9 @@ def account(run: Run, deps: Deps) -> None:
     if has_decided(run):
         run.decision = decision_of(run)
     entries = deps.record(run) if deps.record is not None and run.attempts else ()
+    for attempt, entry in zip(run.attempts, entries, strict=False):
+        attempt.used = attempt.tokens or entry.tokens
+        attempt.measure, attempt.cost = entry.measure, entry.cost
     if run.ticket is not None and deps.limiter is not None:
         tokens = sum(entry.prompt + entry.completion for entry in entries)
         deps.limiter.settle(run.ticket, tokens, sum(entry.cost or 0 for entry in entries))
