@@ -68,6 +68,8 @@ class Gate:
     """By (upstream's name, model id, tokens of the prompt)."""
     trouble: Callable[[], str] = str
     """Why the ledger is not written now; empty when it is."""
+    lag: Callable[[], float] = float
+    """Seconds that the ledger's oldest entry has been waiting for the database at most."""
     draining: bool = False
     active: set["asyncio.Task[Any]"] = field(default_factory=set)
     """The tasks of model calls in flight."""

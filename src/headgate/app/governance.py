@@ -100,10 +100,13 @@ async def _recorded(
 ) -> AsyncIterator[None]:
     """The ledger: replayed, told to the limits, and drained until the end."""
     journal = Journal(folder / "journal")
-    ledger = Ledger(folder / "journal", journal, store)
+    ledger = Ledger(folder / "journal", journal, store, most_lag=settings.usage.most_lag)
+    refuse = settings.usage.if_unwritable
     gate.reports = Reports(store, settings.usage)
     gate.deps.record = Recorder(journal, prices).record
+    gate.deps.unwritable = lambda budgeted: ledger.unwritable(refuse, budgeted=budgeted)
     gate.trouble = lambda: ledger.trouble
+    gate.lag = lambda: ledger.lag
     await ledger.drain()
     assert gate.deps.limiter is not None
     gate.deps.limiter.learn(await gate.reports.spent_by_period(datetime.now(UTC)))
@@ -138,12 +141,19 @@ async def _counters(settings: Settings, folder: Path | None) -> Counters:
 
 
 async def bring_up_to_date(prepared: Prepared) -> None:
-    """Make or migrate the database before several workers open it at once; raises StartupError."""
+    """Make or migrate the database before several workers open it at once; raises StartupError.
+
+    What was left in journals is carried into it as well, for each worker learns from it at start what was spent.
+    """
     if prepared.data_dir is None:
         return
     database = _opened(prepared, prepared.data_dir)
     try:
         await migrate(database)
+        journals = prepared.data_dir / "journal"
+        ledger = Ledger(journals, Journal(journals), AttemptStore(database))
+        ledger.end()
+        await ledger.keep_draining()
     finally:
         await database.close()
 

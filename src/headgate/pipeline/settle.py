@@ -1,7 +1,10 @@
 """What always happens at the end of a run, however it ended: first the money, then the telling."""
 
+from collections.abc import Sequence
+
 from headgate.core.run import Run, now
 from headgate.pipeline.context import Deps
+from headgate.usage.types import Entry
 
 
 def account(run: Run, deps: Deps) -> None:
@@ -12,10 +15,14 @@ def account(run: Run, deps: Deps) -> None:
     run.ended = now()
     if run.attempts and not run.attempts[-1].error:
         run.attempts[-1].ended = run.ended
-    entries = deps.record(run) if deps.record is not None and run.attempts else ()
-    if run.ticket is not None and deps.limiter is not None:
-        tokens = sum(entry.prompt + entry.completion for entry in entries)
-        deps.limiter.settle(run.ticket, tokens, sum(entry.cost or 0 for entry in entries))
+    entries: Sequence[Entry] = ()
+    try:
+        if deps.record is not None and run.attempts:
+            entries = deps.record(run)
+    finally:  # whatever a fault of ours does to the ledger, nothing stays reserved
+        if run.ticket is not None and deps.limiter is not None:
+            tokens = sum(entry.prompt + entry.completion for entry in entries)
+            deps.limiter.settle(run.ticket, tokens, sum(entry.cost or 0 for entry in entries))
 
 
 def settle(run: Run, deps: Deps) -> None:
