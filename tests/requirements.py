@@ -108,6 +108,7 @@ REQUIREMENTS = {
     "cli": Requirement("The command line: instant, data on stdout, messages on stderr, no traceback without --debug"),
     "metrics": Requirement("/metrics parses, moves, has bounded labels and no key material"),
     "redaction": Requirement("Keys never reach a log, an error or an answer"),
+    "postgresql": Requirement("Keys, tenants and the ledger are kept in PostgreSQL as in SQLite"),
     "database": Requirement("One database, private to its owner and brought up to date at start"),
     "key-table": Requirement("100,000 keys are learned in a moment and take little memory"),
     "litellm-keys": Requirement("LiteLLM's /key/* make, show, change and end the same keys"),

@@ -28,10 +28,11 @@ from headgate.identity.types import (
     TenantChange,
 )
 from tests.harness.admin import Member, member
+from tests.harness.databases import on_each_database
 from tests.harness.gateway import KEY
 from tests.requirements import covers
 
-pytestmark = covers("110", "116")
+pytestmark = [covers("110", "116", "postgresql"), on_each_database]
 
 ACTS = ("create", "block", "unblock", "update", "rotate", "rotate with grace", "revoke", "delete")
 TENANT_ACTS = ("create", "block", "unblock", "update", "delete")

@@ -21,11 +21,12 @@ from headgate.usage.entries import entries_of
 from headgate.usage.reports import Reports, span_of, starts
 from headgate.usage.store import AttemptStore
 from headgate.usage.types import Filter, Span, UsageSettings
+from tests.harness.databases import on_each_database
 from tests.requirements import covers
 from tests.usage.databases import ledger_database
 from tests.usage.runs import attempt, failed, price_of, run_of
 
-pytestmark = covers("113", "134", "120")
+pytestmark = [covers("113", "134", "120", "postgresql"), on_each_database]
 NOON = int(datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp() * 1000)
 DAY = 86_400_000
 DOLLAR = Price(request=10**9)

@@ -16,11 +16,12 @@ from headgate.usage.ledger import Ledger
 from headgate.usage.reports import Reports
 from headgate.usage.store import AttemptStore
 from headgate.usage.types import DIMENSIONS, Entry, Filter, Span, Totals, UsageSettings
+from tests.harness.databases import on_each_database
 from tests.requirements import covers
 from tests.usage.databases import ledger_database
 from tests.usage.runs import SCHEDULES, price_of
 
-pytestmark = covers("152", "113", "120")
+pytestmark = [covers("152", "113", "120", "postgresql"), on_each_database]
 Schedule = list[tuple[Run, int]]
 NAME_OF: dict[str, Callable[[Entry], str]] = {
     "key": lambda one: one.key,

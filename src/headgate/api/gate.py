@@ -88,6 +88,8 @@ class Gate:
     """Why the ledger is not written now; empty when it is."""
     samples: Callable[[Trace], bool] | None = None
     """Whether a trace is kept; None where none is."""
+    lag: Callable[[], float] = float
+    """Seconds that the ledger's oldest entry has been waiting for the database at most."""
     draining: bool = False
     active: dict["asyncio.Task[Any]", Run] = field(default_factory=dict)
     """The tasks of model calls in flight, each with its run."""

@@ -105,11 +105,14 @@ async def _recorded(
 ) -> AsyncIterator[None]:
     """The ledger: replayed, told to the limits, and drained until the end."""
     journal = Journal(folder / "journal")
-    ledger = Ledger(folder / "journal", journal, store)
+    ledger = Ledger(folder / "journal", journal, store, most_lag=settings.usage.most_lag)
+    refuse = settings.usage.if_unwritable
     gate.reports = Reports(store, settings.usage)
     gate.runs = Runs(store, folder / "journal")
     gate.deps.record = Recorder(journal, prices).record
+    gate.deps.unwritable = lambda budgeted: ledger.unwritable(refuse, budgeted=budgeted)
     gate.trouble = lambda: ledger.trouble
+    gate.lag = lambda: ledger.lag
     await ledger.drain()
     assert gate.deps.limiter is not None
     gate.deps.limiter.learn(await gate.reports.spent_by_period(datetime.now(UTC)))
@@ -146,6 +149,7 @@ async def _counters(settings: Settings, folder: Path | None) -> Counters:
 async def bring_up_to_date(prepared: Prepared) -> None:
     """Make or migrate the database before several workers open it at once, and put the start down in the audit log.
 
+    What was left in journals is carried into it as well, for each worker learns from it at start what was spent.
     Raises StartupError.
     """
     if prepared.data_dir is None:
@@ -154,6 +158,10 @@ async def bring_up_to_date(prepared: Prepared) -> None:
     try:
         await migrate(database)
         await note_start(audit_log(database, prepared.pepper, prepared.data_dir), prepared.settings)
+        journals = prepared.data_dir / "journal"
+        ledger = Ledger(journals, Journal(journals), AttemptStore(database))
+        ledger.end()
+        await ledger.keep_draining()
     finally:
         await database.close()
 

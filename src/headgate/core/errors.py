@@ -471,6 +471,12 @@ class DatabaseUnavailable(Unavailable):
     remedy = "Try again after `retry-after`; the log and `GET /readyz` say what is wrong with it."
 
 
+class LedgerUnavailable(Unavailable):
+    code = "ledger_unavailable"
+    title = "What the call costs could not be written now, and such calls are refused here"
+    remedy = "Try again after `retry-after`; `GET /readyz` says what is wrong. See the setting `usage.if_unwritable`."
+
+
 class TargetsBusy(Unavailable):
     code = "targets_busy"
     status = 429

@@ -17,6 +17,9 @@ _LARGE = 1 << 15
 _TOKENS_PER_PART = 1600
 """A picture or a piece of sound, whatever its bytes."""
 _MILLION = 1_000_000
+_MOST_TOKENS = 10**9
+_MOST_NANO_USD = 10**15
+"""No request is larger, whatever numbers stand in it: sums of many have to fit into 63 bits."""
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _ANSWERS = ("n", "best_of")
 
@@ -34,7 +37,8 @@ def wanted(request: ModelRequest, price: Price | None, *, longest: int = 0, typi
     times = max((_count(fields.get(name)) for name in _ANSWERS), default=1) or 1 if generates else 0
     most = (told or longest or typical) * times
     likely = (told or min(longest or typical, typical)) * times
-    return Want(prompt + likely, cost(price, prompt, most), request.stream)
+    money = min(cost(price, prompt, most), _MOST_NANO_USD)
+    return Want(min(prompt + likely, _MOST_TOKENS), money, request.stream)
 
 
 def cost(price: Price | None, prompt: int, completion: int) -> int:

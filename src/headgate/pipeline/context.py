@@ -21,6 +21,10 @@ def _no_price(_: Target) -> None:
     return None
 
 
+def _is_written(_: bool) -> str:
+    return ""
+
+
 class Plan(NamedTuple):
     """What was decided before anything was sent.
 
@@ -50,6 +54,8 @@ class Deps:
     limiter: Limiter | None = None
     record: Callable[[Run], list[Entry]] | None = None
     """Writes what a run spent into the journal."""
+    unwritable: Callable[[bool], str] = _is_written
+    """Why what a run spends could not be written, if it has to be; told whether a hard budget holds for the run."""
     refuses_unpriced: bool = False
     typical_answer: int = 4096
     """Tokens reserved for an answer that nobody bounds."""

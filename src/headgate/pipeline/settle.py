@@ -1,8 +1,11 @@
 """What always happens at the end of a run, however it ended: first the money, then the telling."""
 
+from collections.abc import Sequence
+
 from headgate.core.run import Run, now
 from headgate.pipeline.context import Deps
 from headgate.pipeline.decision import decision_of, has_decided
+from headgate.usage.types import Entry
 
 
 def account(run: Run, deps: Deps) -> None:
@@ -15,13 +18,17 @@ def account(run: Run, deps: Deps) -> None:
         run.attempts[-1].ended = run.ended
     if has_decided(run):
         run.decision = decision_of(run)
-    entries = deps.record(run) if deps.record is not None and run.attempts else ()
-    for attempt, entry in zip(run.attempts, entries, strict=False):
-        attempt.used = attempt.tokens or entry.tokens
-        attempt.measure, attempt.cost = entry.measure, entry.cost
-    if run.ticket is not None and deps.limiter is not None:
-        tokens = sum(entry.prompt + entry.completion for entry in entries)
-        deps.limiter.settle(run.ticket, tokens, sum(entry.cost or 0 for entry in entries))
+    entries: Sequence[Entry] = ()
+    try:
+        if deps.record is not None and run.attempts:
+            entries = deps.record(run)
+            for attempt, entry in zip(run.attempts, entries, strict=False):
+                attempt.used = attempt.tokens or entry.tokens
+                attempt.measure, attempt.cost = entry.measure, entry.cost
+    finally:  # whatever a fault of ours does to the ledger, nothing stays reserved
+        if run.ticket is not None and deps.limiter is not None:
+            tokens = sum(entry.prompt + entry.completion for entry in entries)
+            deps.limiter.settle(run.ticket, tokens, sum(entry.cost or 0 for entry in entries))
 
 
 def settle(run: Run, deps: Deps) -> None:

@@ -93,6 +93,11 @@ class Journal:
         """Bytes that could not be written yet."""
         return len(self._waiting)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether what comes next would be lost."""
+        return len(self._waiting) >= _MOST_WAITING
+
     def _write(self, data: bytes) -> None:
         try:
             if self._file < 0:

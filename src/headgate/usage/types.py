@@ -11,6 +11,7 @@ from headgate.core.tokens import Tokens
 Measure = Literal["reported", "counted", "estimated"]
 """By the provider, by us with its tokenizer, or guessed from sizes."""
 Outcome = Literal["ok", "error", "disconnected", "cancelled"]
+Unwritten = Literal["refuse_budgeted", "refuse", "admit"]
 
 
 class UsageSettings(BaseModel):
@@ -21,6 +22,17 @@ class UsageSettings(BaseModel):
     markup: Decimal = Field(Decimal(1), ge=0, description="What is billed is the cost times this.")
     eur_per_usd: Decimal | None = Field(None, gt=0, description="Also show amounts in EUR, at this rate.")
     refuse_unpriced: bool = Field(False, description="Refuse calls of models whose price is not known.")
+    if_unwritable: Unwritten = Field(
+        "refuse_budgeted",
+        description="Which calls are refused while what they cost cannot be written: those under hard budgets "
+        "(refuse_budgeted), all (refuse) or none (admit).",
+    )
+    most_lag: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds that the ledger may wait for its database before that counts as not written. Without "
+        "it, entries wait on disk for as long as it takes.",
+    )
 
 
 class Entry(NamedTuple):

@@ -44,6 +44,7 @@ class UsageRoutes:
                 **reports.rates,
                 "rows": [reports.as_object(row) for row in report.rows],
                 "total": reports.as_object(report.total),
+                "ledger": {"lag_seconds": round(gate.lag(), 1), "trouble": gate.trouble() or None},
             }
         )
 
