@@ -12,6 +12,7 @@ from headgate.core.ids import child_of, new_run_id
 from headgate.core.money import Price
 from headgate.core.principal import Principal
 from headgate.core.run import Run
+from headgate.idempotency.keeper import Keeper
 from headgate.identity.compose import Identity
 from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
@@ -66,6 +67,8 @@ class Gate:
     reports: Reports | None = None
     list_price: Callable[[str, str, int], Price | None] = _no_price
     """By (upstream's name, model id, tokens of the prompt)."""
+    keeper: Keeper | None = None
+    """Answers kept for repeats; None where an `Idempotency-Key` means nothing."""
     trouble: Callable[[], str] = str
     """Why the ledger is not written now; empty when it is."""
     draining: bool = False

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headgate.core.bounds import Ticket
@@ -72,6 +72,8 @@ class Run:
     """Targets that were not tried, or later than others, by public name, and why."""
     mirror_of: str | None = None
     """The run whose copy this is."""
+    replay_of: str | None = None
+    """The run whose recorded answer this one gave; it has no attempts of its own."""
     parent: str = ""
     """The run on whose behalf this one was made."""
     component: str = "passthrough"
@@ -86,6 +88,11 @@ class Run:
     """When the run ended; 0.0 before."""
     is_accounted: bool = False
     is_settled: bool = False
+
+    def hand_over(self) -> "Run":
+        """The same run for whoever goes on with it and settles it; nobody settles this one any more."""
+        self.is_accounted = self.is_settled = True
+        return replace(self, is_accounted=False, is_settled=False)
 
     def fail(self, error: HeadgateError) -> None:
         self.outcome = "error"

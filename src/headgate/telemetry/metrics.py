@@ -40,6 +40,7 @@ class Metrics:
     chunks: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     tokens: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     errors: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
+    idempotent: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
 
     def observe(self, run: Run) -> None:
         """Count one settled run."""
