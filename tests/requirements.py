@@ -78,6 +78,7 @@ REQUIREMENTS = {
     "146": Requirement("One command in a new environment serves, without any other service"),
     "150": Requirement("Several workers, or machines, share limits and budgets; one that is killed harms no other"),
     "153": Requirement("Money is reserved before a request is sent and settled after; N at once pass no budget"),
+    "154": Requirement("Idempotency-Key: repeats during and after are one call with identical bytes; other body 409"),
     "164": Requirement("A failing target rests but is never taken away; a 4xx does not count; statuses tell the truth"),
     "167": Requirement("Requests of one session, or that begin alike, stay on one replica and its prompt cache"),
     "planner": Requirement("The planner ends, keeps its bounds and leaves no healthy target untried"),

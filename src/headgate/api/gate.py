@@ -13,6 +13,7 @@ from headgate.core.ids import Trace, child_of, new_run_id
 from headgate.core.money import Price
 from headgate.core.principal import Principal
 from headgate.core.run import Run
+from headgate.idempotency.keeper import Keeper
 from headgate.identity.compose import Identity
 from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
@@ -84,6 +85,8 @@ class Gate:
     """The other workers of this machine."""
     list_price: Callable[[str, str, int], Price | None] = _no_price
     """By (upstream's name, model id, tokens of the prompt)."""
+    keeper: Keeper | None = None
+    """Answers kept for repeats; None where an `Idempotency-Key` means nothing."""
     trouble: Callable[[], str] = str
     """Why the ledger is not written now; empty when it is."""
     samples: Callable[[Trace], bool] | None = None

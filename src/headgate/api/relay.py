@@ -5,6 +5,7 @@ import logging
 
 from headgate.api.body import read_body
 from headgate.api.gate import Gate, Receive, Scope, Send
+from headgate.api.idempotency import Asked, answer_once
 from headgate.api.stream import Reply
 from headgate.api.wishes import wishes_of
 from headgate.core.errors import Draining, HeadgateError, InternalError, UnsupportedEncoding
@@ -41,7 +42,11 @@ class ModelRoute:
             gate.enter(run, headers)
             request = await self._read(receive, headers, run)
             pings = gate.bounds.keep_alive if request.stream and self._surface.ends_with_done else 0.0
-            await reply.deliver(execute(request, run, gate.deps), pings)
+            key = headers.get(b"idempotency-key")
+            if key is None or gate.keeper is None:
+                await reply.deliver(execute(request, run, gate.deps), pings)
+            else:
+                await answer_once(key, Asked(request, run, pings), reply, gate)
         except HeadgateError as error:
             run.fail(error)
             await reply.fail(error)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 from headgate.api.gate import Bounds, Gate
 from headgate.app.governance import governed, keys_of
+from headgate.app.idempotency import repeating
 from headgate.app.prepare import Prepared
 from headgate.app.targets import composer_of, lists_of, upstream_of
 from headgate.app.tracing import traced
@@ -64,7 +65,7 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         targets = [target for model in models for target in model.targets]
         duties.append(loop.create_task(keep_probing(every, targets, upstreams, book)))
     try:
-        async with traced(settings, gate, wire), governed(prepared, gate, prices):
+        async with traced(settings, gate, wire), governed(prepared, gate, prices), repeating(prepared, gate):
             yield gate
     finally:
         for duty in (*duties, *gate.deps.mirrors):

@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from headgate.db.types import DatabaseSettings
+from headgate.idempotency.types import IdempotencySettings
 from headgate.identity.types import AuthSettings, TenantSettings
 from headgate.limits.types import LimitsSettings
 from headgate.routing.types import AliasSettings, ModelSettings, ParameterSettings, RoutingSettings
@@ -65,3 +66,4 @@ class Settings(BaseModel):
     usage: UsageSettings = Field(default_factory=UsageSettings)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)
+    idempotency: IdempotencySettings = Field(default_factory=IdempotencySettings)

@@ -134,6 +134,22 @@ class RunNotRunning(Conflict):
     remedy = "Nothing is left to cancel; `GET /v1/runs/{id}` shows how it ended."
 
 
+class IdempotencyKeyReused(Conflict):
+    code = "idempotency_key_reused"
+    should_retry = False
+    title = "The `Idempotency-Key` was used for another request"
+    remedy = "Send a new key with a new request; repeat a request with the same bytes and headers."
+    typical_param = "idempotency-key"
+
+
+class AnswerNotKept(Conflict):
+    code = "answer_not_kept"
+    should_retry = False
+    title = "The request was answered before, but its answer was too large to be kept"
+    remedy = "Send a new `Idempotency-Key` to have it answered anew, or raise `idempotency.max_answer_bytes`."
+    typical_param = "idempotency-key"
+
+
 class NotFound(RequestError):
     status = 404
     type = "not_found"

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headgate.core.bounds import Ticket
@@ -87,6 +87,8 @@ class Run:
     """JSON that says why these targets were tried, once the run is settled; empty where there was nothing to decide."""
     mirror_of: str | None = None
     """The run whose copy this is."""
+    replay_of: str | None = None
+    """The run whose recorded answer this one gave; it has no attempts of its own."""
     parent: str = ""
     """The run on whose behalf this one was made."""
     component: str = "passthrough"
@@ -113,6 +115,11 @@ class Run:
                 return None
             total += attempt.cost
         return total
+
+    def hand_over(self) -> "Run":
+        """The same run for whoever goes on with it and settles it; nobody settles this one any more."""
+        self.is_accounted = self.is_settled = True
+        return replace(self, is_accounted=False, is_settled=False)
 
     def fail(self, error: HeadgateError) -> None:
         self.outcome = "error"

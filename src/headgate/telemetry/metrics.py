@@ -41,6 +41,7 @@ class Metrics:
     tokens: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     errors: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     spans: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
+    idempotent: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
 
     def observe(self, run: Run) -> None:
         """Count one settled run."""
