@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 _LARGEST = 1 << 20
 _MOST_WAITING = 64 << 20
 _FIELDS = len(Entry._fields)
+_FEWEST = _FIELDS - len(Entry._field_defaults)
+"""Fields of the oldest lines that are still read; what came later has a default."""
 _HEADER = 9
 """Eight digits of the check sum and a space."""
 
@@ -45,7 +47,7 @@ def entry_in(line: bytes) -> Entry | None:
         return None
     if b"\\u0000" in text:
         values = [value.replace("\0", "?") if isinstance(value, str) else value for value in values]
-    return Entry(*values) if len(values) == _FIELDS else None
+    return Entry(*values) if _FEWEST <= len(values) <= _FIELDS else None
 
 
 class Journal:

@@ -76,6 +76,10 @@ class Entry(NamedTuple):
     outcome: Outcome
     error: str
     billed: int
+    price_audio_input: int | None = None
+    price_audio_output: int | None = None
+    price_image_input: int | None = None
+    price_image_output: int | None = None
 
     @property
     def tokens(self) -> Tokens:
@@ -101,6 +105,10 @@ class Entry(NamedTuple):
             self.price_cached_input,
             self.price_cache_write,
             self.price_request or 0,
+            self.price_audio_input,
+            self.price_audio_output,
+            self.price_image_input,
+            self.price_image_output,
         )
 
 
