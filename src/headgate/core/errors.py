@@ -73,7 +73,7 @@ class KeyExpired(Unauthenticated):
 
 class KeyBlocked(Unauthenticated):
     code = "key_blocked"
-    title = "The key, or its tenant, is blocked"
+    title = "The key, its user or its tenant is blocked"
     remedy = "Ask whoever gave out the key; `POST /admin/keys/{id}/unblock` opens it again."
 
 
@@ -155,6 +155,12 @@ class TenantNotFound(NotFound):
     code = "tenant_not_found"
     title = "No such tenant"
     remedy = "List them with `GET /admin/tenants`."
+
+
+class UserNotFound(NotFound):
+    code = "user_not_found"
+    title = "There is no such user among those the key may see"
+    remedy = "Look the id up in `GET /user/list`."
 
 
 class Unreadable(RequestError):

@@ -8,6 +8,7 @@ from headgate.identity.service import Keys
 from headgate.identity.signal import Signal
 from headgate.identity.store import Store
 from headgate.identity.tenants import Tenants
+from headgate.identity.users import Users
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +17,11 @@ class Identity:
 
     keys: Keys
     tenants: Tenants
+    users: Users
 
 
 async def identity_of(database: Database, ring: KeyRing, signal: Signal) -> Identity:
     """Fill the ring from a database that is up to date, and keep it so. Raises DatabaseUnavailable."""
     store = Store(database)
     await ring.follow(signal, store.changed)
-    return Identity(Keys(store, ring), Tenants(store, ring))
+    return Identity(Keys(store, ring), Tenants(store, ring), Users(store, ring))
