@@ -96,3 +96,25 @@ def test_settings_become_a_bound_or_none() -> None:
 def test_redis_needs_an_address() -> None:
     with pytest.raises(ValidationError, match="redis_url"):
         LimitsSettings.model_validate({"store": "redis"})
+
+
+SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+OF_KINDS = Price(1_000_000, 1_000_000, audio_input=8_000_000, audio_output=9_000_000)
+
+
+@pytest.mark.parametrize(
+    ("fields", "input_", "output"),
+    [
+        ({}, 1, 1),
+        ({"modalities": ["text"]}, 1, 1),
+        ({"modalities": ["text", "audio"]}, 1, 9),
+        ({"messages": [{"role": "user", "content": [SOUND]}]}, 8, 1),
+    ],
+    ids=["text", "only text", "spoken answer", "spoken question"],
+)
+def test_sound_is_reserved_at_its_own_price_only_where_there_may_be_any(
+    fields: dict[str, Any], input_: int, output: int
+) -> None:
+    request = chat(max_tokens=100, **fields)
+    prompt = request.size // 3 + 1
+    assert wanted(request, OF_KINDS).nano_usd == prompt * input_ + 100 * output

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +62,14 @@ def test_a_line_with_a_changed_or_missing_byte_is_no_entry(at: int, byte: int) -
 @pytest.mark.parametrize("line", [b"", b"\n", b"{}", b"00000000 ", b"xxxxxxxx []", b"00000000 []", b"\xff" * 40])
 def test_what_is_no_line_is_no_entry(line: bytes) -> None:
     assert entry_in(line) is None
+
+
+def test_a_line_from_before_a_field_was_added_is_still_an_entry() -> None:
+    now = entry()
+    old = orjson.dumps(tuple(now)[: -len(Entry._field_defaults)])
+    assert entry_in(b"%08x %b" % (crc32(old), old)) == now
+    short = orjson.dumps(tuple(now)[: -len(Entry._field_defaults) - 1])
+    assert entry_in(b"%08x %b" % (crc32(short), short)) is None
 
 
 def test_bytes_that_no_database_takes_are_replaced() -> None:

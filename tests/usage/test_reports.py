@@ -105,7 +105,8 @@ async def test_a_mirrored_copy_costs_but_is_not_billed(store: AttemptStore) -> N
     charge = made.charge((await made.report("key")).total)
     assert (charge.cost, charge.billed) == (4 * 10**9, 2 * 10**9)
     assert await made.spent(0) == {"key:k1": 10**9, "tenant:default": 10**9, "user:default/ann": 10**9} | {
-        "model:small": 10**9
+        "model:small": 10**9,
+        "gateway": 10**9,
     }
 
 

@@ -25,6 +25,8 @@ class Access:
     public: bool = False
     logged: bool = False
     needs: str = ""
+    litellm: bool = False
+    """Errors have LiteLLM's types, which its clients look at."""
 
 
 class ControlRoute:
@@ -58,10 +60,11 @@ class ControlRoute:
                     "route.refused", "route", f"{scope['method']} {scope['path']}", run.who.tenant, error=error.code
                 )
                 await gate.audit.refused(act)
-            await _send_error(error, run, send)
+            await _send_error(error, run, send, litellm=self._access.litellm)
         except Exception:
             log.exception("request %s failed", run.id)
-            await _send_error(InternalError("A fault of the gateway itself."), run, send)
+            fault = InternalError("A fault of the gateway itself.")
+            await _send_error(fault, run, send, litellm=self._access.litellm)
         else:
             run.status = response.status_code
             response.headers["x-request-id"] = run.id
@@ -83,9 +86,11 @@ async def refuse(error: HeadgateError, allowed: tuple[str, ...], gate: Gate, sco
     settle(run, gate.deps)
 
 
-async def _send_error(error: HeadgateError, run: Run, send: Send, allowed: tuple[str, ...] = ()) -> None:
+async def _send_error(
+    error: HeadgateError, run: Run, send: Send, allowed: tuple[str, ...] = (), *, litellm: bool = False
+) -> None:
     run.fail(error)
-    run.status, headers, body = error_response(error, run.id)
+    run.status, headers, body = error_response(error, run.id, litellm=litellm)
     if allowed:
         headers.append((b"allow", ", ".join(allowed).encode()))
     await send({"type": "http.response.start", "status": run.status, "headers": headers})

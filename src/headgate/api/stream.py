@@ -105,11 +105,11 @@ class Reply:
         """
         self._stop_pings()
         if not self.started:
-            status, headers, body = error_response(error, self._run.id)
+            status, headers, body = error_response(error, self._run.id, litellm=self._litellm)
             headers += decision_headers(self._run, litellm=self._litellm)
             await self._start(status, headers)
         elif self._events:
-            body = error_event(error, self._run.id)
+            body = error_event(error, self._run.id, litellm=self._litellm)
         else:
             if self._outlet is not None:
                 self._outlet.cut()

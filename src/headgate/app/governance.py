@@ -44,12 +44,17 @@ _LAST_DRAIN_SECONDS = 10.0
 def keys_of(prepared: Prepared) -> KeyRing:
     """The keys of the configuration."""
     settings, limits = prepared.settings, prepared.settings.limits
-    allowances = (_allowance(one) for one in (limits.keys, limits.users, limits.tenants))
+    everyone = bound_of("gateway", limits.gateway)
     keys = KeyRing(
         prepared.pepper,
         required=settings.auth.required,
         tenants=configured_tenants(settings.tenants),
-        defaults=Defaults(*allowances),
+        defaults=Defaults(
+            _allowance(limits.keys),
+            _allowance(limits.users),
+            _allowance(limits.tenants),
+            (everyone,) if everyone else (),
+        ),
     )
     for key, is_master in prepared.keys:
         keys.add(key, is_admin=is_master)

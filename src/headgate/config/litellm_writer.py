@@ -32,6 +32,7 @@ _STRATEGIES = {
     "usage": "usage-based-routing-v2",
 }
 _MILLION = 1_000_000
+_KINDS = ("audio_input", "audio_output", "image_input", "image_output")
 _FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
 
@@ -177,7 +178,7 @@ class _Writer:
         self.told |= {(*here, "info"), (*here, "groups"), (*path, "id"), (*path, "context_window")}
         names = ("mode", "context_window", "max_output_tokens", "tools", "json_schema", "reasoning")
         self.told |= {(*here, "capabilities", name) for name in names}
-        priced = ("input", "output", "cached_input", "cache_write")
+        priced = ("input", "output", "cached_input", "cache_write", *_KINDS)
         self.told |= {(*owner, "price", name) for owner in (here, path) for name in priced}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -262,6 +263,10 @@ def _prices(price: PriceSettings | None) -> dict[str, float | None]:
         "output_cost_per_token": price.output,
         "cache_read_input_token_cost": price.cached_input,
         "cache_creation_input_token_cost": price.cache_write,
+        "input_cost_per_audio_token": price.audio_input,
+        "output_cost_per_audio_token": price.audio_output,
+        "input_cost_per_image_token": price.image_input,
+        "output_cost_per_image_token": price.image_output,
     }
     return {name: None if value is None else float(value / _MILLION) for name, value in per_token.items()}
 

@@ -33,7 +33,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What holds for one subject: `key:ID`, `user:TENANT/USER`, `tenant:ID` or `model:NAME`."""
+    """What holds for one subject: `gateway`, `key:ID`, `user:TENANT/USER`, `tenant:ID` or `model:NAME`."""
 
     subject: str
     rate: Rate = Rate()

@@ -73,7 +73,7 @@ class KeyExpired(Unauthenticated):
 
 class KeyBlocked(Unauthenticated):
     code = "key_blocked"
-    title = "The key, or its tenant, is blocked"
+    title = "The key, its user or its tenant is blocked"
     remedy = "Ask whoever gave out the key; `POST /admin/keys/{id}/unblock` opens it again."
 
 
@@ -191,6 +191,12 @@ class RunNotFound(NotFound):
     code = "run_not_found"
     title = "No such run, or it is somebody else's"
     remedy = "List them with `GET /v1/runs`. Requests that were refused before any upstream was called are not kept."
+
+
+class UserNotFound(NotFound):
+    code = "user_not_found"
+    title = "There is no such user among those the key may see"
+    remedy = "Look the id up in `GET /user/list`."
 
 
 class Unreadable(RequestError):

@@ -11,11 +11,11 @@ _MOST_REMEMBERED = 8192
 
 def may_use(who: Principal, *names: str) -> bool:
     """Whether a model may be used that goes by these names: the one asked for, its own, and its groups."""
-    if not (who.allow or who.within or who.deny):
+    if not (who.allow or who.within or who.deny or who.of_user):
         return True
     if who.deny and _any(who.deny, names):
         return False
-    return (not who.allow or _any(who.allow, names)) and (not who.within or _any(who.within, names))
+    return all(_any(allowed, names) for allowed in (who.allow, who.within, who.of_user) if allowed)
 
 
 def refuse_model(who: Principal, *names: str) -> None:

@@ -9,6 +9,7 @@ from headgate.identity.service import Keys
 from headgate.identity.signal import Signal
 from headgate.identity.store import Store
 from headgate.identity.tenants import Tenants
+from headgate.identity.users import Users
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +18,11 @@ class Identity:
 
     keys: Keys
     tenants: Tenants
+    users: Users
 
 
 async def identity_of(database: Database, ring: KeyRing, signal: Signal, witness: Witness | None = None) -> Identity:
     """Fill the ring from a database that is up to date, and keep it so. Raises DatabaseUnavailable."""
     store = Store(database, witness)
     await ring.follow(signal, store.changed)
-    return Identity(Keys(store, ring), Tenants(store, ring))
+    return Identity(Keys(store, ring), Tenants(store, ring), Users(store, ring))

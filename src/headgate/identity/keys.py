@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic, time
 
+from headgate.core.bounds import Bound
 from headgate.core.errors import (
     DatabaseUnavailable,
     InvalidAuthorization,
@@ -55,6 +56,7 @@ class KeyRing:
         self._configured = dict(tenants or {})
         self._tenants = {DEFAULT_TENANT: _NOBODY, **self._configured}
         self._builder = Builder(defaults or Defaults())
+        self._anyone = replace(ANYONE, bounds=self._builder.everyone)
         self._holders: dict[bytes, Principal] = {}
         self._blocked: set[bytes] = set()
         self._own: dict[bytes, tuple[KeyInForce, bool]] = {}
@@ -89,7 +91,7 @@ class KeyRing:
                 raise self._refusal(digest, who)
         if self._required:
             raise MissingAuthorization("No key was sent.")
-        return ANYONE
+        return self._anyone
 
     def _refusal(self, digest: bytes, who: Principal | None) -> Exception:
         if who is not None:
@@ -114,13 +116,23 @@ class KeyRing:
         """The tenants of the configuration."""
         return self._configured
 
+    @property
+    def everyone(self) -> tuple[Bound, ...]:
+        """What holds for all keys together."""
+        return self._builder.everyone
+
     def for_user(self, who: Principal, user: str) -> Principal:
-        """The same holder, asking for one of its users."""
+        """The same holder, asking for one of its users; raises KeyBlocked for a user that is shut out."""
         if user == who.user or who.is_admin:
             return who if user == who.user else replace(who, user=user)
         old = self._builder.user_bounds(who.tenant, who.user)
         rest = tuple(bound for bound in who.bounds if bound not in old)
-        return replace(who, user=user, bounds=rest + self._builder.user_bounds(who.tenant, user))
+        bounds, known = rest + self._builder.user_bounds(who.tenant, user), self._builder.user(who.tenant, user)
+        if known is None:
+            return replace(who, user=user, bounds=bounds, of_user=())
+        if known.blocked:
+            raise KeyBlocked("The user is blocked.")
+        return replace(who, user=user, bounds=bounds, of_user=known.rights.allow, deny=who.deny + known.rights.deny)
 
     async def follow(self, signal: Signal, load: Callable[[int], AsyncIterator[Changed]]) -> None:
         """Learn all keys of a database, and from now on every change of them. Raises DatabaseUnavailable."""
@@ -175,6 +187,8 @@ class KeyRing:
     def _take(self, part: Changed) -> None:
         for tenant_id, tenant in part.tenants.items():
             self._put_tenant(tenant_id, tenant)
+        for name, user in part.users.items():
+            self._builder.put_user(name, user)
         if part.tenants:
             for digest in self._own:
                 self._let_in_own(digest)
@@ -210,7 +224,8 @@ class KeyRing:
         tenant = self._tenants.get(key.tenant)
         if digest in self._own:
             return
-        if key.blocked or tenant is None or tenant.blocked:
+        user = self._builder.user(key.tenant, key.user)
+        if key.blocked or tenant is None or tenant.blocked or (user is not None and user.blocked):
             self._blocked.add(digest)
         else:
             self._holders[digest] = self._builder.holder(key, tenant)
@@ -235,6 +250,7 @@ class KeyRing:
         self._digests.clear()
         self._previous.clear()
         self._tenants = {DEFAULT_TENANT: _NOBODY, **self._configured}
+        self._builder.forget_users()
         for digest in self._own:
             self._let_in_own(digest)
 

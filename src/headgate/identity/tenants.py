@@ -11,7 +11,7 @@ from headgate.core.errors import AlreadyExists, NotChangeable, TenantNotFound
 from headgate.core.principal import DEFAULT_TENANT, Principal
 from headgate.identity.acts import tenant_act
 from headgate.identity.keys import KeyRing
-from headgate.identity.scopes import require, tenants_with
+from headgate.identity.scopes import require, require_no_more, tenants_with
 from headgate.identity.store import Store
 from headgate.identity.types import PLAIN, NewTenant, Tenant, TenantChange, with_changes
 
@@ -75,14 +75,19 @@ class Tenants:
         act = "tenant.blocked" if blocked else "tenant.unblocked"
         return await self._changed(tenant_id, by, lambda old: replace(old, blocked=blocked), act)
 
-    async def delete(self, tenant_id: str, by: Principal) -> Tenant:
-        """A tenant without keys. Of `default`, what was set is forgotten."""
+    async def delete(self, tenant_id: str, by: Principal, *, with_keys: bool = False) -> Tenant:
+        """A tenant without keys, or with them, and its users. Of `default`, what was set is forgotten."""
         require(by, WRITE)
         self._refuse_foreign(tenant_id, by, WRITE)
         self._refuse_configured(tenant_id)
         async with self._store.change() as change:
             old = await change.tenant(tenant_id) or self._default(tenant_id)
-            if tenant_id != DEFAULT_TENANT and await change.has_keys(tenant_id):
+            if with_keys and tenant_id != DEFAULT_TENANT:
+                for key in await change.keys_of(tenant_id):
+                    require(by, "keys:write", tenant_id)
+                    require_no_more(by, key.rights.scopes, tenant_id)
+                    await change.erase_key(key.id)
+            elif tenant_id != DEFAULT_TENANT and await change.has_keys(tenant_id):
                 raise NotChangeable(f"The tenant '{tenant_id}' has keys. Delete or revoke them first.")
             await change.erase_tenant(tenant_id)
             await change.note(tenant_act("tenant.deleted", old, None))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
-from headgate.core.bounds import Budget, Period, Rate
+from headgate.core.bounds import Bound, Budget, Period, Rate
 from headgate.core.money import nano
 from headgate.core.principal import DEFAULT_TENANT
 
@@ -21,6 +21,7 @@ Scope = Annotated[
 ]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=_PRINTABLE)]
 TenantId = Annotated[str, StringConstraints(max_length=128, pattern=_ID)]
+UserId = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_PRINTABLE)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}[smhdw]$")]
 NO_RATE = Rate()
 State = Literal["active", "blocked", "expired", "revoked"]
@@ -150,6 +151,26 @@ class NewKey(KeyChange):
     tenant: TenantId = DEFAULT_TENANT
 
 
+class UserChange(BaseModel):
+    """What may be set of a user; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    alias: str | None = Field(None, max_length=256, pattern=_PRINTABLE, description="A name for people.")
+    email: str | None = Field(None, max_length=256, pattern=_PRINTABLE, description="An address; kept and shown.")
+    models: ModelAccess | None = Field(None, description="Models that may be used on its behalf.")
+    rate: RateLimits | None = Field(None, description="How much may be asked on its behalf.")
+    budgets: Budgets | None = Field(None, description="What may be spent on its behalf.")
+    metadata: dict[str, Any] | None = Field(None, description="Anything else; kept and shown.")
+
+
+class NewUser(UserChange):
+    """A user to make."""
+
+    id: UserId
+    tenant: TenantId = DEFAULT_TENANT
+
+
 def seconds_of(duration: str) -> int:
     """A duration such as 90s, 30m, 12h, 30d or 4w."""
     return int(duration[:-1]) * _UNITS[duration[-1]]
@@ -188,6 +209,21 @@ class Tenant:
     metadata: dict[str, Any] = field(default_factory=dict)
     blocked: bool = False
     configured: bool = False
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An end user of a tenant who has something of its own: a name, limits, or a lock. Others need not be known."""
+
+    tenant: str
+    id: str
+    alias: str = ""
+    email: str = ""
+    rights: Rights = PLAIN
+    metadata: dict[str, Any] = field(default_factory=dict)
+    blocked: bool = False
     created_at: float = 0.0
     updated_at: float = 0.0
 
@@ -243,11 +279,15 @@ class KeyInForce:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A part of what changed up to `revision`. The tenants come before all keys; an erased one is None."""
+    """A part of what changed up to `revision`. Tenants and users come before all keys; an erased one is None.
+
+    Users are those with limits or a lock, by (tenant, id).
+    """
 
     revision: int
     tenants: Mapping[str, Tenant | None] = field(default_factory=dict)
     keys: tuple[KeyInForce, ...] = ()
+    users: Mapping[tuple[str, str], User | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +305,8 @@ class Defaults:
     key: Allowance = Allowance()
     user: Allowance = Allowance()
     tenant: Allowance = Allowance()
+    everyone: tuple[Bound, ...] = ()
+    """What all keys share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +319,18 @@ class KeyQuery:
     alias: str | None = None
     state: State | None = None
     after: str = ""
+    skip: int = 0
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class UserQuery:
+    """Which users to list. `tenants` are those that the asker may see, None for all; empty `ids` are any."""
+
+    tenants: frozenset[str] | None = None
+    tenant: str | None = None
+    ids: tuple[str, ...] = ()
+    email: str | None = None
     skip: int = 0
     limit: int = 100
 
@@ -299,7 +353,7 @@ def configured_tenants(settings: Sequence[TenantSettings]) -> dict[str, Tenant]:
     }
 
 
-def with_changes(rights: Rights, change: KeyChange | TenantChange) -> Rights:
+def with_changes(rights: Rights, change: KeyChange | TenantChange | UserChange) -> Rights:
     """The rights after a change: each field that was given replaces what was there, null by nothing.
 
     Of models and rates, what is left out stays, so that nobody allows everything by denying one thing more.

@@ -14,7 +14,7 @@ from headgate.routing.types import Model, Target
 async def admit(plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> None:
     """Take what the request may use at most; raises Forbidden, LimitReached or Unavailable."""
     who, model = run.who, plan.model
-    if who.allow or who.deny or who.within:
+    if who.allow or who.deny or who.within or who.of_user:
         refuse_model(who, request.model, *model.known_as)
     if deps.refuses_unpriced and any(_price_of(target, deps) is None for target in model.targets):
         raise ModelUnpriced(f"What '{model.name}' costs is not known.", param="model")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from functools import lru_cache
 
 from headgate.core.bounds import Bound
@@ -163,7 +164,15 @@ def price_from(settings: PriceSettings) -> Price:
     return Price(
         input=nano(settings.input),
         output=nano(settings.output),
-        cached_input=None if settings.cached_input is None else nano(settings.cached_input),
-        cache_write=None if settings.cache_write is None else nano(settings.cache_write),
+        cached_input=_nano(settings.cached_input),
+        cache_write=_nano(settings.cache_write),
         request=nano(settings.request),
+        audio_input=_nano(settings.audio_input),
+        audio_output=_nano(settings.audio_output),
+        image_input=_nano(settings.image_input),
+        image_output=_nano(settings.image_output),
     )
+
+
+def _nano(usd: Decimal | None) -> int | None:
+    return None if usd is None else nano(usd)

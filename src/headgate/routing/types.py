@@ -40,6 +40,10 @@ class PriceSettings(BaseModel):
     cached_input: Decimal | None = Field(None, ge=0, description="A million prompt tokens read from a cache.")
     cache_write: Decimal | None = Field(None, ge=0, description="A million prompt tokens written to a cache.")
     request: Decimal = Field(Decimal(0), ge=0, description="Each call, whatever its size.")
+    audio_input: Decimal | None = Field(None, ge=0, description="A million prompt tokens of sound, if others.")
+    audio_output: Decimal | None = Field(None, ge=0, description="A million answer tokens of sound, if others.")
+    image_input: Decimal | None = Field(None, ge=0, description="A million prompt tokens of pictures, if others.")
+    image_output: Decimal | None = Field(None, ge=0, description="A million answer tokens of pictures, if others.")
     further: dict[str, Decimal] = Field(
         default_factory=dict, description="Prices of other units in USD each, such as `image` or `second_of_audio`."
     )

@@ -25,6 +25,7 @@ PriceOf = Callable[[Attempt, Tokens], Price | None]
 """What an attempt's tokens cost; None where nobody knows."""
 _ESTIMABLE = frozenset(("chat", "completions", "embeddings", "moderations", "rerank", "responses", "messages"))
 """Routes that take text. Of the others, the size says nothing of the tokens."""
+_DRAWING = frozenset(("images", "image_edits", "image_variations"))
 _MAY_HAVE_WORKED = (UpstreamTimeout, UpstreamBroke, UpstreamGarbled)
 """The provider had the request and may charge for it; what nobody saw is not charged, but the bound tells of it."""
 _UNKNOWN = Measured(Tokens(), "estimated")
@@ -83,6 +84,7 @@ def _entry(run: Run, attempt: Attempt, place: tuple[int, bool], settled_at: int,
         error.code if error else "",
         0 if run.mirror_of else 1,
         run.decision if final else "",
+        *((None,) * 4 if price is None else price.of_kinds),
     )
 
 
@@ -111,7 +113,7 @@ def _cost(known: Measured, price: Price | None) -> int | None:
 def _measured(run: Run, attempt: Attempt) -> Measured:
     """The tokens of an attempt: as reported; none if it failed before anything came; else by what was seen."""
     if attempt.tokens is not None:
-        return Measured(attempt.tokens)
+        return Measured(_drawn(attempt.tokens) if run.route in _DRAWING else attempt.tokens)
     began = bool(attempt.chunks or attempt.first_token)
     error = attempt.error
     if error is not None and not began and not isinstance(error, _MAY_HAVE_WORKED):
@@ -124,6 +126,11 @@ def _measured(run: Run, attempt: Attempt) -> Measured:
     if error is not None and not began:
         return Measured(Tokens(), "estimated", prompt.most + (most or 0))
     return estimated(prompt, _answer(run, attempt, began), most)
+
+
+def _drawn(tokens: Tokens) -> Tokens:
+    """What answers with pictures alone does not always say so."""
+    return tokens if tokens.completion_image else tokens._replace(completion_image=tokens.completion)
 
 
 def _answer(run: Run, attempt: Attempt, began: bool) -> Size:

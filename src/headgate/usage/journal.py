@@ -22,7 +22,7 @@ _LARGEST = 1 << 20
 _MOST_WAITING = 64 << 20
 _FIELDS = len(Entry._fields)
 _FEWEST = _FIELDS - len(Entry._field_defaults)
-"""Fields of an entry that was written before the latest ones were added."""
+"""Fields of the oldest lines that are still read; what came later has a default."""
 _HEADER = 9
 """Eight digits of the check sum and a space."""
 

@@ -54,15 +54,26 @@ class Reports:
             rows = [row._replace(name=_day(int(row.name))) for row in rows]
         return Report(by, span, rows, await self._store.total(span, where))
 
+    async def crossed(
+        self, dimensions: tuple[Dimension, ...], span: Span, where: Filter
+    ) -> list[tuple[tuple[str, ...], Totals]]:
+        """Sums by several dimensions at once, in the order of their names."""
+        at = dimensions.index("day") if "day" in dimensions else -1
+        rows = await self._store.crossed(dimensions, span, where)
+        if at < 0:
+            return rows
+        return [((*names[:at], _day(int(names[at])), *names[at + 1 :]), row) for names, row in rows]
+
     async def newest(self, span: Span, where: Filter, limit: int) -> list[Entry]:
         """The newest entries first."""
         return await self._store.newest(span, where, limit)
 
     async def spent(self, since: int) -> Mapping[str, int]:
-        """Chargeable nano-USD since a moment by subject: `key:ID`, `tenant:ID`, `user:TENANT/USER`, `model:NAME`."""
+        """Chargeable nano-USD since a moment by subject, as core.bounds.Bound names them."""
         sums: Counter[str] = Counter()
         for key, tenant, user, model, amount in await self._store.spent(since):
             subjects = [
+                "gateway",
                 f"key:{key}",
                 f"tenant:{tenant}",
                 f"model:{model}",
@@ -71,6 +82,15 @@ class Reports:
             for subject in subjects:
                 sums[subject] += amount
         return sums
+
+    async def spent_of(self, by: Dimension, periods: Mapping[str, Period]) -> dict[str, int]:
+        """Chargeable nano-USD of the named keys, tenants or users (TENANT/USER), each since its period began."""
+        begun, found = starts(datetime.now(UTC)), dict.fromkeys(periods, 0)
+        for period in set(periods.values()):
+            names = [name for name, its in periods.items() if its == period]
+            for at in range(0, len(names), _PAGE):
+                found |= await self._store.spent_of(by, names[at : at + _PAGE], begun[period])
+        return found
 
     async def spent_by_period(self, now: datetime) -> Spent:
         """The same by subject and period, as budgets count them."""
@@ -160,6 +180,18 @@ def starts(now: datetime) -> dict[Period, int]:
         "month": _milliseconds(day.replace(day=1)),
         "total": 0,
     }
+
+
+def ends(now: datetime, period: Period) -> str | None:
+    """When the period ends that holds a moment, in ISO 8601; None for never."""
+    day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "total":
+        return None
+    if period == "month":
+        end = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+    else:
+        end = day + timedelta(days=1 if period == "day" else 7 - day.weekday())
+    return _moment(_milliseconds(end)).replace("+00:00", "Z")
 
 
 def span_of(since: str | None, until: str | None) -> Span:

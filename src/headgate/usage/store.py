@@ -91,6 +91,15 @@ class AttemptStore:
         query = query.group_by(day, name).order_by(day, name)
         return [(int(row[0]), _totals(str(row[1]), row[2:])) for row in await self._rows(query)]
 
+    async def crossed(
+        self, dimensions: tuple[Dimension, ...], span: Span, where: Filter
+    ) -> list[tuple[tuple[str, ...], Totals]]:
+        """Summed up by several dimensions at once; days are numbers since 1970."""
+        names, count = [_NAMES[by] for by in dimensions], len(dimensions)
+        query = _of("tag" if "tag" in dimensions else "key", select(*names, *_sums())).where(_condition(span, where))
+        rows = await self._rows(query.group_by(*names).order_by(*names))
+        return [(tuple(map(str, row[:count])), _totals("", row[count:])) for row in rows]
+
     async def total(self, span: Span = EVER, where: Filter = ANY) -> Totals:
         """Everything, each attempt once."""
         rows = await self._rows(select(*_sums()).where(_condition(span, where)))
@@ -104,6 +113,16 @@ class AttemptStore:
         return [
             (key, tenant, user, model, int(sum_ or 0)) for key, tenant, user, model, sum_ in await self._rows(query)
         ]
+
+    async def spent_of(self, by: Dimension, names: list[str], since: int) -> dict[str, int]:
+        """Chargeable nano-USD since a moment by name, of these names alone."""
+        name, row = _NAMES[by], attempts.c
+        where = [row.started_at >= since, name.in_(names)]
+        if by == "user":  # which an index knows
+            where.append(row.tenant.in_({one.partition("/")[0] for one in names}))
+            where.append(row.user.in_({one.partition("/")[2] for one in names}))
+        query = select(name, func.sum(row.cost * row.billed)).where(*where).group_by(name)
+        return {str(found): int(sum_ or 0) for found, sum_ in await self._rows(query)}
 
     async def newest(self, span: Span, where: Filter, limit: int) -> list[Entry]:
         order = (attempts.c.started_at.desc(), attempts.c.id.desc())

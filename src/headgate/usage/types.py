@@ -90,6 +90,10 @@ class Entry(NamedTuple):
     error: str
     billed: int
     decision: str = ""
+    price_audio_input: int | None = None
+    price_audio_output: int | None = None
+    price_image_input: int | None = None
+    price_image_output: int | None = None
 
     @property
     def tokens(self) -> Tokens:
@@ -115,6 +119,10 @@ class Entry(NamedTuple):
             self.price_cached_input,
             self.price_cache_write,
             self.price_request or 0,
+            self.price_audio_input,
+            self.price_audio_output,
+            self.price_image_input,
+            self.price_image_output,
         )
 
 

@@ -12,6 +12,10 @@ _PER_MILLION = {
     "output_cost_per_token": "output",
     "cache_read_input_token_cost": "cached_input",
     "cache_creation_input_token_cost": "cache_write",
+    "input_cost_per_audio_token": "audio_input",
+    "output_cost_per_audio_token": "audio_output",
+    "input_cost_per_image_token": "image_input",
+    "output_cost_per_image_token": "image_output",
 }
 _PER_REQUEST = frozenset(("cost_per_query", "input_cost_per_query", "input_cost_per_request"))
 _OTHER = re.compile(r".*(_cost(_|$)|cost_per_).*|tiered_pricing|.*uplift_multiplier.*")
