@@ -96,6 +96,8 @@ class Gate:
     draining: bool = False
     active: dict["asyncio.Task[Any]", Run] = field(default_factory=dict)
     """The tasks of model calls in flight, each with its run."""
+    detached: dict["asyncio.Task[Any]", Run] = field(default_factory=dict)
+    """The tasks that make answers for repeats, each with its run: whoever waits for one only listens."""
 
     def begin(self, route: str, headers: Mapping[bytes, bytes]) -> Run:
         """A new run for a request that just came in."""

@@ -88,19 +88,22 @@ async def _listen(claim: Claim, reply: Reply, gate: Gate) -> None:
     finally:
         if recording is not None and recording.ended is None and not recording.is_heard:
             assert recording.maker is not None
-            gate.active.add(recording.maker)
+            gate.active[recording.maker] = gate.detached[recording.maker]
             gate.metrics.in_flight += 1
 
 
 def _count_out(recording: Recording, gate: Gate) -> None:
     if recording.maker in gate.active:
-        gate.active.discard(recording.maker)
+        gate.active.pop(recording.maker)
         gate.metrics.in_flight -= 1
 
 
 async def _make(asked: Asked, recording: Recording, gate: Gate) -> None:
     """Make the call and record the answer, with what becomes of it."""
     run = asked.run
+    task = asyncio.current_task()
+    assert task is not None
+    gate.detached[task] = run
     output = _Output(recording, run)
     reply = Reply(output.send, run, gate.litellm_headers)
     try:
@@ -119,6 +122,7 @@ async def _make(asked: Asked, recording: Recording, gate: Gate) -> None:
         settle(run, gate.deps)
         recording.end(Ended("kept" if _is_final(run, output) else "dropped", run.outcome, output.is_whole))
         _count_out(recording, gate)
+        del gate.detached[task]
 
 
 async def _cut_off(recording: Recording, run: Run, reply: Reply) -> None:

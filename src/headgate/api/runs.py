@@ -3,6 +3,7 @@
 A key sees its own runs; with the scope `runs:read` those of its tenant, with `runs:write` it may also cancel them.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from headgate.api.gate import Gate
 from headgate.api.run_shapes import past_line, past_whole, running_line, running_whole
 from headgate.core.audit import Act
 from headgate.core.errors import InvalidField, RunNotFound, RunNotRunning
+from headgate.core.run import Run
 from headgate.identity.scopes import tenants_with
 from headgate.pipeline.running import Running, from_plain, plain, seen, stop
 from headgate.usage.runs import STATUSES, Past
@@ -100,11 +102,17 @@ async def answer_peer(question: dict[str, Any], gate: Gate) -> Any:
 
 
 def _here(gate: Gate) -> list[Any]:
-    return [*gate.active.values(), *gate.deps.mirrors.values()]
+    return [*_tasks(gate).values()]
 
 
 async def _stop_here(span: str, by: str, gate: Gate) -> bool:
-    return await stop({**gate.active, **gate.deps.mirrors}, span, by)
+    return await stop(_tasks(gate), span, by)
+
+
+def _tasks(gate: Gate) -> dict["asyncio.Task[Any]", Run]:
+    """Of a call that goes on without its caller, the task that makes it, not those who listen."""
+    heard = {task: run for task, run in gate.active.items() if not run.is_accounted}
+    return {**heard, **gate.detached, **gate.deps.mirrors}
 
 
 async def _running(query: RunQuery, gate: Gate, limit: int) -> list[Running]:
