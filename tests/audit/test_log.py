@@ -82,10 +82,14 @@ async def test_what_looks_like_a_secret_or_is_called_one_is_not_kept(log: AuditL
 
 async def test_a_change_that_is_undone_leaves_no_row_and_no_gap(log: AuditLog, database: Database) -> None:
     await filled(log, 1)
-    with pytest.raises(RuntimeError):
+
+    async def fails() -> None:
         async with database.writing() as connection:
             await log.note(connection, ACT)
             raise RuntimeError("the change failed")
+
+    with pytest.raises(RuntimeError):
+        await fails()
     await filled(log, 1)
     assert [row.seq for row in await rows(log)] == [1, 2]
     assert (await log.verify()).is_whole

@@ -27,8 +27,15 @@ def has_decided(run: Run) -> bool:
         or run.passed_over
         or run.wishes is not NOTHING
         or run.outcome != "ok"
-        or any(one.dropped or one.applied for one in run.attempts)
+        or _is_changed(run)
     )
+
+
+def _is_changed(run: Run) -> bool:
+    for one in run.attempts:  # noqa: SIM110 - on the way of every request, and a third of what `any` costs
+        if one.dropped or one.applied:
+            return True
+    return False
 
 
 def decision_of(run: Run) -> str:
