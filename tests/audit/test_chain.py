@@ -86,6 +86,17 @@ def test_rows_put_in_or_put_elsewhere_are_found(rows: Rows, data: st.DataObject)
     assert bool(verdict(shuffled)[1]) is (shuffled != there)
 
 
+@given(chains(), chains(), st.data())
+@settings(max_examples=200)
+def test_a_row_exchanged_for_a_true_one_of_another_chain_is_found(rows: Rows, other: Rows, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, min(len(rows), len(other)) - 1))
+    old, rows[at] = rows[at], other[at]
+    if at and other[at].previous != old.previous:
+        assert verdict(rows)[1:] == ("reordered", at + 1)
+    elif other[at] != old and at < len(rows) - 1:
+        assert verdict(rows)[1:] == ("reordered", at + 2)
+
+
 @given(chains())
 def test_who_has_no_pepper_cannot_sign(rows: Rows) -> None:
     other = Chain(b"guess")

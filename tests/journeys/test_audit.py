@@ -63,7 +63,7 @@ CHANGES: dict[tuple[str, str], tuple[str, Body]] = {
     ("POST", "/admin/tenants/{id}/block"): ("tenant.blocked", {}),
     ("POST", "/admin/tenants/{id}/unblock"): ("tenant.unblocked", {}),
     ("DELETE", "/admin/tenants/{id}"): ("tenant.deleted", {}),
-    ("POST", "/v1/runs/{id}/cancel"): ("run.cancelled", {}),
+    ("POST", "/v1/runs/{id:path}/cancel"): ("run.cancelled", {}),
 }
 """Every route that changes something, with the act it has to leave. A new one has to be entered here."""
 CHANGES_NOTHING = {("POST", "/spend/calculate")}
