@@ -165,6 +165,14 @@ async def test_a_wrong_parameter_is_named(gateway: Gateway, name: str, value: st
     assert (response.status_code, response.json()["error"]["param"]) == (400, name)
 
 
+async def test_an_id_with_slashes_is_found(gateway: Gateway) -> None:
+    await gateway.http.post("/v1/embeddings", json={"model": "small", "input": "x"}, headers={"x-request-id": "a/b/1"})
+    assert (await show(gateway.http, "a/b/1"))["id"] == "a/b/1"
+    assert (await show(gateway.http, "a%2Fb%2F1"))["route"] == "embeddings"
+    ended = await gateway.http.post("/v1/runs/a/b/1/cancel")
+    assert ended.json()["error"]["code"] == "run_not_running"
+
+
 @covers("116")
 async def test_a_key_sees_its_own_runs_and_with_the_scope_those_of_its_tenant(gateway: Gateway) -> None:
     await gateway.http.post("/admin/tenants", json={"id": "blue"})
@@ -181,7 +189,7 @@ async def test_a_key_sees_its_own_runs_and_with_the_scope_those_of_its_tenant(ga
 
 
 async def test_of_two_runs_with_one_id_each_key_sees_its_own_and_others_the_newest(gateway: Gateway) -> None:
-    one, other = await new_key(gateway), await new_key(gateway)
+    one, other = await new_key(gateway, scopes=["runs:read"]), await new_key(gateway)
     async with one, other:
         keys = []
         for caller in (one, other):
@@ -189,6 +197,7 @@ async def test_of_two_runs_with_one_id_each_key_sees_its_own_and_others_the_newe
             await ask(caller)
             keys.append((await show(caller, "same"))["key"])
         assert len(set(keys)) == 2
+        assert (await show(one, "same"))["key"] == keys[0]
         assert (await show(gateway.http, "same"))["key"] == keys[1]
 
 

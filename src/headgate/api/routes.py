@@ -90,11 +90,11 @@ def control_routes(gate: Gate) -> list[Route]:
 
 
 def _run_routes() -> list[Route]:
-    """They need no scope: a key without it sees its own runs."""
+    """They need no scope: a key without it sees its own runs. Ids that callers choose may hold slashes."""
     return [
         Route("/v1/runs", runs.list_all, logged=True),
-        Route("/v1/runs/{id}", runs.get, logged=True),
-        Route("/v1/runs/{id}/cancel", runs.cancel, ("POST",), logged=True),
+        Route("/v1/runs/{id:path}/cancel", runs.cancel, ("POST",), logged=True),
+        Route("/v1/runs/{id:path}", runs.get, logged=True),
     ]
 
 

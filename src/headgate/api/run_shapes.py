@@ -161,6 +161,7 @@ def _decision(kept: dict[str, Any], traces: Sequence[Trace]) -> dict[str, Any]:
     return {
         "models": [_model(one, traces, passed_over) for one in models],
         "passed_over": passed_over,
+        **({"more": kept["more"]} if "more" in kept else {}),
         "wishes": kept.get("wishes", {}),
         "applied": kept.get("applied", []),
         "changed": kept.get("changed", {}),

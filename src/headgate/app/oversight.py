@@ -3,8 +3,9 @@
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from time import time
 from typing import Any
 
 from headgate.api.gate import Gate
@@ -25,9 +26,9 @@ __all__ = ["audit_log", "note_start", "overseen"]
 log = logging.getLogger(__name__)
 
 
-def audit_log(database: Database, pepper: bytes, folder: Path) -> AuditLog:
+def audit_log(database: Database, pepper: bytes, folder: Path, clock: Callable[[], float] = time) -> AuditLog:
     chain = Chain(pepper)
-    return AuditLog(AuditStore(database), chain, HeadFile(folder / "audit.head", chain))
+    return AuditLog(AuditStore(database), chain, HeadFile(folder / "audit.head", chain), clock)
 
 
 async def note_start(audit: AuditLog, settings: Settings) -> None:

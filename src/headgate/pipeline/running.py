@@ -11,6 +11,7 @@ from headgate.usage.types import RunQuery
 
 _STOP_SECONDS = 1.0
 _MILLISECONDS = 1000
+_LONGEST = 512
 
 
 class Tried(NamedTuple):
@@ -96,7 +97,7 @@ def _running(run: Run, moment: float, wall: float) -> Running:
         run.who.key_id,
         run.who.tenant,
         run.who.user,
-        run.model or "",
+        (run.model or "")[:_LONGEST],
         run.component,
         run.route,
         run.stream,

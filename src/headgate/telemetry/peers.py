@@ -38,14 +38,16 @@ class Peers:
     async def open(self) -> None:
         """Listen. Where no socket can be made, others do not see what this worker does, and the log says so."""
         try:
-            self._server = await asyncio.start_unix_server(self._serve, self._address(), limit=_MOST_BYTES)
+            address = self._address()
+            self._server = await asyncio.start_unix_server(self._serve, address, limit=_MOST_BYTES)
+            self._show(address)
         except OSError as error:
             log.warning("other workers cannot ask this one about its runs: %s", error)
 
     def close(self) -> None:
         if self._server is not None:
             self._server.close()
-        self._own.unlink(missing_ok=True)
+        _take_away(self._own)
         if self._elsewhere is not None:
             shutil.rmtree(self._elsewhere, ignore_errors=True)
 
@@ -62,14 +64,20 @@ class Peers:
         return [path for path in self._folder.glob("*.peer") if path != self._own]
 
     def _address(self) -> str:
-        """A path that is short enough; where ours is not, a link leads to one that is."""
+        """A path that is short enough, and under which nobody asks yet: a socket that does not listen looks dead."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if len(os.fsencode(self._own)) <= _LONGEST_PATH:
-            return str(self._own)
+        draft = self._own.with_suffix(".new")
+        if len(os.fsencode(draft)) <= _LONGEST_PATH:
+            return str(draft)
         self._elsewhere = tempfile.mkdtemp(prefix="headgate-")
-        address = f"{self._elsewhere}/peer"
-        self._own.symlink_to(address)
-        return address
+        return f"{self._elsewhere}/peer"
+
+    def _show(self, address: str) -> None:
+        """Where others look."""
+        if self._elsewhere is None:
+            Path(address).rename(self._own)
+        else:
+            self._own.symlink_to(address)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
