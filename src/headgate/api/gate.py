@@ -16,7 +16,7 @@ from headgate.identity.compose import Identity
 from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
 from headgate.telemetry.exchange import Exchange
-from headgate.telemetry.metrics import Metrics
+from headgate.telemetry.metrics import NO_GAUGES, Gauges, Metrics
 from headgate.usage.reports import Reports
 
 _LONGEST_USER = 256
@@ -45,6 +45,10 @@ def _trace(headers: Mapping[bytes, bytes]) -> Trace:
 
 def _no_price(_upstream: str, _model: str, _tokens: int) -> None:
     return None
+
+
+async def _no_gauges() -> Gauges:
+    return NO_GAUGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class Gate:
     """Why the ledger is not written now; empty when it is."""
     samples: Callable[[Trace], bool] | None = None
     """Whether a trace is kept; None where none is."""
+    measure: Callable[[], Awaitable[Gauges]] = _no_gauges
+    """What metrics tell that is measured only when somebody looks."""
     draining: bool = False
     active: set["asyncio.Task[Any]"] = field(default_factory=set)
     """The tasks of model calls in flight."""

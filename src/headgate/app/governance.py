@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headgate.api.gate import Gate
+from headgate.app.gauges import measuring
 from headgate.app.prepare import Prepared
 from headgate.config.tree import Settings
 from headgate.core.ports import Counters
@@ -103,7 +104,8 @@ async def _recorded(
     ledger = Ledger(folder / "journal", journal, store)
     gate.reports = Reports(store, settings.usage)
     gate.deps.record = Recorder(journal, prices).record
-    gate.trouble = lambda: ledger.trouble
+    gate.trouble = gate.exchange.trouble = lambda: ledger.trouble
+    gate.measure = measuring(settings, gate, ledger)
     await ledger.drain()
     assert gate.deps.limiter is not None
     gate.deps.limiter.learn(await gate.reports.spent_by_period(datetime.now(UTC)))
