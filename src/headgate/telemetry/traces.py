@@ -78,12 +78,17 @@ class Tracer:
 
     async def keep_sending(self) -> None:
         """Send about once a second, or as soon as there is a batch; after a failure, later. Ends with `finish`."""
-        while not self._ending:
+        is_last = False
+        while not is_last:
+            is_last = self._ending
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause or _EVERY):
+                async with asyncio.timeout(0 if is_last else self._pause or _EVERY):
                     await self._wake.wait()
             self._wake.clear()
-            await self._send_all()
+            try:
+                await self._send_all()
+            except Exception:
+                log.exception("spans could not be sent")
 
     def finish(self) -> None:
         """Let `keep_sending` come to its end, once what waits was sent."""
@@ -108,13 +113,17 @@ class Tracer:
             is_sent = False
             try:
                 is_sent = await self._send(spans)
+            except Exception:  # a fault of ours would come again with the same spans
+                self._counts["dropped",] += len(spans)
+                is_sent = True
+                raise
             finally:
                 if not is_sent:
                     self._waiting.extendleft(reversed(spans))
+                elif self._keeps_content:
+                    self._content -= _size(spans)
             if not is_sent:
                 return
-            if self._keeps_content:
-                self._content -= _size(spans)
         self._is_full = False
 
     async def _send(self, spans: list[Span]) -> bool:
