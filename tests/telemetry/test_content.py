@@ -114,7 +114,16 @@ def test_keys_are_taken_out_wherever_they_stand(message: object) -> None:
     ],
 )
 def test_an_answer_that_cannot_be_read_is_left_out(answer: bytes) -> None:
-    assert "output.value" not in of_call(content({"messages": []}, answer))
+    found = of_call(content({"messages": []}, answer))
+    assert "output.value" not in found
+    assert ("headgate.answer_not_told" in found) is bool(answer)
+
+
+def test_an_answer_that_was_not_kept_to_its_end_says_so() -> None:
+    kept = Content("chat", {"messages": []}, chunk({"content": "Hello"}), 9, is_cut=True)
+    found = of_call(kept)
+    assert found["output.value"] == "Hello"
+    assert found["headgate.answer_not_told"].startswith("what came after the first")
 
 
 JSON = st.recursive(

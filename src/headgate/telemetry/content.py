@@ -1,4 +1,7 @@
-"""Prompts and answers as attributes of spans, where that is switched on. Every text is redacted and bounded."""
+"""Prompts and answers as attributes of spans, where that is switched on. Every text is redacted and bounded.
+
+What is left out is said in `headgate.answer_not_told`.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,6 +26,10 @@ def of_request(content: Content) -> dict[str, Any]:
     answer = _answer(content.answer)
     if answer is not None:
         found |= {"output.value": answer["content"], "output.mime_type": "text/plain"}
+        if content.is_cut:
+            found["headgate.answer_not_told"] = f"what came after the first {len(content.answer)} bytes"
+    elif content.answer:
+        found["headgate.answer_not_told"] = f"{len(content.answer)} bytes or more that are not text of a known form"
     return found
 
 

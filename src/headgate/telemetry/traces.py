@@ -35,7 +35,8 @@ _TRY_AGAIN = frozenset((408, 429, 502, 503, 504))
 class Tracer:
     """An observer of runs, and the duty that sends their spans.
 
-    `providers` are the kinds of the upstreams by name, `resource` the attributes of this gateway.
+    `providers` are the kinds of the upstreams by name, `resource` the attributes of this gateway. `content_bytes`: how
+    much of each answer its attempt keeps, 0 where prompts and answers are not told.
     """
 
     def __init__(
@@ -45,13 +46,13 @@ class Tracer:
         providers: Mapping[str, str],
         resource: Mapping[str, str],
         *,
-        keeps_content: bool = False,
+        content_bytes: int = 0,
     ) -> None:
         self._post = post
         self._counts = metrics.spans
         self._providers = providers
         self._resource = resource
-        self._keeps_content = keeps_content
+        self._content_bytes = content_bytes
         self._waiting: deque[Span] = deque()
         self._content = 0
         self._pause = 0.0
@@ -62,7 +63,7 @@ class Tracer:
         """Queue the spans of a settled run, if its trace is kept and there is room."""
         if not run.trace.is_sampled:
             return
-        spans = spans_of(run, time.time() - now(), self._providers, keeps_content=self._keeps_content)
+        spans = spans_of(run, time.time() - now(), self._providers, content_bytes=self._content_bytes)
         waiting = self._waiting
         if len(waiting) + len(spans) > MOST_WAITING or self._content > MOST_CONTENT:
             self._counts["dropped",] += len(spans)
@@ -71,7 +72,7 @@ class Tracer:
                 log.warning("spans come faster than the trace collector takes them: they are dropped and counted")
             return
         waiting += spans
-        if self._keeps_content:
+        if self._content_bytes:
             self._content += _size(spans)
         if len(waiting) >= _BATCH and not self._pause:
             self._wake.set()
@@ -120,7 +121,7 @@ class Tracer:
             finally:
                 if not is_sent:
                     self._waiting.extendleft(reversed(spans))
-                elif self._keeps_content:
+                elif self._content_bytes:
                     self._content -= _size(spans)
             if not is_sent:
                 return
@@ -149,7 +150,7 @@ class Tracer:
 
     async def _written(self, spans: list[Span]) -> bytes:
         """Texts can be long: reading them is left to a thread, so that nobody waits for it."""
-        if self._keeps_content:
+        if self._content_bytes:
             return await asyncio.to_thread(encoded, spans, self._resource)
         return encoded(spans, self._resource)
 
