@@ -81,3 +81,12 @@ def test_a_variable_that_is_not_read_is_noted(monkeypatch: pytest.MonkeyPatch) -
 def test_headers_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch, OTEL_EXPORTER_OTLP_HEADERS="x-key=very-secret-value")
     assert "very-secret-value" not in repr(settings)
+
+
+@covers("127")
+def test_a_callback_of_litellm_for_traces_is_told_how_it_is_set_here(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("model_list: []\nlitellm_settings: {callbacks: [otel, langfuse]}\n")
+    grades = {finding.place.name: finding.grade for finding in load(file).draft.findings}
+    assert grades["litellm_settings.callbacks[0]"] == "approximate"
+    assert grades["litellm_settings.callbacks[1]"] == "unsupported"
