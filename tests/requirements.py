@@ -52,6 +52,9 @@ REQUIREMENTS = {
     "119": Requirement("Models that a key or its tenant may not use are hidden from lists and refused"),
     "113": Requirement("Usage and cost per key, tenant, user, model, target, component, tag and day"),
     "120": Requirement("What is billed is the cost times a set factor"),
+    "133": Requirement(
+        "/metrics parses and tells of tokens, money, budgets, limits and the ledger; bounded, without keys"
+    ),
     "134": Requirement("Amounts in USD, and in EUR at a set rate"),
     "152": Requirement(
         "One entry per attempt in the ledger, each amount with how it is known; none lost or counted twice in a crash"
@@ -68,6 +71,10 @@ REQUIREMENTS = {
     "130": Requirement(".env is read and never overrides the environment"),
     "131": Requirement("Duplicates, levels and missing keys are told by headgate check, all at once"),
     "132": Requirement("SIGTERM: not ready at once, streams finish, exit 0"),
+    "135": Requirement(
+        "Spans over OTLP, one tree per request, in the conventions of GenAI and OpenInference; no text, no keys"
+    ),
+    "136": Requirement("The span of a stream ends with the stream, with its tokens and cost"),
     "137": Requirement("One JSON line per request, stream or not, without prompt text"),
     "139": Requirement(
         "Every administrative act leaves a row in a chain that shows what was altered, removed or put in"

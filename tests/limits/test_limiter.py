@@ -205,6 +205,17 @@ async def test_what_was_learnt_of_a_day_means_nothing_on_the_next(limiter: Limit
     await limiter.admit((bound(KEY, Budget(100, "day")),), ONE)
 
 
+@covers("133")
+async def test_what_was_spent_of_each_budget_can_be_asked(limiter: Limiter, clock: Clock) -> None:
+    bounds = (Bound(KEY, budgets=(Budget(1000, "day"), Budget(5000, "total"))), Bound("tenant:t", Rate(5)))
+    assert await limiter.spent(bounds) == {KEY: {"day": 0, "total": 0}, "tenant:t": {}}
+    limiter.learn({KEY: {"day": 80, "total": 300}})
+    limiter.settle(await limiter.admit(bounds, Want(nano_usd=500)), 10, 20)
+    assert await limiter.spent(bounds) == {KEY: {"day": 100, "total": 320}, "tenant:t": {}}
+    clock.pass_(86_400)
+    assert await limiter.spent(bounds[:1]) == {KEY: {"day": 0, "total": 320}}
+
+
 @covers("153")
 async def test_200_at_once_on_a_budget_for_10_let_10_in(limiter: Limiter) -> None:
     limit = bound(KEY, Budget(1000))

@@ -200,3 +200,18 @@ async def test_a_server_that_is_not_there_is_told_at_start_unless_requests_may_g
     await counters.open()
     Limiter(counters).settle(await Limiter(counters).admit(MONEY, COSTS_100), 1, 1)
     await counters.close()
+
+
+@covers("133")
+async def test_what_was_spent_of_a_budget_can_be_asked_of_any_worker(pair: list[RedisCounters], server: Server) -> None:
+    one, other = pair
+    assert await other.spent(MONEY) == {KEY: {"day": 0}}
+    ticket = await one.take(MONEY, COSTS_100)
+    assert isinstance(ticket, Ticket)
+    one.settle(ticket, 10, 70)
+    async with asyncio.timeout(10):
+        while await other.spent(MONEY) != {KEY: {"day": 70}}:
+            await asyncio.sleep(0.01)
+    other.learn({KEY: {"day": 90}})
+    assert await other.spent(MONEY) == {KEY: {"day": 90}}
+    assert await other.spent((Bound("key:none", Rate(1)),)) == {}

@@ -18,7 +18,7 @@ from headgate.identity.compose import Identity
 from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
 from headgate.telemetry.exchange import Exchange
-from headgate.telemetry.metrics import Metrics
+from headgate.telemetry.metrics import NO_GAUGES, Gauges, Metrics
 from headgate.telemetry.peers import Peers
 from headgate.usage.reports import Reports
 from headgate.usage.runs import Runs
@@ -49,6 +49,10 @@ def _trace(headers: Mapping[bytes, bytes]) -> Trace:
 
 def _no_price(_upstream: str, _model: str, _tokens: int) -> None:
     return None
+
+
+async def _no_gauges() -> Gauges:
+    return NO_GAUGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ class Gate:
     """Whether a trace is kept; None where none is."""
     lag: Callable[[], float] = float
     """Seconds that the ledger's oldest entry has been waiting for the database at most."""
+    measure: Callable[[], Awaitable[Gauges]] = _no_gauges
+    """What metrics tell that is measured only when somebody looks."""
     draining: bool = False
     active: dict["asyncio.Task[Any]", Run] = field(default_factory=dict)
     """The tasks of model calls in flight, each with its run."""

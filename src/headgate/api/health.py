@@ -114,7 +114,7 @@ def _target(key: str, state: State, now: float) -> dict[str, Any]:
 
 async def metrics(request: Request, gate: Gate) -> Response:
     """Prometheus text, summed over all workers of this machine."""
-    text, content_type = await gate.exchange.exposed()
+    text, content_type = await gate.exchange.exposed(await gate.measure())
     return Response(text, media_type=content_type)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headgate.api.gate import Gate
+from headgate.app.gauges import measuring
 from headgate.app.oversight import audit_log, note_start, overseen
 from headgate.app.prepare import Prepared
 from headgate.config.tree import Settings
@@ -116,8 +117,9 @@ async def _recorded(
     gate.runs = Runs(store, folder / "journal")
     gate.deps.record = Recorder(journal, prices).record
     gate.deps.unwritable = lambda budgeted: ledger.unwritable(refuse, budgeted=budgeted)
-    gate.trouble = lambda: ledger.trouble
+    gate.trouble = gate.exchange.trouble = lambda: ledger.trouble
     gate.lag = lambda: ledger.lag
+    gate.measure = measuring(settings, gate, ledger)
     await ledger.drain()
     assert gate.deps.limiter is not None
     gate.deps.limiter.learn(await gate.reports.spent_by_period(datetime.now(UTC)))

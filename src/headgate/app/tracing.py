@@ -15,7 +15,7 @@ from headgate.upstreams.http import Origin, Wire
 from headgate.upstreams.types import TimeoutSettings
 
 __all__ = ["traced"]
-_MOST_KEPT = 64 << 10
+_MOST_KEPT = 256 << 10
 """Bytes of an answer that are kept for its trace."""
 _LARGEST_REPLY = 1 << 20
 
@@ -29,15 +29,15 @@ async def traced(settings: Settings, gate: Gate, wire: Wire) -> AsyncIterator[No
         return
     for secret in tracing.headers.values():
         conceal(secret.get_secret_value())
-    keeps = tracing.content == "full"
+    content_bytes = _MOST_KEPT if tracing.content == "full" else 0
     origin = Origin(tracing.address, wire, tracing.proxy)
     providers = {one.name: one.litellm_provider or one.provider for one in settings.upstreams}
     name = tracing.service_name
     resource = {"service.name": name, "service.version": __version__, "openinference.project.name": name}
     resource |= tracing.resource
-    tracer = Tracer(_post_to(origin, tracing), gate.metrics, providers, resource, keeps_content=keeps)
+    tracer = Tracer(_post_to(origin, tracing), gate.metrics, providers, resource, content_bytes=content_bytes)
     gate.samples = sampler_of(tracing)
-    gate.deps.keeps_answers = _MOST_KEPT if keeps else 0
+    gate.deps.keeps_answers = content_bytes
     gate.deps.observers = (*gate.deps.observers, tracer.observe)
     duty = asyncio.get_running_loop().create_task(tracer.keep_sending())
     try:

@@ -21,7 +21,7 @@ Every leaf has a stable `code`; codes are never reused. Errors are raised anywhe
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from headgate.core.bounds import Standing
+from headgate.core.bounds import Refusal, Standing
 
 
 class HeadgateError(Exception):
@@ -309,11 +309,12 @@ class NoTargetForTags(Invalid):
 
 
 class LimitReached(RequestError):
-    """`standing`: what is left of the limits per minute."""
+    """`standing`: what is left of the limits per minute. `refusal`: which limit it was."""
 
     status = 429
     type = "rate_limit_exceeded"
     standing: Standing | None = None
+    refusal: Refusal | None = None
 
 
 class RateLimited(LimitReached):

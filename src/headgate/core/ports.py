@@ -86,6 +86,9 @@ class Counters(Protocol):
     def settle(self, ticket: Ticket, tokens: int, nano_usd: int) -> None:
         """Give back what an open ticket holds and book what was used; never waits, never raises."""
 
+    async def spent(self, bounds: tuple[Bound, ...]) -> Spent:
+        """What the subjects of these bounds spent in the periods of their budgets; raises LimitsUnavailable."""
+
     def learn(self, spent: Spent) -> None:
         """What the ledger knows to be spent; amounts that are known here to be larger stay."""
 

@@ -44,7 +44,7 @@ class Attempt:
     dropped: tuple[str, ...] = ()
     applied: tuple[str, ...] = ()
     span: str = ""
-    """The id of its span, which the provider was given as its parent."""
+    """The id that the provider was given as its parent: of a span of its own, or the run's if no trace is kept."""
     used: Tokens | None = None
     """The tokens it is charged for, once that is known: as reported, or as estimated."""
     measure: str = ""

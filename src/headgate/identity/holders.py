@@ -56,7 +56,7 @@ class Builder:
             allow=rights.allow,
             deny=rights.deny + theirs.deny + (user.rights.deny if user else ()),
             tags=rights.tags,
-            bounds=own + self.user_bounds(tenant.id, key.user) + self._tenant_bounds(tenant) + self.everyone,
+            bounds=own + self.user_bounds(tenant.id, key.user) + self.tenant_bounds(tenant) + self.everyone,
             expires_at=key.expires_at,
             within=theirs.allow,
             of_user=user.rights.allow if user else (),
@@ -74,7 +74,8 @@ class Builder:
             self._users[tenant_id, user] = found
         return found
 
-    def _tenant_bounds(self, tenant: Tenant) -> tuple[Bound, ...]:
+    def tenant_bounds(self, tenant: Tenant) -> tuple[Bound, ...]:
+        """What holds for all keys of a tenant together."""
         found = self._tenants.get(tenant.id)
         if found is None:
             own = Allowance(tenant.rights.rate, tenant.rights.budgets)

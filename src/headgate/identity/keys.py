@@ -111,6 +111,10 @@ class KeyRing:
     def tenant(self, tenant_id: str) -> Tenant | None:
         return self._tenants.get(tenant_id)
 
+    def bounds_of_tenants(self) -> list[Bound]:
+        """What holds for each tenant's keys together, where something does."""
+        return [bound for tenant in self._tenants.values() for bound in self._builder.tenant_bounds(tenant)]
+
     @property
     def configured(self) -> Mapping[str, Tenant]:
         """The tenants of the configuration."""

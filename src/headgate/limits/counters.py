@@ -107,6 +107,21 @@ class TableCounters:
         finally:
             table.unlock()
 
+    async def spent(self, bounds: tuple[Bound, ...]) -> Spent:
+        table = self._table
+        table.lock()
+        try:
+            self._look_at_clocks()
+            return {one.subject: self._spent_under(one) for one in bounds}
+        finally:
+            table.unlock()
+
+    def _spent_under(self, bound: Bound) -> dict[Period, int]:
+        row = self._table.find(bound.subject, self._slot, self._calendar.numbers)
+        if self._news and bound.subject in self._news:
+            self._lift(bound.subject, row)
+        return {one.period: self._spent(row, one.period) for one in bound.budgets}
+
     def learn(self, spent: Spent) -> None:
         """Rows are lifted when they are next used; those of subjects that never ask are not made."""
         self._look_at_clocks()

@@ -44,6 +44,10 @@ class Limiter:
         """What the ledger knows to be spent: at start, and of a subject that gets a budget while we run."""
         self._counters.learn(spent)
 
+    async def spent(self, bounds: tuple[Bound, ...]) -> Spent:
+        """What was spent of the budgets of these bounds; raises LimitsUnavailable."""
+        return await self._counters.spent(bounds)
+
     async def close(self) -> None:
         await self._counters.close()
 
@@ -55,7 +59,7 @@ def _error(refusal: Refusal) -> LimitReached:
         error = BudgetExceeded(f"{worded(refusal)} does not cover this request.", retry_after=wait)
     else:
         error = RateLimited(f"{worded(refusal)} is reached.", retry_after=wait)
-    error.standing = refusal.standing
+    error.standing, error.refusal = refusal.standing, refusal
     return error
 
 

@@ -98,6 +98,25 @@ class RedisCounters:
         booked = {"at": ticket.at, "by": tokens - ticket.want.tokens, "cost": nano_usd}
         self._put(_Command(SETTLE, self._keys(ticket), self._payload(ticket) | booked))
 
+    async def spent(self, bounds: tuple[Bound, ...]) -> Spent:
+        self._calendar.turn_to(self._today())
+        asked = [
+            (bound.subject, budget.period, told)
+            for bound in bounds
+            for budget, told in zip(bound.budgets, self._bound(bound)["budgets"], strict=True)
+        ]
+        if not asked:
+            return {}
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                amounts = await self._client.mget([told["key"] for _, _, told in asked])
+        except (RedisError, OSError, TimeoutError) as error:
+            raise LimitsUnavailable("The counters of limits and budgets cannot be reached.", retry_after=1) from error
+        found: dict[str, dict[Period, int]] = {}
+        for (subject, period, told), amount in zip(asked, amounts, strict=True):
+            found.setdefault(subject, {})[period] = max(int(amount or 0), told["known"])
+        return found
+
     def learn(self, spent: Spent) -> None:
         self._calendar.turn_to(self._today())
         for subject, amounts in spent.items():

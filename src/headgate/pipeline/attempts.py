@@ -50,7 +50,7 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
     timeout, hurried = 0.0, False
     if plan.timeout or target.timeout or target.stream_timeout:
         timeout, hurried = _time_for(target, plan, request, run)
-    span = run.trace.child()
+    span = run.trace.child() if run.trace.is_sampled else run.trace
     attempt.span = span.span_id
     call = Call(request, target.model, run.id, span.traceparent, changes, span.state)
     book.begin(target, surface, counted=target.limits is not None or step.model.balance == "usage")

@@ -1,4 +1,7 @@
-"""Prompts and answers as attributes of spans, where that is switched on. Every text is redacted and bounded."""
+"""Prompts and answers as attributes of spans, where that is switched on. Every text is redacted and bounded.
+
+What is left out is said in `headgate.answer_not_told`.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,6 +26,10 @@ def of_request(content: Content) -> dict[str, Any]:
     answer = _answer(content.answer)
     if answer is not None:
         found |= {"output.value": answer["content"], "output.mime_type": "text/plain"}
+        if content.is_cut:
+            found["headgate.answer_not_told"] = f"what came after the first {len(content.answer)} bytes"
+    elif content.answer:
+        found["headgate.answer_not_told"] = f"{len(content.answer)} bytes or more that are not text of a known form"
     return found
 
 
@@ -59,15 +66,12 @@ def _with_parts(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def _messages(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The last messages of the prompt, each with its role, its text and its calls of tools."""
-    given = fields.get("messages")
-    if not isinstance(given, list):
-        return []
-    return [_message(one) for one in given[-_MOST_MESSAGES:] if isinstance(one, dict)]
+    return [_message(one) for one in _objects(fields.get("messages"))[-_MOST_MESSAGES:]]
 
 
 def _message(given: Mapping[str, Any]) -> dict[str, Any]:
     message: dict[str, Any] = {"role": _kept(given.get("role", "")), "content": _text(given.get("content"))}
-    calls = [one for one in given.get("tool_calls") or () if isinstance(one, dict)]
+    calls = _objects(given.get("tool_calls"))
     if calls:
         message["tool_calls"] = [_tool_call(one) for one in calls]
     return message
@@ -114,11 +118,10 @@ def _answer(raw: bytes) -> dict[str, Any] | None:
     """The answer's first choice, however it came; None if there is no text in it to be read."""
     parsed = _parsed(raw)
     if isinstance(parsed, dict):
-        for choice in parsed.get("choices") or ():
-            if isinstance(choice, dict):
-                message = choice.get("message")
-                told = message if isinstance(message, dict) else {"content": choice.get("text")}
-                return _message({"role": "assistant", **told})
+        for choice in _objects(parsed.get("choices")):
+            message = choice.get("message")
+            told = message if isinstance(message, dict) else {"content": choice.get("text")}
+            return _message({"role": "assistant", **told})
         return None
     return _joined(_deltas(raw))
 
@@ -134,8 +137,8 @@ def _deltas(raw: bytes) -> Iterator[Mapping[str, Any]]:
     """What a stream's events add to the first choice; a last event that was cut is passed over."""
     for line in raw.splitlines():
         event = _parsed(line[5:]) if line.startswith(b"data:") else None
-        for choice in event.get("choices") or () if isinstance(event, dict) else ():
-            if isinstance(choice, dict) and not choice.get("index"):
+        for choice in _objects(event.get("choices") if isinstance(event, dict) else None):
+            if not choice.get("index"):
                 delta = choice.get("delta")
                 yield delta if isinstance(delta, dict) else {"content": choice.get("text")}
 
@@ -146,18 +149,24 @@ def _joined(deltas: Iterator[Mapping[str, Any]]) -> dict[str, Any] | None:
     for delta in deltas:
         if isinstance(delta.get("content"), str):
             texts.append(delta["content"])
-        for one in delta.get("tool_calls") or ():
-            if isinstance(one, dict):
-                _add_call(calls, one)
+        for one in _objects(delta.get("tool_calls")):
+            _add_call(calls, one)
     if not texts and not calls:
         return None
     return _message({"role": "assistant", "content": "".join(texts), "tool_calls": list(calls.values())})
 
 
 def _add_call(calls: dict[int, dict[str, Any]], delta: Mapping[str, Any]) -> None:
-    call = calls.setdefault(delta.get("index") or 0, {"id": "", "function": {"name": "", "arguments": ""}})
+    at = delta.get("index")
+    call = calls.setdefault(at if isinstance(at, int) else 0, {"id": "", "function": {"name": "", "arguments": ""}})
     call["id"] = call["id"] or delta.get("id") or ""
     function = delta.get("function")
-    if isinstance(function, dict):
-        for name in ("name", "arguments"):
-            call["function"][name] += function.get(name) or ""
+    told = function if isinstance(function, dict) else {}
+    for name in ("name", "arguments"):
+        more = told.get(name)
+        call["function"][name] += more if isinstance(more, str) else ""
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    """The objects in a list; nothing of anything else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

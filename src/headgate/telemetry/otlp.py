@@ -17,6 +17,7 @@ Scalar = str | bool | int | float
 _BYTES = 2
 _SAMPLED, _PARENT_KNOWN, _PARENT_REMOTE = 0x01, 0x100, 0x200
 _LONGEST_REMEMBERED = 64
+_BEYOND = 1 << 63
 _FIRST_TOKEN = b"\x12\x0bfirst_token"
 
 
@@ -76,7 +77,9 @@ def _value(value: Any) -> bytes:
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, int):
-        return b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+        if -_BEYOND <= value < _BEYOND:
+            return b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+        value = float(value)
     if isinstance(value, float):
         return b"\x21" + pack("<d", value)
     return _field(5, b"".join(_field(1, _text(1, one)) for one in value))

@@ -51,6 +51,8 @@ class Content(NamedTuple):
     answer: bytes
     size: int
     """Bytes that this holds, about."""
+    is_cut: bool = False
+    """There was more of the answer."""
 
 
 class Span(NamedTuple):
@@ -75,17 +77,17 @@ class Span(NamedTuple):
     content: Content | None = None
 
 
-def spans_of(run: Run, epoch: float, providers: Mapping[str, str], *, keeps_content: bool = False) -> list[Span]:
+def spans_of(run: Run, epoch: float, providers: Mapping[str, str], *, content_bytes: int = 0) -> list[Span]:
     """The request's span, then one per attempt; none of what calls no model.
 
     `epoch` is what has to be added to a time of the run to have seconds since the epoch; `providers` are the kinds of
-    the upstreams by name.
+    the upstreams by name; `content_bytes` is how much of each answer was kept, 0 where content is not told at all.
     """
     if run.route not in _PATHS and not run.attempts:
         return []
     common = _common(run)
     trace = run.trace
-    content = _content(run) if keeps_content else None
+    content = _content(run, content_bytes) if content_bytes else None
     root = Span(
         f"POST {_PATHS[run.route]}" if run.route in _PATHS else f"{run.route} {run.label}",
         SERVER if run.route in _PATHS else INTERNAL,
@@ -268,9 +270,9 @@ def _add_tokens(found: dict[str, Any], tokens: Tokens) -> None:
         found["llm.token_count.completion_details.audio"] = tokens.completion_audio
 
 
-def _content(run: Run) -> Content | None:
+def _content(run: Run, most: int) -> Content | None:
     if run.fields is None:
         return None
     last: Attempt | None = run.attempts[-1] if run.attempts else None
     answer = bytes(last.answer) if last is not None and last.answer else b""
-    return Content(run.route, run.fields, answer, run.bytes_in + len(answer))
+    return Content(run.route, run.fields, answer, run.bytes_in + len(answer), len(answer) >= most)

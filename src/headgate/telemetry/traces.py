@@ -35,7 +35,8 @@ _TRY_AGAIN = frozenset((408, 429, 502, 503, 504))
 class Tracer:
     """An observer of runs, and the duty that sends their spans.
 
-    `providers` are the kinds of the upstreams by name, `resource` the attributes of this gateway.
+    `providers` are the kinds of the upstreams by name, `resource` the attributes of this gateway. `content_bytes`: how
+    much of each answer its attempt keeps, 0 where prompts and answers are not told.
     """
 
     def __init__(
@@ -45,13 +46,13 @@ class Tracer:
         providers: Mapping[str, str],
         resource: Mapping[str, str],
         *,
-        keeps_content: bool = False,
+        content_bytes: int = 0,
     ) -> None:
         self._post = post
         self._counts = metrics.spans
         self._providers = providers
         self._resource = resource
-        self._keeps_content = keeps_content
+        self._content_bytes = content_bytes
         self._waiting: deque[Span] = deque()
         self._content = 0
         self._pause = 0.0
@@ -62,7 +63,7 @@ class Tracer:
         """Queue the spans of a settled run, if its trace is kept and there is room."""
         if not run.trace.is_sampled:
             return
-        spans = spans_of(run, time.time() - now(), self._providers, keeps_content=self._keeps_content)
+        spans = spans_of(run, time.time() - now(), self._providers, content_bytes=self._content_bytes)
         waiting = self._waiting
         if len(waiting) + len(spans) > MOST_WAITING or self._content > MOST_CONTENT:
             self._counts["dropped",] += len(spans)
@@ -71,19 +72,24 @@ class Tracer:
                 log.warning("spans come faster than the trace collector takes them: they are dropped and counted")
             return
         waiting += spans
-        if self._keeps_content:
+        if self._content_bytes:
             self._content += _size(spans)
         if len(waiting) >= _BATCH and not self._pause:
             self._wake.set()
 
     async def keep_sending(self) -> None:
         """Send about once a second, or as soon as there is a batch; after a failure, later. Ends with `finish`."""
-        while not self._ending:
+        is_last = False
+        while not is_last:
+            is_last = self._ending
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause or _EVERY):
+                async with asyncio.timeout(0 if is_last else self._pause or _EVERY):
                     await self._wake.wait()
             self._wake.clear()
-            await self._send_all()
+            try:
+                await self._send_all()
+            except Exception:
+                log.exception("spans could not be sent")
 
     def finish(self) -> None:
         """Let `keep_sending` come to its end, once what waits was sent."""
@@ -108,13 +114,17 @@ class Tracer:
             is_sent = False
             try:
                 is_sent = await self._send(spans)
+            except Exception:  # a fault of ours would come again with the same spans
+                self._counts["dropped",] += len(spans)
+                is_sent = True
+                raise
             finally:
                 if not is_sent:
                     self._waiting.extendleft(reversed(spans))
+                elif self._content_bytes:
+                    self._content -= _size(spans)
             if not is_sent:
                 return
-            if self._keeps_content:
-                self._content -= _size(spans)
         self._is_full = False
 
     async def _send(self, spans: list[Span]) -> bool:
@@ -140,7 +150,7 @@ class Tracer:
 
     async def _written(self, spans: list[Span]) -> bytes:
         """Texts can be long: reading them is left to a thread, so that nobody waits for it."""
-        if self._keeps_content:
+        if self._content_bytes:
             return await asyncio.to_thread(encoded, spans, self._resource)
         return encoded(spans, self._resource)
 

@@ -5,6 +5,7 @@ A file belongs to the worker that holds its lock. One without a lock is complete
 the kernel takes a dead process's locks away. Each line has a check sum, for a machine that stops may leave half of one.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -208,3 +209,12 @@ def age(folder: Path) -> float:
     oldest = min((path.name for path in folder.glob("*.journal")), default="")
     begun = oldest.partition("-")[0]
     return max(0.0, time.time() - int(begun) / 1e9) if begun.isdecimal() else 0.0
+
+
+def size(folder: Path) -> int:
+    """Bytes of all journals."""
+    total = 0
+    for path in folder.glob("*.journal"):
+        with contextlib.suppress(FileNotFoundError):  # it was drained meanwhile
+            total += path.stat().st_size
+    return total

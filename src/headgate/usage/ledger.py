@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Protocol
 
 from headgate.core.errors import HeadgateError
-from headgate.usage.journal import Journal, age, files, take
+from headgate.usage.journal import Journal, age, files, size, take
 from headgate.usage.types import Entry, Unwritten
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,11 @@ class Ledger:
     def lag(self) -> float:
         """Seconds that the oldest entry has been waiting at most, in any worker's journal."""
         return age(self._folder)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of entries that are not in the database yet, in all workers' journals and in this one's memory."""
+        return size(self._folder) + self._journal.waiting
 
     async def keep_draining(self) -> None:
         """Drain at once, which replays what was left, then about once a second; when told to end, once more."""

@@ -9,7 +9,9 @@ from headgate.config.litellm.translation import Field, Handler, Translation
 
 _OURS_ALREADY = re.compile(r"PATH|LD_\w+|DYLD_\w+|PYTHON\w*|HOME|USER|SHELL|LOGNAME|NO_PROXY|no_proxy")
 _PROMETHEUS = "GET /metrics has series of its own, for holders of a key; see `server.metrics_public`."
-_NOT_SENT = "Calls are not sent to other services; GET /metrics and the JSON log lines hold what there is."
+_NOT_SENT = "Calls are told to a trace collector (`tracing.endpoint`), GET /metrics and the JSON log lines only."
+_TRACES = ("otel", "opentelemetry", "arize", "arize_phoenix")
+_TRACES_GO = "Traces go over OTLP/HTTP to `tracing.endpoint` or OTEL_EXPORTER_OTLP_ENDPOINT, if one is set."
 _PROBE_SECONDS = 300
 
 
@@ -142,5 +144,7 @@ def _callbacks(to: Translation, field: Field) -> None:
     for name in field.items() or ([field] if isinstance(field.value, str) else []):
         if name.value == "prometheus":
             to.approximate(name, _PROMETHEUS)
+        elif name.value in _TRACES:
+            to.approximate(name, _TRACES_GO)
         else:
             to.unsupported(name, _NOT_SENT)
