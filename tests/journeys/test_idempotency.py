@@ -1,4 +1,4 @@
-"""Repeats of calls with an `Idempotency-Key`, after the answer and while it comes: one upstream call, the same bytes."""
+"""Repeats of calls with an `Idempotency-Key`, after the answer and while it comes: one call, the same bytes."""
 
 import asyncio
 from collections.abc import AsyncIterator
