@@ -264,6 +264,7 @@ async def test_a_call_cut_by_the_end_of_the_process_is_made_anew_after_it(stub: 
             pass
         await until_alone(gateway)
     await asyncio.wait_for(stub.calls[0].left.wait(), BOUND)
+    assert [line["outcome"] for line in gateway.lines] == ["disconnected"]
     async with running_gateway(settings_for(stub), tmp_path) as gateway:
         assert ends_well((await ask(gateway, stream=True)).content)
     assert len(stub.calls) == 2
