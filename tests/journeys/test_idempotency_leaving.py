@@ -230,6 +230,7 @@ async def test_a_call_whose_process_died_is_made_anew(pair: tuple[Gateway, Gatew
     die(one)
     answer = await waiting
     assert (answer.status_code, replayed(answer), len(stub.calls)) == (200, False, 2)
+    assert "replay_of" not in (await other.wait_for_lines(1))[0]
     assert replayed(await ask(other))
     lost.cancel()
 
