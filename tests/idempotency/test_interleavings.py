@@ -185,4 +185,4 @@ class Workers(RuleBasedStateMachine):
 def test_one_makes_it_and_all_others_get_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "_LONGEST_PAUSE", 0.001)
     bounds = settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
-    run_state_machine_as_test(Workers, settings=bounds)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Workers, settings=bounds)

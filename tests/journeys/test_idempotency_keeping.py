@@ -134,7 +134,7 @@ async def test_a_full_disk_breaks_no_answer(
 ) -> None:
     """Callers of the moment get it; the next repeat is a new call; and all is well once there is room again."""
     room = {"claim": 0, "start": 0, "middle": 2, "end": 7}[when]
-    real = recording.write_all
+    real = folder.write_all
     written = 0
 
     def write(file: int, data: bytes) -> None:
