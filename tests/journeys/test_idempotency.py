@@ -1,4 +1,4 @@
-"""Repeats of calls with an `Idempotency-Key`, after the answer and while it comes: one upstream call, the same bytes."""
+"""Repeats of calls with an `Idempotency-Key`, after the answer and while it comes: one call, the same bytes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ def told(response: httpx.Response) -> tuple[Any, ...]:
 
 
 def replayed(response: httpx.Response) -> bool:
-    return response.headers.get("idempotent-replayed") == "true"
+    return bool(response.headers.get("idempotent-replayed") == "true")
 
 
 @both_ways
@@ -191,7 +191,7 @@ async def test_a_stream_that_broke_is_made_anew_and_those_who_listened_saw_it_br
 
 
 async def test_sound_that_broke_off_is_cut_for_all_who_listen(gateway: Gateway, stub: Stub) -> None:
-    sound = {"content_type": "audio/mpeg", "framing": "chunked"}
+    sound: dict[str, Any] = {"content_type": "audio/mpeg", "framing": "chunked"}
     stub.answer(Answer(pieces=[b"a" * 100, b"b" * 100], cut_after=150, **sound))
     fields = {"input": "Hi", "voice": "alloy"}
     with pytest.raises(httpx.RemoteProtocolError):

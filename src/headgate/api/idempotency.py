@@ -72,6 +72,7 @@ async def _claim(keeper: Keeper, name: str, head: Head, asked: Asked, gate: Gate
         run.replay_of = claim.answer.head.run
         counted[run.route, "attached" if claim.answer.ended is None else "replayed"] += 1
     else:
+        run.replay_of = None  # of one that died, if we had waited for it
         counted[run.route, "first"] += 1
         handed = asked._replace(run=run.hand_over())
         claim.making.maker = asyncio.get_running_loop().create_task(_make(handed, claim.making, gate))

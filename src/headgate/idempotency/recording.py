@@ -132,6 +132,7 @@ class Recording:
         if not self._listeners and self.maker is not None:
             self.is_unheard = True
             self.maker.cancel()
+            await asyncio.sleep(0)  # where the maker learns of it
 
     def _let_go(self) -> None:
         """Of a large answer, keep only what somebody has not taken yet."""
