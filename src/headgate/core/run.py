@@ -1,7 +1,7 @@
 """A run: one execution of a request, and its attempts. Filled in as things happen; read when it is settled."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,14 @@ class Attempt:
     error: HeadgateError | None = None
     dropped: tuple[str, ...] = ()
     applied: tuple[str, ...] = ()
+    cost: int | None = None
+    """Nano-USD, once it is settled; None where no price is known."""
+    cost_of: "CostOf | None" = None
+    """What tokens of this attempt cost, where its stream is to tell."""
+
+
+CostOf = Callable[[Attempt, Tokens], int | None]
+"""Nano-USD; None where no price is known."""
 
 
 @dataclass(slots=True)

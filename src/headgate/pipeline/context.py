@@ -8,7 +8,7 @@ from typing import NamedTuple
 from headgate.core.money import Price
 from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes
-from headgate.core.run import Run
+from headgate.core.run import CostOf, Run
 from headgate.limits.limiter import Limiter
 from headgate.routing.catalog import Catalog
 from headgate.routing.health import Book
@@ -50,6 +50,8 @@ class Deps:
     limiter: Limiter | None = None
     record: Callable[[Run], list[Entry]] | None = None
     """Writes what a run spent into the journal."""
+    cost_of: CostOf | None = None
+    """What tokens of an attempt cost, where streams are to tell it."""
     refuses_unpriced: bool = False
     typical_answer: int = 4096
     """Tokens reserved for an answer that nobody bounds."""

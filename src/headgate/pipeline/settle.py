@@ -13,6 +13,8 @@ def account(run: Run, deps: Deps) -> None:
     if run.attempts and not run.attempts[-1].error:
         run.attempts[-1].ended = run.ended
     entries = deps.record(run) if deps.record is not None and run.attempts else ()
+    for attempt, entry in zip(run.attempts, entries, strict=False):
+        attempt.cost = entry.cost
     if run.ticket is not None and deps.limiter is not None:
         tokens = sum(entry.prompt + entry.completion for entry in entries)
         deps.limiter.settle(run.ticket, tokens, sum(entry.cost or 0 for entry in entries))

@@ -138,7 +138,6 @@ LITELLM = table(
             extra_spend_tag_headers disable_add_user_agent_to_request_tags cost_discount_config cost_margin_config
             block_requests_for_models_without_pricing
         """,
-        "Usage in streams holds tokens, no cost.": "include_cost_in_streaming_usage",
         "All keys share all capacity.": "priority_reservation priority_reservation_settings",
         NO_GUARDS: """
             guardrails guardrail_name_config_map pre_call_rules post_call_rules blocked_user_list banned_keywords_list

@@ -52,6 +52,7 @@ def take_litellm(to: Translation, section: Field) -> None:
         "sse_keepalive_ping_interval_seconds": lambda field: to.put(("server", "ping_seconds"), field),
         "anthropic_sse_ping_interval_seconds": lambda field: _ping(to, field, section),
         "require_auth_for_metrics_endpoint": lambda field: _metrics(to, field),
+        "include_cost_in_streaming_usage": lambda field: to.put(("server", "stream_cost"), field),
         "set_verbose": lambda field: to.put(("logging", "debug"), field),
         "callbacks": lambda field: _callbacks(to, field),
         "success_callback": lambda field: _callbacks(to, field),
