@@ -24,6 +24,7 @@ PUBLIC = {
 WITH_KEY = {
     "/admin/usage",
     "/admin/usage/export",
+    "/admin/usage/reconcile",
     "/spend/logs",
     "/spend/keys",
     "/spend/users",
