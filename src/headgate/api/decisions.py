@@ -51,7 +51,7 @@ def _litellm(run: Run) -> Headers:
         (b"x-litellm-attempted-retries", b"%d" % (sum(one.model_name == last.model_name for one in run.attempts) - 1)),
         (b"x-litellm-attempted-fallbacks", b"%d" % (len(models) - 1)),
         (b"x-litellm-response-duration-ms", b"%.3f" % ((now() - run.started) * 1000)),
-        *_money(run, last.cost),
+        *_money(run, None if last.error else last.cost),
     ]
 
 
