@@ -119,6 +119,13 @@ REQUIREMENTS = {
     "postgresql": Requirement("Keys, tenants and the ledger are kept in PostgreSQL as in SQLite"),
     "database": Requirement("One database, private to its owner and brought up to date at start"),
     "key-table": Requirement("100,000 keys are learned in a moment and take little memory"),
+    "litellm-users": Requirement("LiteLLM's /user/* and /team/* make, show, change and end users and tenants"),
+    "litellm-reports": Requirement(
+        "LiteLLM's spend reports and health routes say what the ledger and the upstreams say"
+    ),
+    "litellm-clients": Requirement("LiteLLM's own client and command line work against this gateway"),
+    "reconcile": Requirement("A provider's usage export is compared with the ledger, line by line"),
+    "kinds": Requirement("Sound and pictures are charged at their own prices"),
     "litellm-keys": Requirement("LiteLLM's /key/* make, show, change and end the same keys"),
     "admin-cli": Requirement("headgate keys and tenants talk to a running gateway"),
     "routes": Requirement("Every route needs a key unless it is listed as public"),

@@ -29,6 +29,7 @@ WITH_KEY = {
     "/v1/runs/{id:path}/cancel",
     "/admin/usage",
     "/admin/usage/export",
+    "/admin/usage/reconcile",
     "/spend/logs",
     "/spend/keys",
     "/spend/users",

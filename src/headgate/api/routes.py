@@ -24,6 +24,7 @@ from headgate.api import (
     runs,
 )
 from headgate.api.admin import audit, keys, tenants
+from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute, refuse
 from headgate.api.gate import Gate, Receive, Scope, Send
@@ -83,7 +84,9 @@ def control_routes(gate: Gate) -> list[Route]:
         *_litellm_user_routes(),
         *_litellm_team_routes(),
         *_litellm_health_routes(),
-        *_usage_routes(UsageRoutes(gate.reports), SpendRoutes(gate.reports, gate.list_price)),
+        *_usage_routes(
+            UsageRoutes(gate.reports), ReconcileRoute(gate.reports), SpendRoutes(gate.reports, gate.list_price)
+        ),
         *_litellm_reports(LitellmReports(gate.reports)),
         *_litellm_refused_routes(),
     ]
@@ -106,11 +109,12 @@ def _audit_routes() -> list[Route]:
     ]
 
 
-def _usage_routes(usage: UsageRoutes, spend: SpendRoutes) -> list[Route]:
+def _usage_routes(usage: UsageRoutes, reconcile: ReconcileRoute, spend: SpendRoutes) -> list[Route]:
     """LiteLLM's routes need no scope: a key without it sees what it spent itself."""
     return [
         Route("/admin/usage", usage.totals, logged=True, needs="usage:read"),
         Route("/admin/usage/export", usage.export, logged=True, needs="usage:read"),
+        Route("/admin/usage/reconcile", reconcile, ("POST",), logged=True, needs="usage:read"),
         Route("/spend/logs", spend.logs, logged=True, litellm=True),
         Route("/spend/keys", spend.keys, logged=True, litellm=True),
         Route("/spend/users", spend.users, logged=True, litellm=True),

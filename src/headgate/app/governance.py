@@ -82,6 +82,8 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncItera
     gate.deps.refuses_unpriced = settings.usage.refuse_unpriced
     gate.deps.typical_answer = settings.limits.typical_answer
     gate.list_price = prices.of
+    if settings.server.stream_cost:
+        gate.deps.cost_of = prices.cost_of
     try:
         if folder is None:
             yield

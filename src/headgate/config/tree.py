@@ -35,6 +35,7 @@ class ServerSettings(BaseModel):
     ping_seconds: float = Field(15.0, ge=0, description="Silence after which a stream gets a comment; 0 for never.")
     idle_seconds: float = Field(75.0, gt=0, description="How long an idle connection is kept open.")
     litellm_headers: bool = Field(False, description="Also send the response headers that LiteLLM's proxy sends.")
+    stream_cost: bool = Field(False, description="Add `cost`, in USD, to the usage that streams report.")
     metrics_public: bool = Field(False, description="Whether GET /metrics needs no key.")
     limits: LimitSettings = Field(default_factory=LimitSettings)
 

@@ -91,3 +91,5 @@ class Ticket:
     at: int = 0
     holder: str = ""
     is_open: bool = True
+    spent: int | None = None
+    """Nano-USD of the first bound's first budget that were spent before; None where nobody looked."""

@@ -1,7 +1,7 @@
 """A run: one execution of a request, and its attempts. Filled in as things happen; read when it is settled."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,9 +50,15 @@ class Attempt:
     measure: str = ""
     """How they are known: reported, counted or estimated; empty before they are."""
     cost: int | None = None
-    """Nano-USD for them; None where no price is known."""
+    """Nano-USD for them, once it is settled; None where no price is known."""
+    cost_of: "CostOf | None" = None
+    """What tokens of this attempt cost, where its stream is to tell."""
     answer: bytearray | None = None
     """The beginning of the answer as it came, where it is to be kept for a while."""
+
+
+CostOf = Callable[[Attempt, Tokens], int | None]
+"""Nano-USD; None where no price is known."""
 
 
 @dataclass(slots=True)

@@ -164,7 +164,8 @@ class TableCounters:
             self._book(bound, row, want)
         standing.requests_left -= 1
         standing.tokens_left -= want.tokens
-        return Ticket(bounds, want, standing, tuple(over), slot)
+        spent = self._spent(rows[0], bounds[0].budgets[0].period) if bounds[0].budgets else None
+        return Ticket(bounds, want, standing, tuple(over), slot, spent=spent)
 
     def _weigh_rate(self, bound: Bound, row: int, tokens: int, standing: Standing, against: list[Refusal]) -> None:
         """Who wants more tokens than the limit itself waits until all of it is free, and is not refused for ever."""

@@ -45,6 +45,7 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
     target, book, surface = step.target, deps.book, plan.ask.surface
     attempt = Attempt(target.upstream, target.model, target.name, target.key, step.model.name, now())
     attempt.price = target.price
+    attempt.cost_of = deps.cost_of
     run.attempts.append(attempt)
     changes = plan.changes if target.rules is None else _changes(target.rules, plan, request, attempt)
     timeout, hurried = 0.0, False

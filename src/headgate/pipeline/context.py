@@ -8,7 +8,7 @@ from typing import NamedTuple
 from headgate.core.money import Price
 from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes
-from headgate.core.run import Run
+from headgate.core.run import CostOf, Run
 from headgate.limits.limiter import Limiter
 from headgate.routing.catalog import Catalog
 from headgate.routing.health import Book
@@ -56,6 +56,8 @@ class Deps:
     """Writes what a run spent into the journal."""
     unwritable: Callable[[bool], str] = _is_written
     """Why what a run spends could not be written, if it has to be; told whether a hard budget holds for the run."""
+    cost_of: CostOf | None = None
+    """What tokens of an attempt cost, where streams are to tell it."""
     refuses_unpriced: bool = False
     typical_answer: int = 4096
     """Tokens reserved for an answer that nobody bounds."""

@@ -13,6 +13,8 @@ import orjson
 
 from headgate.core.bounds import Period, Spent
 from headgate.core.money import usd
+from headgate.usage.exports import Claim
+from headgate.usage.reconcile import Reconciled, Used, compared, width_of
 from headgate.usage.types import ANY, EVER, Dimension, Entry, Filter, Span, Totals, UsageSettings
 
 if TYPE_CHECKING:  # the routes know reports, and start without the database's libraries
@@ -63,6 +65,19 @@ class Reports:
         if at < 0:
             return rows
         return [((*names[:at], _day(int(names[at])), *names[at + 1 :]), row) for names, row in rows]
+
+    async def reconciled(self, claims: list[Claim], tolerance: Decimal, upstreams: frozenset[str]) -> Reconciled:
+        """An export's claims against the ledger, as far as it went through these upstreams; through any if empty."""
+        width = width_of(claims)
+        used: list[Used] = []
+        if width:
+            timed = [claim for claim in claims if not claim.run]
+            since, until = min(one.since for one in timed), max(one.until for one in timed)
+            used = await self._store.used(width, Span(since, until), upstreams)
+        runs = [claim.run for claim in claims if claim.run]
+        for at in range(0, len(runs), _PAGE):
+            used += await self._store.used_by_runs(runs[at : at + _PAGE], upstreams)
+        return compared(claims, used, width, tolerance)
 
     async def newest(self, span: Span, where: Filter, limit: int) -> list[Entry]:
         """The newest entries first."""

@@ -25,6 +25,7 @@ from sqlalchemy.engine import Dialect
 
 from headgate.db.columns import Name, metadata
 from headgate.db.engine import Database
+from headgate.usage.reconcile import Used
 from headgate.usage.types import ANY, EVER, Dimension, Entry, Filter, RunQuery, Span, Totals, started_in
 
 _DAY: ColumnElement[int] = literal_column("86400000", BigInteger)
@@ -124,6 +125,25 @@ class AttemptStore:
         query = select(name, func.sum(row.cost * row.billed)).where(*where).group_by(name)
         return {str(found): int(sum_ or 0) for found, sum_ in await self._rows(query)}
 
+    async def used(self, width: int, span: Span, upstreams: frozenset[str]) -> list[Used]:
+        """Sums by slots of `width` milliseconds and by the provider's name of the model."""
+        row = attempts.c
+        slot: ColumnElement[Any] = row.started_at // literal_column(str(int(width)), BigInteger)
+        query = select(slot, row.provider_model, *_used()).where(_condition(span, ANY))
+        if upstreams:
+            query = query.where(row.upstream.in_(sorted(upstreams)))
+        rows = await self._rows(query.group_by(slot, row.provider_model))
+        return [Used(int(at), model, "", *(int(one or 0) for one in sums)) for at, model, *sums in rows]
+
+    async def used_by_runs(self, runs: list[str], upstreams: frozenset[str]) -> list[Used]:
+        """Sums by run."""
+        row = attempts.c
+        query = select(row.run, *_used()).where(row.run.in_(runs))
+        if upstreams:
+            query = query.where(row.upstream.in_(sorted(upstreams)))
+        rows = await self._rows(query.group_by(row.run))
+        return [Used(0, "", run, *(int(one or 0) for one in sums)) for run, *sums in rows]
+
     async def newest(self, span: Span, where: Filter, limit: int) -> list[Entry]:
         order = (attempts.c.started_at.desc(), attempts.c.id.desc())
         return await self._entries(select(attempts).where(_condition(span, where)).order_by(*order).limit(limit))
@@ -200,6 +220,14 @@ def _sums() -> list[ColumnElement[Any]]:
         number_of(row.measure == "estimated"),
         func.sum(row.bound),
     ]
+
+
+def _used() -> list[ColumnElement[Any]]:
+    """In the order of Used."""
+    row = attempts.c
+    counts = (row.prompt, row.completion, row.cached, row.cache_write, row.cost)
+    unpriced = func.sum(case((row.cost.is_(None), 1), else_=0))
+    return [func.count(), *(func.sum(one) for one in counts), unpriced, func.sum(row.bound)]
 
 
 def _condition(span: Span, where: Filter) -> ColumnElement[bool]:

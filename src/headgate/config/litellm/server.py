@@ -2,6 +2,7 @@
 
 import re
 
+from headgate.config.litellm import budgets
 from headgate.config.litellm.accounts import is_of_account
 from headgate.config.litellm.known_settings import GENERAL, LITELLM
 from headgate.config.litellm.router import SHARED
@@ -54,6 +55,8 @@ def take_litellm(to: Translation, section: Field) -> None:
         "sse_keepalive_ping_interval_seconds": lambda field: to.put(("server", "ping_seconds"), field),
         "anthropic_sse_ping_interval_seconds": lambda field: _ping(to, field, section),
         "require_auth_for_metrics_endpoint": lambda field: _metrics(to, field),
+        "include_cost_in_streaming_usage": lambda field: to.put(("server", "stream_cost"), field),
+        "block_requests_for_models_without_pricing": lambda field: to.put(("usage", "refuse_unpriced"), field),
         "set_verbose": lambda field: to.put(("logging", "debug"), field),
         "callbacks": lambda field: _callbacks(to, field),
         "success_callback": lambda field: _callbacks(to, field),
@@ -62,6 +65,7 @@ def take_litellm(to: Translation, section: Field) -> None:
         "service_callbacks": lambda field: _callbacks(to, field),
         "cache": lambda field: _cache(to, field),
     }
+    handlers |= budgets.handlers(to, section)
     handlers |= dict.fromkeys((*SHARED, "request_timeout"), lambda _: None)
     to.each(section, handlers, LITELLM)
 
