@@ -23,6 +23,9 @@ PUBLIC = {
 WITH_KEY = {
     "/admin/usage",
     "/admin/usage/export",
+    "/admin/budgets",
+    "/v1/tenant/config",
+    "/v1/tenant/config/{key}",
     "/spend/logs",
     "/spend/keys",
     "/spend/users",
@@ -60,7 +63,7 @@ WITH_KEY = {
     "/key/{key}/regenerate",
     "/key/list",
 }
-FREE_OF_SCOPES = {path for path in WITH_KEY if not path.startswith("/admin/")} - {
+FREE_OF_SCOPES = {path for path in WITH_KEY if not path.startswith(("/admin/", "/v1/tenant/"))} - {
     f"/key/{act}"
     for act in ("generate", "update", "delete", "block", "unblock", "regenerate", "{key}/regenerate", "list")
 }

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
-from headgate.api import health, info, litellm_keys, model_info, models
-from headgate.api.admin import keys, tenants
+from headgate.api import health, info, litellm_keys, model_info, models, tenant_config
+from headgate.api.admin import budgets, keys, tenants
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute, refuse
 from headgate.api.gate import Gate, Receive, Scope, Send
@@ -63,6 +63,8 @@ def control_routes(gate: Gate) -> list[Route]:
         *_key_routes(),
         *_tenant_routes(),
         *_litellm_key_routes(),
+        *_tenant_config_routes(),
+        Route("/admin/budgets", budgets.list_all, logged=True, needs="budgets:read"),
         *_usage_routes(UsageRoutes(gate.reports), SpendRoutes(gate.reports, gate.list_price)),
     ]
 
@@ -105,6 +107,23 @@ def _tenant_routes() -> list[Route]:
         Route(one, tenants.delete, ("DELETE",), logged=True, needs=write),
         Route(f"{one}/block", tenants.block, ("POST",), logged=True, needs=write),
         Route(f"{one}/unblock", tenants.unblock, ("POST",), logged=True, needs=write),
+    ]
+
+
+def _tenant_config_routes() -> list[Route]:
+    every, one, read, write = (
+        "/v1/tenant/config",
+        "/v1/tenant/config/{key}",
+        "tenant_config:read",
+        "tenant_config:write",
+    )
+    return [
+        Route(every, tenant_config.show, logged=True, needs=read),
+        Route(every, tenant_config.put, ("PUT",), logged=True, needs=write),
+        Route(every, tenant_config.clear, ("DELETE",), logged=True, needs=write),
+        Route(one, tenant_config.get, logged=True, needs=read),
+        Route(one, tenant_config.put_one, ("PUT",), logged=True, needs=write),
+        Route(one, tenant_config.delete, ("DELETE",), logged=True, needs=write),
     ]
 
 

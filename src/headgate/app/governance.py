@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headgate.api.gate import Gate
+from headgate.app.lessons import Lessons
 from headgate.app.prepare import Prepared
+from headgate.config.tenants import markups_of, standing_of
 from headgate.config.tree import Settings
 from headgate.core.ports import Counters
 from headgate.db.engine import Database, default_url, open_database
@@ -23,6 +25,10 @@ from headgate.limits.limiter import Limiter
 from headgate.limits.local import LocalTable
 from headgate.limits.shared import SharedTable
 from headgate.limits.types import BoundSettings, bound_of
+from headgate.settings.cascade import Cascade
+from headgate.settings.compose import reader_of
+from headgate.settings.service import TenantConfig
+from headgate.settings.types import Standing
 from headgate.telemetry.redact import conceal
 from headgate.usage import pricing
 from headgate.usage.journal import Journal
@@ -39,7 +45,7 @@ __all__ = ["bring_up_to_date", "governed", "keys_of"]
 _LAST_DRAIN_SECONDS = 10.0
 
 
-def keys_of(prepared: Prepared) -> KeyRing:
+def keys_of(prepared: Prepared, cascade: Cascade) -> KeyRing:
     """The keys of the configuration."""
     settings, limits = prepared.settings, prepared.settings.limits
     allowances = (_allowance(one) for one in (limits.keys, limits.users, limits.tenants))
@@ -48,6 +54,7 @@ def keys_of(prepared: Prepared) -> KeyRing:
         required=settings.auth.required,
         tenants=configured_tenants(settings.tenants),
         defaults=Defaults(*allowances),
+        terms_of=cascade.terms,
     )
     for key, is_master in prepared.keys:
         keys.add(key, is_admin=is_master)
@@ -65,7 +72,7 @@ def _allowance(settings: BoundSettings) -> Allowance:
 
 
 @contextlib.asynccontextmanager
-async def governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncIterator[None]:
+async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Cascade) -> AsyncIterator[None]:
     """Limits, and what is kept: keys, tenants and the ledger, opened, brought up to date and kept going."""
     settings, folder = prepared.settings, prepared.data_dir
     limiter = Limiter(await _counters(settings, folder))
@@ -74,6 +81,8 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncItera
     gate.deps.refuses_unpriced = settings.usage.refuse_unpriced
     gate.deps.typical_answer = settings.limits.typical_answer
     gate.list_price = prices.of
+    gate.requires_user = settings.auth.require_user
+    gate.budgets = limiter.look
     try:
         if folder is None:
             yield
@@ -83,8 +92,11 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncItera
             await migrate(database)
             signal = Signal(folder / "run" / "keys")
             try:
-                gate.identity = await identity_of(database, gate.keys, signal)
-                async with _recorded(folder, AttemptStore(database), settings, gate, prices):
+                store, changed = reader_of(database, cascade)
+                gate.identity = await identity_of(database, gate.keys, signal, changed)
+                gate.settings = TenantConfig(cascade, store, _standings(gate.keys), gate.keys.publish)
+                attempts = AttemptStore(database, markups_of(cascade))
+                async with _recorded(folder, attempts, settings, gate, prices):
                     yield
             finally:
                 signal.close()
@@ -108,12 +120,26 @@ async def _recorded(
     assert gate.deps.limiter is not None
     gate.deps.limiter.learn(await gate.reports.spent_by_period(datetime.now(UTC)))
     loop = asyncio.get_running_loop()
+    lessons = Lessons(ledger, gate.reports, gate.deps.limiter)
+    gate.keys.on_new_budgets(lessons.learn)
+    repeating = loop.create_task(lessons.keep_repeating())
     duties = [loop.create_task(ledger.keep_draining()), loop.create_task(asyncio.to_thread(pricing.load))]
     try:
         yield
     finally:
+        repeating.cancel()
         ledger.end()
         await asyncio.wait(duties, timeout=_LAST_DRAIN_SECONDS)
+
+
+def _standings(keys: KeyRing) -> Callable[[str], Standing]:
+    """What the record of a tenant says; nothing of one that there is no more."""
+
+    def standing(tenant_id: str) -> Standing:
+        tenant = keys.tenant(tenant_id)
+        return standing_of(tenant) if tenant else Standing()
+
+    return standing
 
 
 async def _counters(settings: Settings, folder: Path | None) -> Counters:

@@ -14,6 +14,7 @@ _COMMANDS = {
     "config": "Work with configuration files.",
     "keys": "Make, list and change keys of a running gateway.",
     "tenants": "Make, list and change tenants of a running gateway.",
+    "budgets": "Show what a running gateway's budgets have left.",
     "usage": "Show what a running gateway was used for and what it cost.",
     "completion": "Print the completion for a shell.",
 }

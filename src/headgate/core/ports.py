@@ -1,10 +1,10 @@
 """Protocols between features, each with at least two real implementations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from headgate.core.bounds import Bound, Refusal, Spent, Ticket, Want
+from headgate.core.bounds import Bound, Refusal, Spent, Ticket, Used, Want
 from headgate.core.events import Room, Sink, Whole
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Attempt
@@ -86,6 +86,9 @@ class Counters(Protocol):
 
     def learn(self, spent: Spent) -> None:
         """What the ledger knows to be spent; amounts that are known here to be larger stay."""
+
+    async def look(self, bounds: Sequence[Bound]) -> list[Used]:
+        """What the subjects of bounds with budgets used, one for each; takes nothing. Raises LimitsUnavailable."""
 
     async def close(self) -> None:
         """Let go of files and connections; whatever is still held is given back."""

@@ -1,15 +1,27 @@
 """From keys and tenants to those who come in: built once, when a key is learned, and not with every request."""
 
-from headgate.core.bounds import Bound
-from headgate.core.principal import Principal
+from collections.abc import Callable
+from dataclasses import replace
+
+from headgate.core.bounds import Bound, Budget, Period, Rate
+from headgate.core.principal import ANYONE, DEFAULT_TENANT, Principal
+from headgate.core.terms import NO_TERMS, Terms
 from headgate.identity.types import NO_RATE, Allowance, Defaults, KeyInForce, Tenant
+
+TermsOf = Callable[[str], Terms]
+"""What a tenant's settings change for its requests."""
+
+
+def no_terms(_tenant: str) -> Terms:
+    return NO_TERMS
 
 
 class Builder:
     """Builds the holders of keys. What the keys of one tenant or user have in common, they share."""
 
-    def __init__(self, defaults: Defaults) -> None:
+    def __init__(self, defaults: Defaults, terms_of: TermsOf = no_terms) -> None:
         self._defaults = defaults
+        self._terms_of = terms_of
         self._users: dict[tuple[str, str], tuple[Bound, ...]] = {}
         self._tenants: dict[str, tuple[Bound, ...]] = {}
 
@@ -17,10 +29,17 @@ class Builder:
         """Its limits have changed."""
         self._tenants.pop(tenant_id, None)
 
+    def anyone(self) -> Principal:
+        """Who comes without a key where none is needed: under the settings of the tenant `default`, without bounds."""
+        terms = self._terms_of(DEFAULT_TENANT)
+        return ANYONE if terms is NO_TERMS else replace(ANYONE, terms=terms)
+
     def holder(self, key: KeyInForce, tenant: Tenant, *, is_admin: bool = False) -> Principal:
         """Who comes with a key. The master key has no bounds, and may use every model."""
         if is_admin:
-            return Principal(key.id, is_admin=True, tenant=tenant.id, alias=key.alias)
+            return Principal(
+                key.id, is_admin=True, tenant=tenant.id, alias=key.alias, terms=_unbounded(self._terms_of(tenant.id))
+            )
         rights, theirs = key.rights, tenant.rights
         own = _bounds(f"key:{key.id}", Allowance(rights.rate, rights.budgets), self._defaults.key)
         return Principal(
@@ -31,11 +50,20 @@ class Builder:
             scopes=rights.scopes,
             allow=rights.allow,
             deny=rights.deny + theirs.deny,
-            tags=rights.tags,
-            bounds=own + self.user_bounds(tenant.id, key.user) + self._tenant_bounds(tenant),
+            tags=_tags(rights.tags, rights.environment or theirs.environment),
+            bounds=own + self.user_bounds(tenant.id, key.user) + self.tenant_bounds(tenant),
             expires_at=key.expires_at,
             within=theirs.allow,
+            terms=self._terms_of(tenant.id),
         )
+
+    def retuned(self, who: Principal, tenant: Tenant) -> Principal:
+        """The same holder, after the settings of the tenant changed."""
+        terms = self._terms_of(tenant.id)
+        if who.is_admin:
+            return replace(who, terms=_unbounded(terms))
+        rest = tuple(bound for bound in who.bounds if bound.subject != f"tenant:{tenant.id}")
+        return replace(who, bounds=rest + self.tenant_bounds(tenant), terms=terms)
 
     def user_bounds(self, tenant_id: str, user: str) -> tuple[Bound, ...]:
         """What holds for a user of a tenant, whatever the key."""
@@ -47,11 +75,13 @@ class Builder:
             self._users[tenant_id, user] = found
         return found
 
-    def _tenant_bounds(self, tenant: Tenant) -> tuple[Bound, ...]:
+    def tenant_bounds(self, tenant: Tenant) -> tuple[Bound, ...]:
+        """What holds for all keys of a tenant together."""
         found = self._tenants.get(tenant.id)
         if found is None:
             own = Allowance(tenant.rights.rate, tenant.rights.budgets)
-            found = self._tenants[tenant.id] = _bounds(f"tenant:{tenant.id}", own, self._defaults.tenant)
+            found = _narrowed(_bounds(f"tenant:{tenant.id}", own, self._defaults.tenant), tenant, self._terms_of)
+            self._tenants[tenant.id] = found
         return found
 
 
@@ -60,3 +90,36 @@ def _bounds(subject: str, own: Allowance, default: Allowance) -> tuple[Bound, ..
     rate = own.rate if own.rate != NO_RATE else default.rate
     budgets = own.budgets or default.budgets
     return (Bound(subject, rate, budgets),) if budgets or rate != NO_RATE else ()
+
+
+def _narrowed(bounds: tuple[Bound, ...], tenant: Tenant, terms_of: TermsOf) -> tuple[Bound, ...]:
+    """The tenant's bound, met by what its settings say: of each limit the smaller, of budgets all."""
+    terms = terms_of(tenant.id)
+    if terms.rate == NO_RATE and not terms.budgets:
+        return bounds
+    above = bounds[0] if bounds else Bound(f"tenant:{tenant.id}")
+    first, second = above.rate, terms.rate
+    rate = Rate(
+        _least(first.requests_per_minute, second.requests_per_minute),
+        _least(first.tokens_per_minute, second.tokens_per_minute),
+        _least(first.streams, second.streams),
+    )
+    smallest: dict[tuple[Period, bool], Budget] = {}
+    for one in (*above.budgets, *terms.budgets):
+        known = smallest.get((one.period, one.hard))
+        smallest[one.period, one.hard] = one if known is None or one.nano_usd < known.nano_usd else known
+    return (Bound(above.subject, rate, tuple(smallest.values())),)
+
+
+def _least(one: int, other: int) -> int:
+    """The smaller limit, where 0 is none."""
+    return min(one, other) if one and other else one or other
+
+
+def _unbounded(terms: Terms) -> Terms:
+    """What the settings change for the master key, which no list of models keeps out."""
+    return replace(terms, allow=(), deny=()) if terms.allow or terms.deny else terms
+
+
+def _tags(tags: tuple[str, ...], environment: str) -> tuple[str, ...]:
+    return (*tags, f"environment:{environment}") if environment else tags

@@ -41,6 +41,7 @@ class Ledger:
         self._lease = -1
         self._ending = asyncio.Event()
         self._trouble = ""
+        self._draining = asyncio.Lock()
 
     @property
     def trouble(self) -> str:
@@ -72,6 +73,10 @@ class Ledger:
 
     async def drain(self) -> int:
         """Add everything that is complete, this worker's own entries included; the number of entries that were read."""
+        async with self._draining:
+            return await self._drain()
+
+    async def _drain(self) -> int:
         self._journal.seal()
         if not self._has_lease():
             return 0

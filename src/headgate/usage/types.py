@@ -154,3 +154,5 @@ class Totals(NamedTuple):
     unpriced: int = 0
     estimated: int = 0
     bound: int = 0
+    apart: tuple[int, ...] = ()
+    """Chargeable nano-USD of tenants with a markup of their own, for each such markup."""
