@@ -195,9 +195,7 @@ async def test_limits_per_minute_and_at_once_hold_for_all_keys_of_the_tenant(
     assert (answer.status_code, answer.headers["x-ratelimit-limit-tokens"]) == (200, "1000")
 
 
-async def test_streams_at_once_are_those_of_the_tenant(
-    gateway: Gateway, stub: Stub, blue: httpx.AsyncClient
-) -> None:
+async def test_streams_at_once_are_those_of_the_tenant(gateway: Gateway, stub: Stub, blue: httpx.AsyncClient) -> None:
     assert code_of(await put(gateway, streams=10)) == (400, "tenant_config_loosens", "streams")
     await set_(gateway, streams=1)
     stub.answer(stream(stream_pieces()[:3], hang=True))
