@@ -192,7 +192,8 @@ async def test_calls_that_fall_back_at_once_do_not_pass_the_budget(stub: Stub, t
 @covers("153")
 async def test_a_cheaper_fallback_is_free_to_answer(stub: Stub, tmp_path: Path) -> None:
     async with running_gateway(with_fallback(stub, {"input": "1", "output": "1"}), tmp_path) as gateway:
-        async with caller(gateway, await new_key(gateway, budgets=[{"usd": "0.001"}])) as client:
+        key = await new_key(gateway, budgets=[{"usd": "0.001"}])
+        async with caller(gateway, key) as client:
             stub.answer(BUSY)
             assert (await ask(client)).status_code == 200
 
