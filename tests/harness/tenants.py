@@ -43,7 +43,7 @@ async def ask(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:
     return await client.post("/v1/chat/completions", json=body)
 
 
-async def put(gateway: Gateway, tenant: str = "blue", **values: Any) -> httpx.Response:
+async def put(gateway: Gateway, tenant: str = "blue", /, **values: Any) -> httpx.Response:
     """Set some of a tenant's settings with the master key."""
     return await gateway.http.put("/v1/tenant/config", params={"tenant": tenant}, json=values)
 

@@ -156,7 +156,7 @@ async def test_a_fallback_on_a_dearer_model_is_refused_where_the_budget_does_not
             assert [call.json["model"] for call in stub.calls] == ["stub-small"]
             assert (await ask(client)).status_code == 200
         [left] = await listed(gateway, kind="key")
-        assert (Decimal(left["reserved_usd"]), Decimal(left["spent_usd"])) == (0, COST)
+        assert (Decimal(left["reserved_usd"]), Decimal(left["spent_usd"])) == (Decimal(0), COST)
 
 
 @covers("153")
@@ -173,7 +173,7 @@ async def test_a_fallback_on_a_dearer_model_reserves_what_it_may_cost_more(stub:
             release.set()
             assert (await asking).status_code == 200
         [after] = await listed(gateway, kind="key")
-        assert (Decimal(after["reserved_usd"]), Decimal(after["spent_usd"])) == (0, Decimal("0.01"))
+        assert (Decimal(after["reserved_usd"]), Decimal(after["spent_usd"])) == (Decimal(0), Decimal("0.01"))
 
 
 @covers("153")
