@@ -7,7 +7,7 @@ import pytest
 
 from tests.harness.gateway import KEY, running_gateway
 from tests.harness.stub import BOUND, Stub
-from tests.harness.tenants import ask, caller, code_of, new_key, tree
+from tests.harness.tenants import ask, caller, code_of, new_key, put, tree
 from tests.requirements import covers
 
 pytestmark = covers("121")
@@ -45,6 +45,16 @@ async def test_a_tenant_of_the_file_may_be_stricter_or_freer_than_the_rest(stub:
     async with running_gateway(made, tmp_path) as gateway, caller(gateway) as blue:
         assert (await ask(blue)).status_code == 200
         assert code_of(await gateway.chat())[1] == "user_required"
+
+
+async def test_without_keys_the_settings_of_the_default_tenant_hold(stub: Stub, tmp_path: Path) -> None:
+    made = tree(stub, auth={"required": False})
+    async with running_gateway(made, tmp_path) as gateway:
+        assert (await put(gateway, "default", require_user=True)).status_code == 200
+        del gateway.http.headers["authorization"]
+        assert code_of(await gateway.chat())[1] == "user_required"
+        gateway.http.headers["x-user-id"] = "ann"
+        assert (await gateway.chat()).status_code == 200
 
 
 async def test_a_key_of_a_user_speaks_for_that_user_and_for_no_other(stub: Stub, tmp_path: Path) -> None:

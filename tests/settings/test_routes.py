@@ -95,6 +95,7 @@ async def test_of_several_values_one_that_is_wrong_leaves_all_as_they_were(gatew
         *(("timeout", float(10**9)), ("reasoning_effort", "banana"), ("drop_unsupported", "yes"), ("tags", "one")),
         *(("tags", [""]), ("defaults", []), ("budgets", [{"usd": -1}]), ("budgets", [{"eur": 1}])),
         *(("streams", 0), ("requests_per_minute", 1.5), ("models.only", [3]), ("typical_answer", 0)),
+        ("defaults", {"stop": "x" * 40_000}),
     ],
 )
 async def test_a_value_of_the_wrong_kind_names_the_key_and_what_it_takes(

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from headgate.core.errors import InvalidField
 
+_MOST_BYTES = 32_768
 Level = Literal["builtin", "process", "yaml", "db"]
 Source = Literal["builtin", "process", "yaml", "operator", "db"]
 """A level, or `operator`: `/admin/tenants`, which takes the file's place for tenants that are not in the file."""
@@ -57,12 +59,15 @@ class Setting:
         """The value as JSON data; raises InvalidField, which names the key and tells what is wrong."""
         adapter = _adapter(self.kind)
         try:
-            return adapter.dump_python(adapter.validate_python(value), mode="json")
+            found = adapter.dump_python(adapter.validate_python(value), mode="json")
         except ValidationError as error:
             told = error.errors(include_url=False, include_input=False)[0]
             at = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in told["loc"])
             message = f"The setting '{self.key}' is wrong{f' at {at}' if at else ''}: {told['msg']}. {self.meaning}"
             raise InvalidField(message, param=self.key) from None
+        if len(orjson.dumps(found)) > _MOST_BYTES:
+            raise InvalidField(f"The setting '{self.key}' holds more than {_MOST_BYTES} bytes.", param=self.key)
+        return found
 
 
 @lru_cache(256)
