@@ -30,6 +30,9 @@ WITH_KEY = {
     "/admin/usage",
     "/admin/usage/export",
     "/admin/usage/reconcile",
+    "/admin/budgets",
+    "/v1/tenant/config",
+    "/v1/tenant/config/{key}",
     "/spend/logs",
     "/spend/keys",
     "/spend/users",
@@ -79,7 +82,7 @@ WITH_KEY = {
     "/health/services",
     *REMEDIES,
 }
-FREE_OF_SCOPES = {path for path in WITH_KEY if not path.startswith("/admin/")} - {
+FREE_OF_SCOPES = {path for path in WITH_KEY if not path.startswith(("/admin/", "/v1/tenant/"))} - {
     f"/key/{act}"
     for act in ("generate", "update", "delete", "block", "unblock", "regenerate", "{key}/regenerate", "list")
 }

@@ -202,16 +202,25 @@ async def test_a_server_that_is_not_there_is_told_at_start_unless_requests_may_g
     await counters.close()
 
 
-@covers("133")
-async def test_what_was_spent_of_a_budget_can_be_asked_of_any_worker(pair: list[RedisCounters], server: Server) -> None:
-    one, other = pair
-    assert await other.spent(MONEY) == {KEY: {"day": 0}}
-    ticket = await one.take(MONEY, COSTS_100)
-    assert isinstance(ticket, Ticket)
-    one.settle(ticket, 10, 70)
-    async with asyncio.timeout(10):
-        while await other.spent(MONEY) != {KEY: {"day": 70}}:
-            await asyncio.sleep(0.01)
-    other.learn({KEY: {"day": 90}})
-    assert await other.spent(MONEY) == {KEY: {"day": 90}}
-    assert await other.spent((Bound("key:none", Rate(1)),)) == {}
+@covers("114")
+async def test_a_cost_counts_once_under_two_budgets_of_one_period(pair: list[RedisCounters]) -> None:
+    first, second = map(Limiter, pair)
+    both = Bound(KEY, budgets=(Budget(1000, "month"), Budget(500, "month", hard=False)))
+    first.settle(await first.admit((both,), COSTS_100), 0, 100)
+    await asyncio.wait_for(second.admit((Bound("key:other", Rate(9)),), Want()), 5)
+    [told] = await first.look((both,))
+    assert told.spent == {"month": 100}
+
+
+@covers("budgets-used")
+async def test_what_is_used_and_held_is_told_to_every_worker(pair: list[RedisCounters]) -> None:
+    first, second = map(Limiter, pair)
+    bound = Bound(KEY, budgets=(Budget(1000, "day"), Budget(9000, "total")))
+    second.learn({KEY: {"total": 5000}})
+    ticket = await first.admit((bound,), COSTS_100)
+    [held] = await second.look((bound,))
+    assert (held.reserved, held.spent) == (100, {"day": 0, "total": 5000})
+    first.settle(ticket, 0, 40)
+    await first.admit((Bound("key:other", Rate(9)),), Want())
+    [settled] = await second.look((bound,))
+    assert (settled.reserved, settled.spent["day"]) == (0, 40)

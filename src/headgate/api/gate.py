@@ -1,14 +1,15 @@
 """What every route shares: who may ask, the bounds of a request, and the count of requests in flight."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from headgate.api.auth import key_of
 from headgate.api.lists import NO_LISTS, Lists
 from headgate.audit.log import AuditLog
-from headgate.core.errors import Draining, InvalidHeader, Overloaded
+from headgate.core.bounds import Bound, Used
+from headgate.core.errors import Draining, InvalidHeader, Overloaded, UserRequired
 from headgate.core.ids import Trace, child_of, new_run_id
 from headgate.core.money import Price
 from headgate.core.principal import Principal
@@ -17,6 +18,7 @@ from headgate.idempotency.keeper import Keeper
 from headgate.identity.compose import Identity
 from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
+from headgate.settings.service import TenantConfig
 from headgate.telemetry.exchange import Exchange
 from headgate.telemetry.metrics import NO_GAUGES, Gauges, Metrics
 from headgate.telemetry.peers import Peers
@@ -91,6 +93,12 @@ class Gate:
     """By (upstream's name, model id, tokens of the prompt)."""
     keeper: Keeper | None = None
     """Answers kept for repeats; None where an `Idempotency-Key` means nothing."""
+    requires_user: bool = False
+    """Whether calls have to name their end user, where the tenant's settings say nothing."""
+    settings: TenantConfig | None = None
+    """The settings of tenants; None where nothing is kept."""
+    budgets: Callable[[Sequence[Bound]], Awaitable[list[Used]]] | None = None
+    """What was used of budgets."""
     trouble: Callable[[], str] = str
     """Why the ledger is not written now; empty when it is."""
     samples: Callable[[Trace], bool] | None = None
@@ -120,11 +128,22 @@ class Gate:
         return self.keys.recognise(key_of(headers, self.key_header))
 
     def enter(self, run: Run, headers: Mapping[bytes, bytes]) -> None:
-        """Let a request in by its headers alone; raises Unauthenticated, Draining or Overloaded."""
+        """Let a request in by its headers alone; raises Unauthenticated, Draining or Overloaded.
+
+        Or UserForbidden, or UserRequired.
+        """
         run.who = self.recognise(headers)
         if user := headers.get(b"x-user-id"):
             run.who = self.keys.for_user(run.who, _user(user))
+        elif not run.who.user:
+            self._refuse_nobody(run.who)
         if self.draining:
             raise Draining("This process is shutting down.", retry_after=1)
         if self.bounds.in_flight and len(self.active) > self.bounds.in_flight:
             raise Overloaded("Too many requests are in flight.", retry_after=1)
+
+    def _refuse_nobody(self, who: Principal) -> None:
+        own = who.terms.requires_user
+        if self.requires_user if own is None else own:
+            message = "Name the end user whom this call is for in the header X-User-Id."
+            raise UserRequired(message, param="x-user-id")

@@ -22,8 +22,9 @@ from headgate.api import (
     model_info,
     models,
     runs,
+    tenant_config,
 )
-from headgate.api.admin import audit, keys, tenants
+from headgate.api.admin import audit, budgets, keys, tenants
 from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute, refuse
@@ -79,11 +80,13 @@ def control_routes(gate: Gate) -> list[Route]:
         *_key_routes(),
         *_tenant_routes(),
         *_litellm_key_routes(),
+        *_tenant_config_routes(),
         *_run_routes(),
         *_audit_routes(),
         *_litellm_user_routes(),
         *_litellm_team_routes(),
         *_litellm_health_routes(),
+        Route("/admin/budgets", budgets.list_all, logged=True, needs="budgets:read"),
         *_usage_routes(
             UsageRoutes(gate.reports), ReconcileRoute(gate.reports), SpendRoutes(gate.reports, gate.list_price)
         ),
@@ -148,6 +151,23 @@ def _tenant_routes() -> list[Route]:
         Route(one, tenants.delete, ("DELETE",), logged=True, needs=write),
         Route(f"{one}/block", tenants.block, ("POST",), logged=True, needs=write),
         Route(f"{one}/unblock", tenants.unblock, ("POST",), logged=True, needs=write),
+    ]
+
+
+def _tenant_config_routes() -> list[Route]:
+    every, one, read, write = (
+        "/v1/tenant/config",
+        "/v1/tenant/config/{key}",
+        "tenant_config:read",
+        "tenant_config:write",
+    )
+    return [
+        Route(every, tenant_config.show, logged=True, needs=read),
+        Route(every, tenant_config.put, ("PUT",), logged=True, needs=write),
+        Route(every, tenant_config.clear, ("DELETE",), logged=True, needs=write),
+        Route(one, tenant_config.get, logged=True, needs=read),
+        Route(one, tenant_config.put_one, ("PUT",), logged=True, needs=write),
+        Route(one, tenant_config.delete, ("DELETE",), logged=True, needs=write),
     ]
 
 

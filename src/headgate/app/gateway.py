@@ -10,6 +10,7 @@ from headgate.app.idempotency import repeating
 from headgate.app.prepare import Prepared
 from headgate.app.targets import composer_of, lists_of, upstream_of
 from headgate.app.tracing import traced
+from headgate.config.tenants import cascade_of
 from headgate.core.run import Run
 from headgate.pipeline.context import Deps
 from headgate.routing.catalog import Alias, Catalog
@@ -42,7 +43,8 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
     catalog = Catalog(models, offering, composer, aliases)
     book = Book(cooldown_of(settings.routing))
     planner = Planner(policy_of(settings.routing), book, catalog.configured)
-    keys = keys_of(prepared)
+    cascade = cascade_of(settings)
+    keys = keys_of(prepared, cascade)
     prices = Prices(lists.listed_now)
     for one in settings.upstreams:
         if one.api_key:
@@ -65,7 +67,7 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         targets = [target for model in models for target in model.targets]
         duties.append(loop.create_task(keep_probing(every, targets, upstreams, book)))
     try:
-        async with traced(settings, gate, wire), governed(prepared, gate, prices), repeating(prepared, gate):
+        async with traced(settings, gate, wire), governed(prepared, gate, prices, cascade), repeating(prepared, gate):
             yield gate
     finally:
         for duty in (*duties, *gate.deps.mirrors):

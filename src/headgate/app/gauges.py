@@ -32,11 +32,11 @@ async def _standing(gate: Gate, bounds: tuple[Bound, ...]) -> tuple[BudgetGauge,
     if limiter is None or not bounds:
         return ()
     try:
-        spent = await limiter.spent(bounds)
+        used = await limiter.look(bounds)
     except HeadgateError:
         return ()
     return tuple(
-        BudgetGauge(bound.subject, budget.period, budget.hard, budget.nano_usd, spent[bound.subject][budget.period])
-        for bound in bounds
-        for budget in bound.budgets
+        BudgetGauge(one.bound.subject, budget.period, budget.hard, budget.nano_usd, one.spent[budget.period])
+        for one in used
+        for budget in one.bound.budgets
     )

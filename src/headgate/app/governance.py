@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headgate.api.gate import Gate
 from headgate.app.gauges import measuring
+from headgate.app.lessons import Lessons
 from headgate.app.oversight import audit_log, note_start, overseen
 from headgate.app.prepare import Prepared
+from headgate.config.tenants import markups_of, standing_of
 from headgate.config.tree import Settings
 from headgate.core.ports import Counters
 from headgate.db.engine import Database, default_url, open_database
@@ -25,6 +27,10 @@ from headgate.limits.limiter import Limiter
 from headgate.limits.local import LocalTable
 from headgate.limits.shared import SharedTable
 from headgate.limits.types import BoundSettings, bound_of
+from headgate.settings.cascade import Cascade
+from headgate.settings.compose import reader_of
+from headgate.settings.service import TenantConfig
+from headgate.settings.types import Standing
 from headgate.telemetry.redact import conceal
 from headgate.usage import pricing
 from headgate.usage.journal import Journal
@@ -42,7 +48,7 @@ __all__ = ["bring_up_to_date", "governed", "keys_of"]
 _LAST_DRAIN_SECONDS = 10.0
 
 
-def keys_of(prepared: Prepared) -> KeyRing:
+def keys_of(prepared: Prepared, cascade: Cascade) -> KeyRing:
     """The keys of the configuration."""
     settings, limits = prepared.settings, prepared.settings.limits
     everyone = bound_of("gateway", limits.gateway)
@@ -56,6 +62,7 @@ def keys_of(prepared: Prepared) -> KeyRing:
             _allowance(limits.tenants),
             (everyone,) if everyone else (),
         ),
+        terms_of=cascade.terms,
     )
     for key, is_master in prepared.keys:
         keys.add(key, is_admin=is_master)
@@ -73,7 +80,7 @@ def _allowance(settings: BoundSettings) -> Allowance:
 
 
 @contextlib.asynccontextmanager
-async def governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncIterator[None]:
+async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Cascade) -> AsyncIterator[None]:
     """Limits, and what is kept: keys, tenants and the ledger, opened, brought up to date and kept going."""
     settings, folder = prepared.settings, prepared.data_dir
     limiter = Limiter(await _counters(settings, folder))
@@ -84,6 +91,8 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncItera
     gate.list_price = prices.of
     if settings.server.stream_cost:
         gate.deps.cost_of = prices.cost_of
+    gate.requires_user = settings.auth.require_user
+    gate.budgets = limiter.look
     try:
         if folder is None:
             yield
@@ -94,10 +103,13 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncItera
             signal = Signal(folder / "run" / "keys")
             try:
                 gate.audit = audit_log(database, prepared.pepper, folder)
-                gate.identity = await identity_of(database, gate.keys, signal, gate.audit)
+                store, changed = reader_of(database, cascade)
+                gate.identity = await identity_of(database, gate.keys, signal, changed, gate.audit)
+                gate.settings = TenantConfig(cascade, store, _standings(gate.keys), gate.keys.publish)
                 if settings.server.workers == 1:
                     await note_start(gate.audit, settings)
-                async with _recorded(folder, AttemptStore(database), settings, gate, prices), overseen(folder, gate):
+                attempts = AttemptStore(database, markups_of(cascade))
+                async with _recorded(folder, attempts, settings, gate, prices), overseen(folder, gate):
                     yield
             finally:
                 signal.close()
@@ -126,12 +138,26 @@ async def _recorded(
     assert gate.deps.limiter is not None
     gate.deps.limiter.learn(await gate.reports.spent_by_period(datetime.now(UTC)))
     loop = asyncio.get_running_loop()
+    lessons = Lessons(ledger, gate.reports, gate.deps.limiter)
+    gate.keys.on_new_budgets(lessons.learn)
+    repeating = loop.create_task(lessons.keep_repeating())
     duties = [loop.create_task(ledger.keep_draining()), loop.create_task(asyncio.to_thread(pricing.load))]
     try:
         yield
     finally:
+        repeating.cancel()
         ledger.end()
         await asyncio.wait(duties, timeout=_LAST_DRAIN_SECONDS)
+
+
+def _standings(keys: KeyRing) -> Callable[[str], Standing]:
+    """What the record of a tenant says; nothing of one that there is no more."""
+
+    def standing(tenant_id: str) -> Standing:
+        tenant = keys.tenant(tenant_id)
+        return standing_of(tenant) if tenant else Standing()
+
+    return standing
 
 
 async def _counters(settings: Settings, folder: Path | None) -> Counters:

@@ -48,6 +48,18 @@ class Want(NamedTuple):
     is_stream: bool = False
 
 
+class Used(NamedTuple):
+    """What one subject used: nano-USD spent by period, of those that run, and nano-USD that requests in flight hold.
+
+    `ends`: when the periods end, in seconds since the epoch; infinite for `total`.
+    """
+
+    bound: "Bound"
+    spent: Mapping[Period, int]
+    reserved: int
+    ends: Mapping[Period, float]
+
+
 @dataclass(slots=True)
 class Standing:
     """What is left of the tightest limits per minute; a limit of 0 means there is none.

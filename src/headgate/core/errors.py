@@ -102,6 +102,13 @@ class ModelUnpriced(Forbidden):
     typical_param = "model"
 
 
+class UserForbidden(Forbidden):
+    code = "user_forbidden"
+    title = "The key belongs to another user than the one named"
+    remedy = "Leave the header `X-User-Id` out, name the key's own user, or use a key that belongs to no user."
+    typical_param = "x-user-id"
+
+
 class Conflict(RequestError):
     status = 409
     type = "conflict"
@@ -299,6 +306,34 @@ class InvalidHeader(Invalid):
     title = "A header has a value that cannot be used"
     remedy = "Mend the header named in `param`."
     typical_param = "x-headgate-timeout"
+
+
+class UserRequired(Invalid):
+    code = "user_required"
+    title = "Calls have to say for which end user they are"
+    remedy = "Send the header `X-User-Id` with 1 to 256 printable characters, or use a key that belongs to a user."
+    typical_param = "x-user-id"
+
+
+class TenantConfigKeyUnknown(Invalid):
+    code = "tenant_config_key_unknown"
+    title = "There is no tenant setting of this name"
+    remedy = "Use one of the names in the message; `GET /v1/tenant/config` lists them."
+    typical_param = "reasoning_effort"
+
+
+class TenantConfigKeyReadonly(Invalid):
+    code = "tenant_config_key_readonly"
+    title = "The tenant setting cannot be changed at run time"
+    remedy = "Have the operator set it where the message says; `GET /v1/tenant/config` shows what is writable."
+    typical_param = "markup"
+
+
+class TenantConfigLoosens(Invalid):
+    code = "tenant_config_loosens"
+    title = "The tenant setting may be made stricter at run time, not looser"
+    remedy = "Stay within what the message names, or have the operator change it in the configuration."
+    typical_param = "requests_per_minute"
 
 
 class NoTargetForTags(Invalid):

@@ -1,5 +1,6 @@
 """Money as whole numbers: nano-USD, and prices in nano-USD per million tokens, so that sums are exact."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -33,6 +34,18 @@ class Price:
     def of_kinds(self) -> tuple[int | None, int | None, int | None, int | None]:
         """Sound in and out, pictures in and out."""
         return self.audio_input, self.audio_output, self.image_input, self.image_output
+
+
+def dearest(prices: Sequence[Price]) -> Price | None:
+    """A price that is below none of these in any part; None without any."""
+    if len(prices) <= 1:
+        return prices[0] if prices else None
+    return Price(
+        max(one.input for one in prices),
+        max(one.output for one in prices),
+        cache_write=max(one.cache_write or 0 for one in prices),
+        request=max(one.request for one in prices),
+    )
 
 
 def nano(usd: Decimal) -> int:

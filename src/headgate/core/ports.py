@@ -1,11 +1,11 @@
 """Protocols between features, each with at least two real implementations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from headgate.core.audit import Act
-from headgate.core.bounds import Bound, Refusal, Spent, Ticket, Want
+from headgate.core.bounds import Bound, Refusal, Spent, Ticket, Used, Want
 from headgate.core.events import Room, Sink, Whole
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Attempt
@@ -86,11 +86,11 @@ class Counters(Protocol):
     def settle(self, ticket: Ticket, tokens: int, nano_usd: int) -> None:
         """Give back what an open ticket holds and book what was used; never waits, never raises."""
 
-    async def spent(self, bounds: tuple[Bound, ...]) -> Spent:
-        """What the subjects of these bounds spent in the periods of their budgets; raises LimitsUnavailable."""
-
     def learn(self, spent: Spent) -> None:
         """What the ledger knows to be spent; amounts that are known here to be larger stay."""
+
+    async def look(self, bounds: Sequence[Bound]) -> list[Used]:
+        """What the subjects of bounds with budgets used, one for each; takes nothing. Raises LimitsUnavailable."""
 
     async def close(self) -> None:
         """Let go of files and connections; whatever is still held is given back."""

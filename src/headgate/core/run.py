@@ -105,6 +105,8 @@ class Run:
     """The model's name in metrics; empty until a model was found, so that callers cannot invent label values."""
     ticket: Ticket | None = None
     """What the run holds under limits and budgets."""
+    further: tuple[Ticket, ...] = ()
+    """What it holds besides since it fell back on dearer models."""
     ended: float = 0.0
     """When the run ended; 0.0 before."""
     stopped_by: HeadgateError | None = None

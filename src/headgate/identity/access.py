@@ -1,4 +1,7 @@
-"""Which models the holder of a key may use. The tenant's lists hold besides the key's own, so keys can only narrow."""
+"""Which models the holder of a key may use. The tenant's lists hold besides the key's own, so keys can only narrow.
+
+What the tenant set for itself at run time holds besides both.
+"""
 
 import re
 from functools import lru_cache
@@ -11,11 +14,12 @@ _MOST_REMEMBERED = 8192
 
 def may_use(who: Principal, *names: str) -> bool:
     """Whether a model may be used that goes by these names: the one asked for, its own, and its groups."""
-    if not (who.allow or who.within or who.deny or who.of_user):
+    if not who.is_choosy:
         return True
-    if who.deny and _any(who.deny, names):
+    if _any(who.deny, names) or _any(who.terms.deny, names):
         return False
-    return all(_any(allowed, names) for allowed in (who.allow, who.within, who.of_user) if allowed)
+    lists = (who.allow, who.within, who.of_user, who.terms.allow)
+    return all(_any(allowed, names) for allowed in lists if allowed)
 
 
 def refuse_model(who: Principal, *names: str) -> None:
@@ -25,7 +29,7 @@ def refuse_model(who: Principal, *names: str) -> None:
 
 
 def _any(patterns: tuple[str, ...], names: tuple[str, ...]) -> bool:
-    return any(_matches(patterns, name) for name in names)
+    return bool(patterns) and any(_matches(patterns, name) for name in names)
 
 
 @lru_cache(_MOST_REMEMBERED)

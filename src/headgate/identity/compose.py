@@ -1,5 +1,6 @@
 """Puts keys and tenants together with their database. The one file of this feature that opens anything."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from headgate.core.ports import Witness
@@ -21,8 +22,14 @@ class Identity:
     users: Users
 
 
-async def identity_of(database: Database, ring: KeyRing, signal: Signal, witness: Witness | None = None) -> Identity:
+async def identity_of(
+    database: Database,
+    ring: KeyRing,
+    signal: Signal,
+    terms_changed: Callable[[], Awaitable[frozenset[str]]] | None = None,
+    witness: Witness | None = None,
+) -> Identity:
     """Fill the ring from a database that is up to date, and keep it so. Raises DatabaseUnavailable."""
     store = Store(database, witness)
-    await ring.follow(signal, store.changed)
+    await ring.follow(signal, store.changed, terms_changed)
     return Identity(Keys(store, ring), Tenants(store, ring), Users(store, ring))

@@ -10,7 +10,7 @@ import hmac
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, time
@@ -23,9 +23,10 @@ from headgate.core.errors import (
     KeyExpired,
     MissingAuthorization,
     StartupError,
+    UserForbidden,
 )
-from headgate.core.principal import ANYONE, DEFAULT_TENANT, Principal
-from headgate.identity.holders import Builder
+from headgate.core.principal import DEFAULT_TENANT, Principal
+from headgate.identity.holders import Builder, TermsOf, no_terms
 from headgate.identity.signal import Signal
 from headgate.identity.types import Changed, Defaults, KeyInForce, Tenant
 
@@ -50,13 +51,14 @@ class KeyRing:
         required: bool = True,
         tenants: Mapping[str, Tenant] | None = None,
         defaults: Defaults | None = None,
+        terms_of: TermsOf = no_terms,
     ) -> None:
         self._pepper = pepper
         self._required = required
         self._configured = dict(tenants or {})
         self._tenants = {DEFAULT_TENANT: _NOBODY, **self._configured}
-        self._builder = Builder(defaults or Defaults())
-        self._anyone = replace(ANYONE, bounds=self._builder.everyone)
+        self._builder = Builder(defaults or Defaults(), terms_of)
+        self._anyone = self._builder.anyone()
         self._holders: dict[bytes, Principal] = {}
         self._blocked: set[bytes] = set()
         self._own: dict[bytes, tuple[KeyInForce, bool]] = {}
@@ -65,6 +67,9 @@ class KeyRing:
         self._previous: dict[str, bytes] = {}
         self._signal: Signal | None = None
         self._load: Callable[[int], AsyncIterator[Changed]] | None = None
+        self._terms_changed: Callable[[], Awaitable[frozenset[str]]] | None = None
+        self._on_new_budgets: Callable[[frozenset[str]], Awaitable[None]] | None = None
+        self._new_budgets: set[str] = set()
         self._seen = -1
         self._revision = 0
         self._retry_at = 0.0
@@ -126,21 +131,32 @@ class KeyRing:
         return self._builder.everyone
 
     def for_user(self, who: Principal, user: str) -> Principal:
-        """The same holder, asking for one of its users; raises KeyBlocked for a user that is shut out."""
+        """The same holder, asking for one of its users.
+
+        Raises UserForbidden when the key belongs to another, and KeyBlocked for a user that is shut out.
+        """
         if user == who.user or who.is_admin:
             return who if user == who.user else replace(who, user=user)
-        old = self._builder.user_bounds(who.tenant, who.user)
-        rest = tuple(bound for bound in who.bounds if bound not in old)
-        bounds, known = rest + self._builder.user_bounds(who.tenant, user), self._builder.user(who.tenant, user)
+        if who.user:
+            raise UserForbidden("This key belongs to another user.", param="x-user-id")
+        bounds, known = who.bounds + self._builder.user_bounds(who.tenant, user), self._builder.user(who.tenant, user)
         if known is None:
-            return replace(who, user=user, bounds=bounds, of_user=())
+            return replace(who, user=user, bounds=bounds)
         if known.blocked:
             raise KeyBlocked("The user is blocked.")
         return replace(who, user=user, bounds=bounds, of_user=known.rights.allow, deny=who.deny + known.rights.deny)
 
-    async def follow(self, signal: Signal, load: Callable[[int], AsyncIterator[Changed]]) -> None:
-        """Learn all keys of a database, and from now on every change of them. Raises DatabaseUnavailable."""
-        self._signal, self._load = signal, load
+    async def follow(
+        self,
+        signal: Signal,
+        load: Callable[[int], AsyncIterator[Changed]],
+        terms_changed: Callable[[], Awaitable[frozenset[str]]] | None = None,
+    ) -> None:
+        """Learn all keys of a database, and from now on every change of them. Raises DatabaseUnavailable.
+
+        `terms_changed` reads the settings of tenants anew and gives those that changed.
+        """
+        self._signal, self._load, self._terms_changed = signal, load, terms_changed
         seen = signal.read()
         gc.disable()  # many are made and all are kept: walking them again and again takes as long as making them
         try:
@@ -148,6 +164,29 @@ class KeyRing:
         finally:
             gc.enable()
         self._seen = seen
+
+    def on_new_budgets(self, tell: Callable[[frozenset[str]], Awaitable[None]]) -> None:
+        """From now on, tell of subjects that get their first budget for a period, before the change is in force."""
+        self._new_budgets.clear()
+        self._on_new_budgets = tell
+
+    @property
+    def bounds(self) -> Iterator[tuple[str, Bound]]:
+        """(tenant, what holds for one of its keys, for a key's user or for itself), each once."""
+        seen: set[str] = set()
+        for who in list(self._holders.values()):
+            for bound in who.bounds:
+                if bound.subject not in seen:
+                    seen.add(bound.subject)
+                    yield who.tenant, bound
+        for tenant in list(self._tenants.values()):
+            for bound in self._builder.tenant_bounds(tenant):
+                if bound.subject not in seen:
+                    yield tenant.id, bound
+
+    def user_bounds(self, tenant_id: str, user: str) -> tuple[Bound, ...]:
+        """What holds for a user of a tenant, whatever the key."""
+        return self._builder.user_bounds(tenant_id, user)
 
     @property
     def is_stale(self) -> bool:
@@ -177,6 +216,31 @@ class KeyRing:
         await self.refresh()
 
     async def _learn(self, load: Callable[[int], AsyncIterator[Changed]]) -> None:
+        changed = await self._terms_changed() if self._terms_changed is not None else frozenset[str]()
+        for tenant_id in changed:
+            self._retune(tenant_id)
+        await self._learn_keys(load)
+        if self._new_budgets and self._on_new_budgets is not None:
+            await self._on_new_budgets(frozenset(self._new_budgets))
+            self._new_budgets.clear()
+
+    def _retune(self, tenant_id: str) -> None:
+        self._builder.forget(tenant_id)
+        if tenant_id == DEFAULT_TENANT:
+            self._anyone = self._builder.anyone()
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None:
+            return
+        for digest, who in self._holders.items():
+            if who.tenant == tenant_id:
+                self._let(digest, self._builder.retuned(who, tenant), who)
+
+    def _let(self, digest: bytes, who: Principal, old: Principal | None) -> None:
+        self._holders[digest] = who
+        if self._on_new_budgets is not None and any(bound.budgets for bound in who.bounds):
+            self._new_budgets |= _new_budgets(old.bounds if old else (), who.bounds)
+
+    async def _learn_keys(self, load: Callable[[int], AsyncIterator[Changed]]) -> None:
         try:
             async for part in load(self._revision):
                 self._take(part)
@@ -211,20 +275,21 @@ class KeyRing:
             self._tenants.pop(tenant_id, None)
 
     def _put_key(self, key: KeyInForce) -> None:
-        for known in (self._digests.pop(key.id, None), self._previous.pop(key.id, None)):
+        old = None
+        for known in (self._previous.pop(key.id, None), self._digests.pop(key.id, None)):
             if known is not None and known not in self._own:
-                self._holders.pop(known, None)
+                old = self._holders.pop(known, None) or old
                 self._blocked.discard(known)
         if key.is_gone:
             return
         self._digests[key.id] = key.digest
-        self._let_in(key, key.digest)
+        self._let_in(key, key.digest, old)
         if key.previous is not None and key.previous_until > time():
             self._previous[key.id] = key.previous
             ends = min(key.previous_until, key.expires_at or key.previous_until)
-            self._let_in(replace(key, expires_at=ends), key.previous)
+            self._let_in(replace(key, expires_at=ends), key.previous, old)
 
-    def _let_in(self, key: KeyInForce, digest: bytes) -> None:
+    def _let_in(self, key: KeyInForce, digest: bytes, old: Principal | None) -> None:
         tenant = self._tenants.get(key.tenant)
         if digest in self._own:
             return
@@ -232,19 +297,19 @@ class KeyRing:
         if key.blocked or tenant is None or tenant.blocked or (user is not None and user.blocked):
             self._blocked.add(digest)
         else:
-            self._holders[digest] = self._builder.holder(key, tenant)
+            self._let(digest, self._builder.holder(key, tenant), old)
 
     def _let_in_own(self, digest: bytes) -> Principal:
         """A tenant that is blocked shuts out its keys of the configuration as well, but never the master key."""
         key, is_admin = self._own[digest]
         tenant = self._tenants.get(key.tenant, _NOBODY)
         who = self._builder.holder(key, tenant, is_admin=is_admin)
-        self._holders.pop(digest, None)
+        old = self._holders.pop(digest, None)
         self._blocked.discard(digest)
         if tenant.blocked and not is_admin:
             self._blocked.add(digest)
         else:
-            self._holders[digest] = who
+            self._let(digest, who, old)
         return who
 
     def _forget_all(self) -> None:
@@ -257,6 +322,12 @@ class KeyRing:
         self._builder.forget_users()
         for digest in self._own:
             self._let_in_own(digest)
+
+
+def _new_budgets(old: tuple[Bound, ...], new: tuple[Bound, ...]) -> set[str]:
+    """Subjects that have a budget for a period for which they had none."""
+    known = {(bound.subject, one.period) for bound in old for one in bound.budgets}
+    return {bound.subject for bound in new for one in bound.budgets if (bound.subject, one.period) not in known}
 
 
 def is_weak(key: str) -> bool:

@@ -357,6 +357,7 @@ def rights_text(rights: Rights) -> str:
         "tags": rights.tags,
         "rate": [rate.requests_per_minute, rate.tokens_per_minute, rate.streams] if rate != NO_RATE else [],
         "budgets": [[one.nano_usd, one.period, one.hard] for one in rights.budgets],
+        "environment": rights.environment,
     }
     return orjson.dumps({name: value for name, value in said.items() if value}).decode()
 
@@ -374,6 +375,7 @@ def rights_of(text: str) -> Rights:
         tuple(said.get("tags", ())),
         Rate(*said.get("rate", ())),
         tuple(Budget(*one) for one in said.get("budgets", ())),
+        said.get("environment", ""),
     )
 
 

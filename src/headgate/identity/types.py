@@ -6,7 +6,16 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 
 from headgate.core.bounds import Bound, Budget, Period, Rate
 from headgate.core.money import nano
@@ -23,6 +32,9 @@ Tag = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=_PR
 TenantId = Annotated[str, StringConstraints(max_length=128, pattern=_ID)]
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_PRINTABLE)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}[smhdw]$")]
+Environment = Annotated[str, StringConstraints(max_length=32, pattern=r"^([a-z][a-z0-9_-]*)?$")]
+"""What a key or a tenant is for; the known ones are ENVIRONMENTS."""
+ENVIRONMENTS = ("dev", "eval", "prod")
 NO_RATE = Rate()
 State = Literal["active", "blocked", "expired", "revoked"]
 
@@ -42,6 +54,9 @@ class AuthSettings(BaseModel):
     )
     tokens: list[SecretStr] = Field(
         default_factory=list, description="Further keys that may call models. Also read from API_TOKENS, by commas."
+    )
+    require_user: bool = Field(
+        False, description="Refuse calls that do not name their end user in `X-User-Id`, unless the key belongs to one."
     )
 
 
@@ -94,6 +109,7 @@ class TenantChange(BaseModel):
     models: ModelAccess | None = Field(None, description="Models that its keys may use.")
     rate: RateLimits | None = Field(None, description="How much its keys may ask together.")
     budgets: Budgets | None = Field(None, description="What its keys may spend together.")
+    environment: Environment | None = Field(None, description="What it is for: dev, eval, prod or another.")
     metadata: dict[str, Any] | None = Field(None, description="Anything else; kept and shown.")
 
 
@@ -113,6 +129,10 @@ class TenantSettings(BaseModel):
     models: ModelAccess = Field(default_factory=ModelAccess)
     rate: RateLimits = Field(default_factory=RateLimits)
     budgets: Budgets = Field(default_factory=list, description="What its keys may spend together.")
+    environment: Environment = Field("", description="What it is for: dev, eval, prod or another; see keys.")
+    settings: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Settings of the tenant by their keys; see docs/settings.md."
+    )
     keys: list[SecretStr] = Field(default_factory=list, description="Keys that may call models, as `${VARIABLE}`.")
 
 
@@ -127,6 +147,7 @@ class KeyChange(BaseModel):
     models: ModelAccess | None = Field(None, description="Models it may use.")
     rate: RateLimits | None = Field(None, description="How much it may ask.")
     budgets: Budgets | None = Field(None, description="What it may spend.")
+    environment: Environment | None = Field(None, description="What it is for: dev, eval, prod or another.")
     tags: list[Tag] | None = Field(None, max_length=50, description="Put on every request it makes.")
     metadata: dict[str, Any] | None = Field(None, description="Anything else; kept and shown.")
     expires_at: AwareDatetime | None = Field(None, description="When it ends; null for never.")
@@ -194,6 +215,7 @@ class Rights:
     tags: tuple[str, ...] = ()
     rate: Rate = NO_RATE
     budgets: tuple[Budget, ...] = ()
+    environment: str = ""
 
 
 PLAIN = Rights()
@@ -346,6 +368,7 @@ def configured_tenants(settings: Sequence[TenantSettings]) -> dict[str, Tenant]:
                 deny=tuple(one.models.deny),
                 rate=one.rate.rate,
                 budgets=tuple(limit.budget for limit in one.budgets),
+                environment=one.environment,
             ),
             configured=True,
         )
@@ -373,7 +396,10 @@ def with_changes(rights: Rights, change: KeyChange | TenantChange | UserChange) 
         named = {name: getattr(limits, name) or 0 for name in limits.model_fields_set}
         rate = replace(rate, **named)
     budgets = tuple(one.budget for one in change.budgets or ()) if "budgets" in given else rights.budgets
-    return Rights(scopes, allow, deny, tags, rate, budgets)
+    environment = rights.environment
+    if not isinstance(change, UserChange) and "environment" in given:
+        environment = change.environment or ""
+    return Rights(scopes, allow, deny, tags, rate, budgets, environment)
 
 
 _ALL_MODELS = ModelAccess(allow=[], deny=[])

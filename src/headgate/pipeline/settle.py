@@ -29,6 +29,8 @@ def account(run: Run, deps: Deps) -> None:
         if run.ticket is not None and deps.limiter is not None:
             tokens = sum(entry.prompt + entry.completion for entry in entries)
             deps.limiter.settle(run.ticket, tokens, sum(entry.cost or 0 for entry in entries))
+            for further in run.further:
+                deps.limiter.release(further)
 
 
 def settle(run: Run, deps: Deps) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from headgate.core.bounds import Bound
 from headgate.core.money import Price
+from headgate.core.terms import Parameters
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Balance = Literal["ordered", "weighted", "least_busy", "latency", "cost", "usage"]
@@ -286,6 +287,13 @@ class Rules:
 AS_IT_IS = Rules()
 
 
+class Layers(Protocol):
+    """A target's rules under the parameters of a tenant."""
+
+    def under(self, parameters: Parameters) -> Rules | None:
+        """The rules; None when requests pass as they are."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """`upstream` is an upstream's name, `model` the provider's id.
@@ -310,6 +318,8 @@ class Target:
     list_price: Price | None = None
     """The list's for short prompts, where the price decides."""
     rules: Rules | None = None
+    layers: "Layers | None" = None
+    """What the rules were made of, to make those of a tenant with parameters of its own."""
 
     def __post_init__(self) -> None:
         name = self.name or f"{self.upstream}/{self.model}"

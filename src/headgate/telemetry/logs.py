@@ -86,11 +86,13 @@ class LineWriter:
         return lines
 
 
-def request_logger(write: Callable[[dict[str, Any]], None]) -> Callable[[Run], None]:
-    """An observer of runs that writes one line for each."""
+def request_logger(write: Callable[[dict[str, Any]], None], usual: bool = True) -> Callable[[Run], None]:
+    """An observer of runs that writes one line for each. `usual`: also for tenants whose settings say nothing of it."""
 
     def log_run(run: Run) -> None:
-        write(request_line(run))
+        of_tenant = run.who.terms.is_logged
+        if usual if of_tenant is None else of_tenant:
+            write(request_line(run))
 
     return log_run
 

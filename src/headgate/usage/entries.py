@@ -143,7 +143,7 @@ def _answer(run: Run, attempt: Attempt, began: bool) -> Size:
 
 def _tags(run: Run) -> str:
     given: Iterable[str] = run.wishes.tags
-    own = run.who.tags
+    own = run.who.tags + run.who.terms.tags
     if not given and not own:
         return "[]"
     shortened = sorted({tag[:_LONGEST_TAG].replace("\0", "?") for tag in (*own, *given)})

@@ -52,6 +52,7 @@ class Ledger:
         self._trouble = ""
         self._troubled_at = 0.0
         self._left_word: str | None = None
+        self._draining = asyncio.Lock()
 
     @property
     def trouble(self) -> str:
@@ -99,6 +100,10 @@ class Ledger:
 
     async def drain(self) -> int:
         """Add everything that is complete, this worker's own entries included; the number of entries that were read."""
+        async with self._draining:
+            return await self._drain()
+
+    async def _drain(self) -> int:
         self._journal.seal()
         count = 0
         try:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -115,15 +115,45 @@ class Reports:
                 sums.setdefault(subject, {})[period] = amount
         return sums
 
+    async def spent_of_subjects(self, subjects: Iterable[str], now: datetime) -> Spent:
+        """The same for these keys, tenants and users alone."""
+        since = starts(now)
+        found: dict[str, dict[Period, int]] = {}
+        for subject in subjects:
+            amounts = await self._store.spent_since(_filter_of(subject), tuple(since.values()))
+            found[subject] = dict(zip(since, amounts, strict=True))
+        return found
+
+    async def users(self, where: Filter) -> list[tuple[str, str]]:
+        """(tenant, user) of all that ever asked."""
+        named = (row.name.partition("/") for row in await self._store.totals("user", EVER, where))
+        return [(tenant, user) for tenant, _, user in named if user]
+
     def charge(self, totals: Totals) -> Charge:
-        """The sum is marked up, not each call, so that nothing is lost by rounding."""
-        return self._charged(totals.cost, totals.chargeable)
+        """The sums are marked up, not each call, so that nothing is lost by rounding."""
+        apart = list(zip(totals.apart, self._store.markups, strict=True)) if totals.apart else []
+        usual = totals.chargeable - sum(amount for amount, _ in apart)
+        billed = usual * self._settings.markup + sum(amount * markup for amount, markup in apart)
+        return self._charged(totals.cost, Decimal(billed))
+
+    def billed_usd(self, totals: Totals) -> float:
+        """What is billed, for shapes that hold one amount."""
+        return float(usd(self.charge(totals).billed))
+
+    def billed_of(self, entry: Entry) -> int:
+        """Nano-USD that are billed for one attempt."""
+        return _rounded((entry.cost or 0) * entry.billed * self.markup_of(entry.tenant))
+
+    def markup_of(self, tenant: str) -> Decimal:
+        """What the cost of a tenant's calls is multiplied by."""
+        own = self._store.markup_of(tenant)
+        return self._settings.markup if own is None else own
 
     def as_object(self, totals: Totals) -> dict[str, Any]:
         """A row of a report for JSON; amounts are decimal texts, for numbers of JSON would not be exact."""
         charge = self.charge(totals)
         return {
-            **{name: value for name, value in totals._asdict().items() if name not in ("cost", "chargeable")},
+            **{name: value for name, value in totals._asdict().items() if name not in ("cost", "chargeable", "apart")},
             "cost_nano_usd": charge.cost,
             "cost_usd": _text(charge.cost),
             "billed_usd": _text(charge.billed),
@@ -132,7 +162,9 @@ class Reports:
 
     def entry_object(self, entry: Entry) -> dict[str, Any]:
         """An entry for an export."""
-        charge = None if entry.cost is None else self._charged(entry.cost, entry.cost * entry.billed)
+        charge = None
+        if entry.cost is not None:
+            charge = self._charged(entry.cost, entry.cost * entry.billed * self.markup_of(entry.tenant))
         return {
             **{name: value for name, value in entry._asdict().items() if name != "decision"},
             "tags": orjson.loads(entry.tags),
@@ -165,14 +197,24 @@ class Reports:
 
     @property
     def rates(self) -> dict[str, str | None]:
-        """How what is billed follows from what was spent."""
+        """How what is billed follows from what was spent, for tenants without a markup of their own."""
         rate = self._settings.eur_per_usd
         return {"markup": str(self._settings.markup), "eur_per_usd": None if rate is None else str(rate)}
 
-    def _charged(self, cost: int, chargeable: int) -> Charge:
-        billed = _rounded(chargeable * self._settings.markup)
+    def _charged(self, cost: int, billed: Decimal) -> Charge:
         rate = self._settings.eur_per_usd
-        return Charge(cost, billed, None if rate is None else _rounded(chargeable * self._settings.markup * rate))
+        return Charge(cost, _rounded(billed), None if rate is None else _rounded(billed * rate))
+
+
+def _filter_of(subject: str) -> Filter:
+    """The entries of `gateway`, `key:ID`, `tenant:ID`, `model:NAME` or `user:TENANT/USER`; tenants hold no slash."""
+    if subject == "gateway":
+        return Filter()
+    kind, _, name = subject.partition(":")
+    if kind == "user":
+        tenant, _, user = name.partition("/")
+        return Filter(tenant=tenant, user=user)
+    return Filter(key=name) if kind == "key" else Filter(tenant=name) if kind == "tenant" else Filter(model=name)
 
 
 def csv_of(objects: list[dict[str, Any]], *, head: bool) -> bytes:

@@ -1,6 +1,7 @@
 """The ledger's tables. An entry is a row as it is, so that thousands are written without converting any."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, get_type_hints
 
 import orjson
@@ -28,6 +29,7 @@ from headgate.db.engine import Database
 from headgate.usage.reconcile import Used
 from headgate.usage.types import ANY, EVER, Dimension, Entry, Filter, RunQuery, Span, Totals, started_in
 
+_SUMS = len(Totals._fields) - 2
 _DAY: ColumnElement[int] = literal_column("86400000", BigInteger)
 _SLASH: ColumnElement[str] = literal_column("'/'", Text)
 """Written out, for PostgreSQL does not see that two parameters of one value are the same in SELECT and GROUP BY."""
@@ -66,8 +68,11 @@ _NAMES: dict[Dimension, ColumnElement[Any]] = {
 class AttemptStore:
     """Adds entries and sums them up."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, markups: Mapping[str, Decimal] | None = None) -> None:
         self._database = database
+        self._markup_of = dict(markups or {})
+        self.markups = sorted(set(self._markup_of.values()))
+        """Those of tenants that have one of their own, each once."""
         dialect = database.engine.dialect
         self._add, self._tag = _addition(attempts, dialect), _addition(attempt_tags, dialect)
 
@@ -82,13 +87,13 @@ class AttemptStore:
     async def totals(self, by: Dimension, span: Span = EVER, where: Filter = ANY) -> list[Totals]:
         """Summed up by a dimension, in the order of its names; an attempt with two tags counts under both."""
         name = _NAMES[by]
-        query = _of(by, select(name, *_sums())).where(_condition(span, where)).group_by(name).order_by(name)
+        query = _of(by, select(name, *self._sums())).where(_condition(span, where)).group_by(name).order_by(name)
         return [_totals(str(row[0]), row[1:]) for row in await self._rows(query)]
 
     async def daily(self, by: Dimension, span: Span, where: Filter) -> list[tuple[int, Totals]]:
         """The same for each day apart, with the number of the day since 1970."""
         day, name = _NAMES["day"], _NAMES[by]
-        query = _of(by, select(day, name, *_sums())).where(_condition(span, where))
+        query = _of(by, select(day, name, *self._sums())).where(_condition(span, where))
         query = query.group_by(day, name).order_by(day, name)
         return [(int(row[0]), _totals(str(row[1]), row[2:])) for row in await self._rows(query)]
 
@@ -103,7 +108,7 @@ class AttemptStore:
 
     async def total(self, span: Span = EVER, where: Filter = ANY) -> Totals:
         """Everything, each attempt once."""
-        rows = await self._rows(select(*_sums()).where(_condition(span, where)))
+        rows = await self._rows(select(*self._sums()).where(_condition(span, where)))
         return _totals("", rows[0])
 
     async def spent(self, since: int) -> list[tuple[str, str, str, str, int]]:
@@ -143,6 +148,23 @@ class AttemptStore:
             query = query.where(row.upstream.in_(sorted(upstreams)))
         rows = await self._rows(query.group_by(row.run))
         return [Used(0, "", run, *(int(one or 0) for one in sums)) for run, *sums in rows]
+
+    async def spent_since(self, where: Filter, since: Sequence[int]) -> list[int]:
+        """Chargeable nano-USD of some entries since each of these moments."""
+        row = attempts.c
+        sums = [func.sum(case((row.started_at >= moment, row.cost * row.billed), else_=0)) for moment in since]
+        [found] = await self._rows(select(*sums).where(_condition(EVER, where)))
+        return [int(value or 0) for value in found]
+
+    def markup_of(self, tenant: str) -> Decimal | None:
+        """A tenant's own."""
+        return self._markup_of.get(tenant)
+
+    def _sums(self) -> list[ColumnElement[Any]]:
+        row = attempts.c
+        tenants = [[name for name, own in self._markup_of.items() if own == one] for one in self.markups]
+        apart = [func.sum(case((row.tenant.in_(names), row.cost * row.billed), else_=0)) for names in tenants]
+        return [*_sums(), *apart]
 
     async def newest(self, span: Span, where: Filter, limit: int) -> list[Entry]:
         order = (attempts.c.started_at.desc(), attempts.c.id.desc())
@@ -195,7 +217,8 @@ def _of(by: Dimension, query: "Select[Any]") -> "Select[Any]":
 
 def _totals(name: str, sums: Iterable[Any]) -> Totals:
     """Sums of nothing are null, and those of whole numbers are decimals in PostgreSQL."""
-    return Totals(name, *(int(value or 0) for value in sums))
+    numbers = [int(value or 0) for value in sums]
+    return Totals._make([name, *numbers[:_SUMS], tuple(numbers[_SUMS:])])
 
 
 def _addition(table: Table, dialect: Dialect) -> str:

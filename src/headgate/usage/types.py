@@ -176,6 +176,8 @@ class Totals(NamedTuple):
     unpriced: int = 0
     estimated: int = 0
     bound: int = 0
+    apart: tuple[int, ...] = ()
+    """Chargeable nano-USD of tenants with a markup of their own, for each such markup."""
 
 
 class RunQuery(NamedTuple):

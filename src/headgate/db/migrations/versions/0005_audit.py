@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision: str | None = "0003"
+down_revision: str | None = "0004"
 
 _BEFORE = "key key_tenant key_user address request action kind object tenant before after outcome error previous hash"
 
