@@ -158,11 +158,16 @@ async def test_a_full_disk_breaks_no_answer(
     assert not list((tmp_path / "idempotency").glob("*.draft"))
 
 
-async def test_a_folder_that_cannot_be_read_breaks_no_answer(
-    gateway: Gateway, stub: Stub, monkeypatch: pytest.MonkeyPatch
+async def test_a_file_that_cannot_be_read_breaks_no_answer(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(folder.Folder, "open", full)
-    assert (await ask(gateway)).status_code == 200
+    first = await ask(gateway)
+    with monkeypatch.context() as patched:
+        patched.setattr(folder.Folder, "open", full)
+        other = await ask(gateway)
+        assert (other.status_code, replayed(other)) == (200, False)
+    assert "cannot be read" in caplog.text
+    assert told(await ask(gateway)) == told(first)
 
 
 async def test_a_damaged_file_is_as_none(stub: Stub, tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ async def test_no_key_is_in_the_metrics(gateway: Gateway, stub: Stub) -> None:
 
 
 async def test_every_series_is_told_with_its_labels(gateway: Gateway) -> None:
+    gateway.http.headers["idempotency-key"] = "key"
     await gateway.stream()
     found = await scraped(gateway)
     for name, _, labels in SERIES:

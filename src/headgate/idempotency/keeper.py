@@ -72,7 +72,7 @@ class Keeper:
             found = self._folder.open(name)
         except OSError as error:
             log.error("an answer that may be kept cannot be read: %s", error)
-            return self._make(name, head, replaces=False)
+            return self._begin(name, Recording(self._folder, name, head, self._largest))  # without a file
         if found is None:
             return self._make(name, head, replaces=False)
         claim = None
@@ -98,8 +98,9 @@ class Keeper:
 
     def _make(self, name: str, head: Head, *, replaces: bool) -> Claim | None:
         recording = Recording(self._folder, name, head, self._largest)
-        if not recording.open(replaces=replaces):
-            return None
+        return self._begin(name, recording) if recording.open(replaces=replaces) else None
+
+    def _begin(self, name: str, recording: Recording) -> Claim:
         recording.when_ended = lambda ended: self._ended(name, ended)
         self.recordings[name] = recording
         return Claim(recording, recording)
