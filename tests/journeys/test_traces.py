@@ -240,7 +240,7 @@ async def test_neither_text_nor_keys_leave_the_gateway_unless_told_to(
 ) -> None:
     refusal = b'{"error":{"message":"PROMPT-TEXT was refused, sk-upstream-secret-1"}}'
     stub.answer(Answer(status=400, body=refusal))
-    await traced.chat(messages=HI, stream=streamed, user="PROMPT-TEXT", stop=["PROMPT-TEXT"])
+    await traced.chat(messages=HI, stream=streamed, user="PROMPT-TEXT", stop=["PROMPT-TEXT"], top_k="PROMPT-TEXT")
     await traced.chat(messages=HI, stream=streamed)
     await collector.wait_for(4)
     posted = b"".join(request.body for request in collector.stub.calls)
