@@ -104,8 +104,9 @@ async def test_cancelling_a_run_leaves_a_row(gateway: Gateway, stub: Stub) -> No
     caller = await new_key(gateway)
     async with caller, hanging(caller, stub, "slow"):
         await gateway.http.post("/v1/runs/slow/cancel")
+        own = (await caller.get("/key/info")).json()["key"]
     [act] = await acts(gateway, action="run.cancelled")
-    assert (act["target"]["id"], act["before"]["model"]) == ("slow", "small")
+    assert (act["target"]["id"], act["before"]) == ("slow", {"owner": own, "model": "small"})
     await gateway.http.post("/v1/runs/slow/cancel")
     assert len(await acts(gateway, action="run.cancelled")) == 1
 
@@ -130,13 +131,13 @@ async def test_what_differs_is_told_and_no_secret(gateway: Gateway, tmp_path: Pa
 
 
 async def test_an_export_and_a_refused_attempt_leave_rows(gateway: Gateway) -> None:
-    assert (await gateway.http.get("/admin/usage/export", params={"model": "small"})).status_code == 200
+    assert (await gateway.http.get("/admin/usage/export", params={"key": "key_1"})).status_code == 200
     plain = await new_key(gateway)
     async with plain:
         assert (await plain.post("/admin/keys", json={})).status_code == 403
         assert (await plain.get("/admin/audit")).status_code == 403
     listing, creation, _, export, _ = await acts(gateway)
-    assert (export["action"], export["after"]) == ("usage.exported", {"query": {"model": "small"}})
+    assert (export["action"], export["after"]) == ("usage.exported", {"query": {"of_key": "key_1"}})
     assert (creation["action"], creation["target"]["id"]) == ("route.refused", "POST /admin/keys")
     assert (creation["outcome"], creation["error"]) == ("refused", "forbidden")
     assert creation["by"]["key"] == listing["by"]["key"] != export["by"]["key"]

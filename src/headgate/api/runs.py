@@ -167,4 +167,4 @@ def _id(request: Request) -> str:
 
 
 def _act(one: Running, error: str = "") -> Act:
-    return Act("run.cancelled", "run", one.id, one.tenant, before={"key": one.key, "model": one.model}, error=error)
+    return Act("run.cancelled", "run", one.id, one.tenant, before={"owner": one.key, "model": one.model}, error=error)

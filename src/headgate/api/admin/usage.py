@@ -55,9 +55,9 @@ class UsageRoutes:
         if kind not in _FORMATS:
             raise InvalidField("'format' must be csv or json.", param="format")
         if gate.audit is not None:
-            after = {"query": dict(request.query_params)}
+            asked = {"of_key" if name == "key" else name: value for name, value in request.query_params.items()}
             tenant = where.tenant or who_asks(request).tenant
-            await gate.audit.record(Act("usage.exported", "usage", kind, tenant, after=after))
+            await gate.audit.record(Act("usage.exported", "usage", kind, tenant, after={"query": asked}))
         pages = self._reports.exported(asked_span(request, "from", "to"), where, as_csv=kind == "csv")
         first = await anext(pages, b"")  # while an error can still be told
         headers = {"content-disposition": f'attachment; filename="usage.{kind}"'}
