@@ -128,6 +128,7 @@ REQUIREMENTS = {
         "LiteLLM's spend reports and health routes say what the ledger and the upstreams say"
     ),
     "litellm-clients": Requirement("LiteLLM's own client and command line work against this gateway"),
+    "target-budgets": Requirement("A target or provider whose budget is spent is passed over"),
     "reconcile": Requirement("A provider's usage export is compared with the ledger, line by line"),
     "kinds": Requirement("Sound and pictures are charged at their own prices"),
     "litellm-keys": Requirement("LiteLLM's /key/* make, show, change and end the same keys"),

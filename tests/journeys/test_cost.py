@@ -79,3 +79,25 @@ async def test_a_stream_is_as_the_provider_wrote_it_unless_cost_is_set(stub: Stu
         [usage] = usages(await gateway.stream(stream_options={"include_usage": True}))
         assert "cost" not in usage
         assert "x-litellm-response-cost" not in (await gateway.chat()).headers
+
+
+async def test_where_litellms_headers_are_on_errors_have_its_types(governed: Gateway) -> None:
+    made = (await governed.http.post("/key/generate", json={"models": ["other"], "max_budget": 0})).json()
+    headers = {"authorization": f"Bearer {made['key']}"}
+    async with httpx.AsyncClient(base_url=governed.url, headers=headers, timeout=BOUND) as caller:
+        body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}]}
+        forbidden = (await caller.post("/v1/chat/completions", json=body)).json()["error"]
+        await governed.http.post("/key/update", json={"key": made["key"], "models": []})
+        spent = (await caller.post("/v1/chat/completions", json=body)).json()["error"]
+        await governed.http.post("/key/block", json={"key": made["key"]})
+        blocked = (await caller.post("/v1/chat/completions", json=body)).json()["error"]
+    assert (forbidden["type"], forbidden["code"]) == ("key_model_access_denied", "model_forbidden")
+    assert (spent["type"], spent["code"]) == ("budget_exceeded", "budget_exceeded")
+    assert (blocked["type"], blocked["code"]) == ("auth_error", "key_blocked")
+
+
+async def test_where_they_are_off_errors_have_openais_types(stub: Stub, tmp_path: Path) -> None:
+    async with running_gateway(settings(stub), tmp_path) as gateway:
+        made = (await gateway.http.post("/key/generate", json={"models": ["other"]})).json()
+        gateway.http.headers["authorization"] = f"Bearer {made['key']}"
+        assert (await gateway.chat()).json()["error"]["type"] == "permission_error"

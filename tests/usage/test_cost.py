@@ -51,6 +51,7 @@ def test_each_kind_of_token_is_charged_once_and_at_its_own_price(tokens: Tokens,
     ],
     ids=["sound", "pictures", "no price of their own", "cached ones are text first", "never more than all", "free"],
 )
+@covers("kinds")
 def test_sound_and_pictures_are_charged_at_their_own_price(tokens: Tokens, price: Price, cost: int) -> None:
     assert cost_of(tokens, price) == cost
 

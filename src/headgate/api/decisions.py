@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from itertools import islice
 
 from headgate.api.limits import Headers, ticket_headers
-from headgate.core.money import usd
 from headgate.core.run import Run, now
 from headgate.core.version import __version__
 
 _MOST_TOLD = 20
+_NANO = 1_000_000_000
 
 
 def decision_headers(run: Run, *, litellm: bool) -> Headers:
@@ -72,7 +72,7 @@ def _money(run: Run, cost: int | None) -> Headers:
 
 
 def _usd(amount: int) -> bytes:
-    return str(float(usd(amount))).encode()
+    return str(amount / _NANO).encode()
 
 
 def _told(pairs: Iterable[tuple[str, str]]) -> bytes:

@@ -25,6 +25,8 @@ class LitellmHealth:
     async def health(self, request: Request, gate: Gate) -> Response:
         """That the process is alive; for holders of a key also every target, by the state of its upstream."""
         told: dict[str, Any] = {"status": "healthy", "version": __version__}
+        if gate.keys.is_stale:
+            await gate.keys.refresh()
         try:
             request.scope["who"] = gate.recognise(dict(request.scope["headers"]))
         except Unauthenticated:

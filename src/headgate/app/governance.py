@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headgate.api.gate import Gate
+from headgate.app.allotments import allotments_of
 from headgate.app.gauges import measuring
 from headgate.app.lessons import Lessons
 from headgate.app.oversight import audit_log, note_start, overseen
@@ -33,6 +34,7 @@ from headgate.settings.service import TenantConfig
 from headgate.settings.types import Standing
 from headgate.telemetry.redact import conceal
 from headgate.usage import pricing
+from headgate.usage.allotments import Allotment, Allotments
 from headgate.usage.journal import Journal
 from headgate.usage.ledger import Ledger
 from headgate.usage.prices import Prices
@@ -142,10 +144,12 @@ async def _recorded(
     gate.keys.on_new_budgets(lessons.learn)
     repeating = loop.create_task(lessons.keep_repeating())
     duties = [loop.create_task(ledger.keep_draining()), loop.create_task(asyncio.to_thread(pricing.load))]
+    refreshing = await _allotted(store, settings, gate)
     try:
         yield
     finally:
         repeating.cancel()
+        refreshing.cancel()
         ledger.end()
         await asyncio.wait(duties, timeout=_LAST_DRAIN_SECONDS)
 
@@ -158,6 +162,22 @@ def _standings(keys: KeyRing) -> Callable[[str], Standing]:
         return standing_of(tenant) if tenant else Standing()
 
     return standing
+
+
+async def _allotted(store: AttemptStore, settings: Settings, gate: Gate) -> "asyncio.Future[None]":
+    """Budgets of targets and providers: known from the ledger, and kept so."""
+    loop = asyncio.get_running_loop()
+    several = allotments_of(settings, gate.lists.provider_of)
+    if not several:
+        return loop.create_future()
+
+    async def spent(one: Allotment, since: int) -> int:
+        return await store.spent_on(one.target, one.upstreams, since)
+
+    allotments = Allotments(several, spent, gate.deps.book.spent_out)
+    await allotments.refresh()
+    gate.deps.observers += (allotments.observe,)
+    return loop.create_task(allotments.keep_refreshing())
 
 
 async def _counters(settings: Settings, folder: Path | None) -> Counters:

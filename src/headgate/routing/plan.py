@@ -14,6 +14,7 @@ from random import choices, random
 from typing import NamedTuple
 
 from headgate.core.errors import (
+    BudgetExceeded,
     HeadgateError,
     NoTargetForTags,
     TargetsBusy,
@@ -23,7 +24,7 @@ from headgate.core.errors import (
     UpstreamTimeout,
 )
 from headgate.routing.affinity import nearest
-from headgate.routing.health import Book
+from headgate.routing.health import Book, upstream_out
 from headgate.routing.types import Balance, Model, Target
 
 _LONGEST_PAUSE = 5.0
@@ -125,7 +126,7 @@ class Planner:
         while waiting:
             model = waiting.popleft()
             candidates: Sequence[Target] = model.targets
-            if self._selects:
+            if self._selects or self._book.spent_out:
                 candidates, refused = self._eligible(model, ask, passed_over)
                 refusal = refusal or refused
             if hop or len(model.targets) > 1:
@@ -166,6 +167,13 @@ class Planner:
             for target in set(targets) - set(fitting):
                 passed_over[target.name] = "context window too small"
             targets = fitting or targets
+        if out := self._book.spent_out:
+            affordable = [one for one in targets if one.key not in out and upstream_out(one.upstream) not in out]
+            for target in set(targets) - set(affordable):
+                passed_over[target.name] = "its budget is spent"
+            if not affordable:
+                return (), BudgetExceeded(f"The budget of every target of '{model.name}' is spent.")
+            targets = affordable
         return targets, None
 
     def _of_model(

@@ -106,7 +106,7 @@ class TargetSettings(BaseModel):
     context_window: int | None = Field(None, ge=1, description="Tokens of prompt and answer together, if others.")
     parameters: ParameterSettings = Field(default_factory=ParameterSettings)
     price: PriceSettings | None = Field(None, description="What tokens cost; else the packaged list is asked.")
-    budget: BudgetSettings | None = Field(None, description="What may be spent on it.")
+    budget: BudgetSettings | None = Field(None, description="What may be spent on it; then it is passed over.")
 
 
 class ConstraintSettings(BaseModel):
@@ -222,6 +222,9 @@ class RoutingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    provider_budgets: dict[str, BudgetSettings] = Field(
+        default_factory=dict, description="What may be spent with a provider; then its targets are passed over."
+    )
     balance: Balance = Field(
         "ordered",
         description="ordered: as listed. weighted: at random by `weight`. least_busy: fewest calls in flight. "

@@ -166,6 +166,16 @@ class AttemptStore:
         apart = [func.sum(case((row.tenant.in_(names), row.cost * row.billed), else_=0)) for names in tenants]
         return [*_sums(), *apart]
 
+    async def spent_on(self, target: str, upstreams: frozenset[str], since: int) -> int:
+        """Nano-USD since a moment of a target, in whose name `*` stands for any text, or else of some upstreams."""
+        row = attempts.c
+        where = row.upstream.in_(sorted(upstreams)) if upstreams else row.target == target
+        if "*" in target:
+            pattern = target.replace("!", "!!").replace("%", "!%").replace("_", "!_").replace("*", "%")
+            where = row.target.like(pattern, escape="!")
+        rows = await self._rows(select(func.sum(row.cost)).where(row.started_at >= since, where))
+        return int(rows[0][0] or 0)
+
     async def newest(self, span: Span, where: Filter, limit: int) -> list[Entry]:
         order = (attempts.c.started_at.desc(), attempts.c.id.desc())
         return await self._entries(select(attempts).where(_condition(span, where)).order_by(*order).limit(limit))

@@ -1,6 +1,7 @@
 """LiteLLM's budgets and default limits of the whole proxy, of users and of keys, as our `limits`."""
 
 from headgate.config.draft import Path_
+from headgate.config.litellm.providers import ROWS
 from headgate.config.litellm.translation import Field, Handler, Translation
 
 PERIODS = {
@@ -19,6 +20,8 @@ _ONE_KIND = "Every user of a tenant; internal and end users are one kind here."
 _NO_OWN = "Every key without limits of its own, also those made before."
 _STREAMS = "Counts streams at once."
 _AT_KEY = "Give it with each key."
+_ON_END = "Holds for any such time on end, by the ledger; LiteLLM starts anew at each of its ends."
+_OF_PROVIDER = {"budget_limit": "usd", "max_budget": "usd", "time_period": "every", "budget_duration": "every"}
 
 
 def handlers(to: Translation, section: Field) -> dict[str, Handler]:
@@ -79,3 +82,21 @@ def _beside(to: Translation, field: Field, section: Field, name: str) -> None:
         to.exact(field)
     else:
         to.unsupported(field, _OTHER_LENGTH)
+
+
+def take_provider_budgets(to: Translation, section: Field) -> None:
+    """`router_settings.provider_budget_config`, by LiteLLM's names of providers."""
+    if not to.is_mapping(section):
+        return
+    if not section.value:
+        to.exact(section, "Empty.")
+    for provider in section.members():
+        if not to.is_mapping(provider):
+            continue
+        path: Path_ = ("routing", "provider_budgets", ROWS.get(provider.name) or provider.name)
+        for member in provider.members():
+            if member.name in _OF_PROVIDER and member.value is not None:
+                to.draft.put((*path, _OF_PROVIDER[member.name]), to.value(member), member.place)
+                to.approximate(member, _ON_END)
+            else:
+                to.unsupported(member, "Only an amount and a length are a budget.")

@@ -35,7 +35,6 @@ ROUTER = table(
         "Requests have no priorities and do not queue.": "polling_interval default_priority",
         "Each way to balance has one form.": "routing_strategy_args",
         "Set `balance` for single models in headgate.yaml.": "routing_groups",
-        "A target without its provider's budget is not known; give targets a `budget`.": "provider_budget_config",
         NO_ALERTS: "alerting_config",
         "Tags are compared as they are.": "tag_routing_prefix",
         "Affinity follows the prompts and sessions; there is no time limit to set.": "deployment_affinity_ttl_seconds",
