@@ -32,10 +32,5 @@ class Principal:
     within: tuple[str, ...] = ()
     terms: Terms = NO_TERMS
 
-    @property
-    def is_choosy(self) -> bool:
-        """Whether some models may not be used."""
-        return bool(self.allow or self.deny or self.within or self.terms.allow or self.terms.deny)
-
 
 ANYONE = Principal("anonymous")

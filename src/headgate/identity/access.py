@@ -14,11 +14,12 @@ _MOST_REMEMBERED = 8192
 
 def may_use(who: Principal, *names: str) -> bool:
     """Whether a model may be used that goes by these names: the one asked for, its own, and its groups."""
-    if not who.is_choosy:
+    terms = who.terms
+    if not (who.allow or who.within or who.deny or terms.allow or terms.deny):
         return True
-    if _any(who.deny, names) or _any(who.terms.deny, names):
+    if _any(who.deny, names) or _any(terms.deny, names):
         return False
-    return all(not patterns or _any(patterns, names) for patterns in (who.allow, who.within, who.terms.allow))
+    return all(not patterns or _any(patterns, names) for patterns in (who.allow, who.within, terms.allow))
 
 
 def refuse_model(who: Principal, *names: str) -> None:

@@ -14,7 +14,7 @@ from headgate.routing.types import Model, Target
 async def admit(plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> None:
     """Take what the request may use at most; raises ModelForbidden, LimitReached or LimitsUnavailable."""
     who, model = run.who, plan.model
-    if who.is_choosy:
+    if who.allow or who.deny or who.within or who.terms.allow or who.terms.deny:
         refuse_model(who, request.model, *model.known_as)
     _refuse_unpriced(model, run, deps)
     bounds = who.bounds + model.bounds if model.bounds else who.bounds

@@ -26,7 +26,7 @@ async def resolve(request: ModelRequest, run: Run, deps: Deps) -> Plan:
     if not model.accepts_image_url and (where := _first_image(request.fields.get("messages"))):
         raise ImageUrlNotSupported(f"The model '{model.name}' does not take images.", param=where)
     who, terms = run.who, run.who.terms
-    is_bound = who.is_choosy
+    is_bound = bool(who.allow or who.deny or who.within or terms.allow or terms.deny)
     is_usual = terms.retries is None and not terms.timeout
     if run.wishes is NOTHING and model.affinity == "none" and deps.planner.is_plain and is_usual and not is_bound:
         return Plan(model, _PLAIN[request.surface])
