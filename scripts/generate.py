@@ -163,8 +163,9 @@ def tenant_settings() -> str:
     lines = [
         "# Settings of tenants",
         NOTE,
-        "What `/v1/tenant/config` shows; see [settings.md](../settings.md). Of the levels, the last that says something",
-        "wins: `builtin`, `process` (the setting of `headgate.yaml` named here), `yaml` (the tenant's own there), `db`.",
+        "What `/v1/tenant/config` shows; see [settings.md](../settings.md). Of the levels, the last that says",
+        "something wins: `builtin`, `process` (the setting of `headgate.yaml` named here), `yaml` (the tenant's own",
+        "there), `db`.",
         "",
         "| setting | default | levels | process | at run time | meaning |",
         "| --- | --- | --- | --- | --- | --- |",

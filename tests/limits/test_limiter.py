@@ -210,7 +210,7 @@ async def test_what_was_spent_of_each_budget_can_be_asked(limiter: Limiter, cloc
     bounds = (Bound(KEY, budgets=(Budget(1000, "day"), Budget(5000, "total"))), Bound("tenant:t", Rate(5)))
     assert [one.spent for one in await limiter.look(bounds)] == [{"day": 0, "total": 0}, {}]
     limiter.learn({KEY: {"day": 80, "total": 300}})
-    assert (await limiter.spent(bounds))[KEY] == {"day": 80, "total": 300}
+    assert (await limiter.look(bounds))[0].spent == {"day": 80, "total": 300}
     limiter.settle(await limiter.admit(bounds, Want(nano_usd=500)), 10, 20)
     assert [one.spent for one in await limiter.look(bounds)] == [{"day": 100, "total": 320}, {}]
     clock.pass_(86_400)

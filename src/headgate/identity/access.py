@@ -16,9 +16,10 @@ def may_use(who: Principal, *names: str) -> bool:
     """Whether a model may be used that goes by these names: the one asked for, its own, and its groups."""
     if not who.is_choosy:
         return True
-    if _any(who.deny, names) or _any(who.terms.deny, names):
+    terms = who.terms
+    if _any(who.deny, names) or _any(terms.deny, names):
         return False
-    lists = (who.allow, who.within, who.of_user, who.terms.allow)
+    lists = (who.allow, who.within, who.of_user, terms.allow)
     return all(_any(allowed, names) for allowed in lists if allowed)
 
 

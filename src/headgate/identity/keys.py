@@ -35,6 +35,7 @@ _WELL_KNOWN = frozenset(("sk-1234", "sk-local-master", "changeme", "secret", "pa
 _SHORTEST = 16
 _NOBODY = Tenant(DEFAULT_TENANT)
 _RETRY_SECONDS = 1.0
+_AT_ONCE = 1000
 
 
 class KeyRing:
@@ -70,6 +71,8 @@ class KeyRing:
         self._terms_changed: Callable[[], Awaitable[frozenset[str]]] | None = None
         self._on_new_budgets: Callable[[frozenset[str]], Awaitable[None]] | None = None
         self._new_budgets: set[str] = set()
+        self._untuned: set[str] = set()
+        """Tenants whose settings changed; it stays so when whoever waits for the change leaves in between."""
         self._seen = -1
         self._revision = 0
         self._retry_at = 0.0
@@ -216,23 +219,26 @@ class KeyRing:
         await self.refresh()
 
     async def _learn(self, load: Callable[[int], AsyncIterator[Changed]]) -> None:
-        changed = await self._terms_changed() if self._terms_changed is not None else frozenset[str]()
-        for tenant_id in changed:
-            self._retune(tenant_id)
+        if self._terms_changed is not None:
+            self._untuned |= await self._terms_changed()
+        if self._untuned:
+            await self._retune(frozenset(self._untuned))
+            self._untuned.clear()
         await self._learn_keys(load)
         if self._new_budgets and self._on_new_budgets is not None:
             await self._on_new_budgets(frozenset(self._new_budgets))
             self._new_budgets.clear()
 
-    def _retune(self, tenant_id: str) -> None:
-        self._builder.forget(tenant_id)
-        if tenant_id == DEFAULT_TENANT:
-            self._anyone = self._builder.anyone()
-        tenant = self._tenants.get(tenant_id)
-        if tenant is None:
-            return
-        for digest, who in self._holders.items():
-            if who.tenant == tenant_id:
+    async def _retune(self, tenants: frozenset[str]) -> None:
+        """The settings of tenants changed. Requests that come meanwhile wait for the end; streams in flight go on."""
+        for tenant_id in tenants:
+            self._builder.forget(tenant_id)
+        self._anyone = self._builder.anyone()
+        for number, (digest, who) in enumerate(list(self._holders.items())):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            tenant = self._tenants.get(who.tenant)
+            if who.tenant in tenants and tenant is not None:
                 self._let(digest, self._builder.retuned(who, tenant), who)
 
     def _let(self, digest: bytes, who: Principal, old: Principal | None) -> None:
