@@ -123,7 +123,7 @@ def scripted(gate: Gate, scripts: dict[str, list[Try]]) -> list[Entry]:
 async def carry_out(groups: list[list[Act]], gate: Gate, texts: dict[str, str]) -> tuple[list[Run], list[Entry]]:
     scripts: dict[str, list[Try]] = {}
     entries = scripted(gate, scripts)
-    runs = []
+    runs: list[Run] = []
     for group in groups:
         performing = []
         for act in group:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from headgate.api.gate import Bounds, Gate
 from headgate.app.governance import governed, keys_of
 from headgate.app.prepare import Prepared
+from headgate.app.secrets import secrets_of
 from headgate.app.targets import composer_of, lists_of, upstream_of
 from headgate.core.run import Run
 from headgate.pipeline.context import Deps
@@ -42,9 +43,8 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
     planner = Planner(policy_of(settings.routing), book, catalog.configured)
     keys = keys_of(prepared)
     prices = Prices(lists.listed_now)
-    for one in settings.upstreams:
-        if one.api_key:
-            conceal(one.api_key.get_secret_value())
+    for secret in (*secrets_of(settings), prepared.pepper.decode("latin-1")):
+        conceal(secret)
     limits = settings.server.limits
     gate = Gate(
         keys=keys,
