@@ -104,7 +104,7 @@ async def _recorded(
     refuse = settings.usage.if_unwritable
     gate.reports = Reports(store, settings.usage)
     gate.deps.record = Recorder(journal, prices).record
-    gate.deps.unwritable = lambda budgeted: ledger.unwritable(refuse, budgeted=budgeted)
+    gate.deps.unwritable = lambda bounds: ledger.unwritable(refuse, bounds)
     gate.trouble = lambda: ledger.trouble
     gate.lag = lambda: ledger.lag
     await ledger.drain()

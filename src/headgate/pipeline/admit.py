@@ -1,6 +1,5 @@
 """Whether the one who asks may: the model is allowed, and every limit and budget has room for the request."""
 
-from headgate.core.bounds import Bound
 from headgate.core.errors import LedgerUnavailable, ModelUnpriced
 from headgate.core.money import Price
 from headgate.core.request import ModelRequest
@@ -19,19 +18,11 @@ async def admit(plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> None
     if deps.refuses_unpriced and any(_price_of(target, deps) is None for target in model.targets):
         raise ModelUnpriced(f"What '{model.name}' costs is not known.", param="model")
     bounds = who.bounds + model.bounds if model.bounds else who.bounds
-    if why := deps.unwritable(_is_budgeted(bounds)):
+    if why := deps.unwritable(bounds):
         raise LedgerUnavailable(f"What this call costs could not be written now: {why}", retry_after=1)
     if bounds and deps.limiter is not None:
         want = wanted(request, _dearest(model, deps), longest=_longest(model), typical=deps.typical_answer)
         run.ticket = await deps.limiter.admit(bounds, want)
-
-
-def _is_budgeted(bounds: tuple[Bound, ...]) -> bool:
-    for bound in bounds:
-        for budget in bound.budgets:
-            if budget.hard:
-                return True
-    return False
 
 
 def _dearest(model: Model, deps: Deps) -> Price | None:
