@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from headgate.core.bounds import Bound, Budget
 from headgate.core.errors import DatabaseUnavailable
 from headgate.core.tokens import Tokens
 from headgate.usage import journal as journal_file
@@ -20,6 +21,7 @@ from tests.usage.databases import ledger_database
 from tests.usage.runs import SETTLED_AT, attempt, price_of, run_of
 
 pytestmark = covers("152")
+BUDGETED = (Bound("key:k", budgets=(Budget(1),)),)
 
 
 def entry(number: int) -> Entry:
@@ -247,11 +249,11 @@ async def test_before_an_entry_would_be_lost_every_call_is_refused_unless_all_ar
     monkeypatch.setattr(journal_file, "_MOST_WAITING", 100)
     journal, one = ledger(tmp_path / "none", Memory())
     (tmp_path / "none").rmdir()
-    assert one.unwritable("refuse", budgeted=True) == ""
+    assert one.unwritable("refuse", BUDGETED) == ""
     journal.append([entry(1)])
     assert journal.waiting > 100
-    refused = [bool(one.unwritable(how, budgeted=False)) for how in ("refuse_budgeted", "refuse", "admit")]
+    refused = [bool(one.unwritable(how, ())) for how in ("refuse_budgeted", "refuse", "admit")]
     assert refused == [True, True, False]
     (tmp_path / "none").mkdir()
     journal.seal()
-    assert (journal.waiting, one.unwritable("refuse", budgeted=True)) == (0, "")
+    assert (journal.waiting, one.unwritable("refuse", BUDGETED)) == (0, "")

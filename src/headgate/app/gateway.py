@@ -8,6 +8,7 @@ from headgate.api.gate import Bounds, Gate
 from headgate.app.governance import governed, keys_of
 from headgate.app.idempotency import repeating
 from headgate.app.prepare import Prepared
+from headgate.app.secrets import secrets_of
 from headgate.app.targets import composer_of, lists_of, upstream_of
 from headgate.app.tracing import traced
 from headgate.config.tenants import cascade_of
@@ -46,9 +47,8 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
     cascade = cascade_of(settings)
     keys = keys_of(prepared, cascade)
     prices = Prices(lists.listed_now)
-    for one in settings.upstreams:
-        if one.api_key:
-            conceal(one.api_key.get_secret_value())
+    for secret in (*secrets_of(settings), prepared.pepper.decode("latin-1")):
+        conceal(secret)
     limits = settings.server.limits
     gate = Gate(
         keys=keys,

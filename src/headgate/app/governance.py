@@ -132,7 +132,7 @@ async def _recorded(
     gate.reports = Reports(store, settings.usage)
     gate.runs = Runs(store, folder / "journal")
     gate.deps.record = Recorder(journal, prices).record
-    gate.deps.unwritable = lambda budgeted: ledger.unwritable(refuse, budgeted=budgeted)
+    gate.deps.unwritable = lambda bounds: ledger.unwritable(refuse, bounds)
     gate.trouble = gate.exchange.trouble = lambda: ledger.trouble
     gate.lag = lambda: ledger.lag
     gate.measure = measuring(settings, gate, ledger)

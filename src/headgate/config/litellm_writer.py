@@ -241,9 +241,13 @@ class _Writer:
         written = {}
         for name, value in values.items():
             is_text = isinstance(value, str)
-            is_secret = (is_text and may_be_secret(name)) or (is_text and holds_secret(value))
+            is_secret = is_text and (may_be_secret(name) or holds_secret(value) or self._is_reference((*path, name)))
             written[name] = self._secret((*path, name), _spelled(f"{prefix}_{name}")) if is_secret else value
         return written
+
+    def _is_reference(self, path: Path_) -> bool:
+        """Whether the value stands in a variable, and had better stay there."""
+        return REFERENCE.fullmatch(str(value_at(self.loaded.written, path))) is not None
 
     def _is_set(self, path: Path_) -> bool:
         return value_at(self.loaded.draft.data, path) is not None

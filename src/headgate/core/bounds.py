@@ -40,6 +40,11 @@ class Bound:
     budgets: tuple[Budget, ...] = ()
 
 
+def is_budgeted(bounds: tuple[Bound, ...]) -> bool:
+    """Whether one of them holds a hard budget."""
+    return any(budget.hard for bound in bounds for budget in bound.budgets)
+
+
 class Want(NamedTuple):
     """What a request may take at most, as far as can be told before it is sent."""
 

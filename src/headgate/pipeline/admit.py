@@ -18,18 +18,10 @@ async def admit(plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> None
         refuse_model(who, request.model, *model.known_as)
     _refuse_unpriced(model, run, deps)
     bounds = who.bounds + model.bounds if model.bounds else who.bounds
-    if why := deps.unwritable(_is_budgeted(bounds)):
+    if why := deps.unwritable(bounds):
         raise LedgerUnavailable(f"What this call costs could not be written now: {why}", retry_after=1)
     if bounds and deps.limiter is not None:
         run.ticket = await deps.limiter.admit(bounds, _want(model, request, run, deps))
-
-
-def _is_budgeted(bounds: tuple[Bound, ...]) -> bool:
-    for bound in bounds:
-        for budget in bound.budgets:
-            if budget.hard:
-                return True
-    return False
 
 
 async def afford(model: Model, request: ModelRequest, run: Run, deps: Deps) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from headgate.core.bounds import Bound
 from headgate.core.money import Price
 from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes
@@ -21,7 +22,7 @@ def _no_price(_: Target) -> None:
     return None
 
 
-def _is_written(_: bool) -> str:
+def _is_written(_: tuple[Bound, ...]) -> str:
     return ""
 
 
@@ -54,8 +55,8 @@ class Deps:
     limiter: Limiter | None = None
     record: Callable[[Run], list[Entry]] | None = None
     """Writes what a run spent into the journal."""
-    unwritable: Callable[[bool], str] = _is_written
-    """Why what a run spends could not be written, if it has to be; told whether a hard budget holds for the run."""
+    unwritable: Callable[[tuple[Bound, ...]], str] = _is_written
+    """Why what a run under these bounds spends could not be written, if it has to be; empty if it could."""
     cost_of: CostOf | None = None
     """What tokens of an attempt cost, where streams are to tell it."""
     refuses_unpriced: bool = False

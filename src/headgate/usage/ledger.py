@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
+from headgate.core.bounds import Bound, is_budgeted
 from headgate.core.errors import HeadgateError
 from headgate.usage.journal import Journal, age, files, size, take
 from headgate.usage.types import Entry, Unwritten
@@ -59,11 +60,14 @@ class Ledger:
         """Why entries are not written now; empty when they are."""
         return self._journal.trouble or self._trouble
 
-    def unwritable(self, refuse: Unwritten, *, budgeted: bool) -> str:
+    def unwritable(self, refuse: Unwritten, bounds: tuple[Bound, ...]) -> str:
         """Why a request is refused now, for what it costs would not be written; empty if it is not.
 
         Where any are refused, all are before something would be lost.
         """
+        return self._refusal(refuse, is_budgeted(bounds)) if self._journal.trouble or self._trouble else ""
+
+    def _refusal(self, refuse: Unwritten, budgeted: bool) -> str:
         if refuse == "admit" or not (budgeted or refuse == "refuse" or self._journal.is_full):
             return ""
         if self._trouble and self._most_lag is not None and monotonic() - self._troubled_at > self._most_lag:
