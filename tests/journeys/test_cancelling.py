@@ -182,7 +182,7 @@ async def test_a_gateway_that_keeps_nothing_shows_and_cancels_what_is_in_flight(
 async def test_a_worker_that_was_killed_does_not_keep_others_from_answering(
     gateway: Gateway, stub: Stub, tmp_path: Path
 ) -> None:
-    dead = tmp_path / "run" / "peers" / "99999999-dead.peer"
+    dead = tmp_path / "run" / "99999999-dead.peer"
     dead.touch()
     async with hanging(gateway.http, stub, "slow"):
         assert len(await listed(gateway.http, status="running")) == 1

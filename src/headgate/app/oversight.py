@@ -55,7 +55,7 @@ async def overseen(folder: Path, gate: Gate) -> AsyncIterator[None]:
     async def answer(question: Any) -> Any:
         return await answer_peer(question, gate)
 
-    gate.peers = Peers(folder / "run" / "peers", answer)
+    gate.peers = Peers(folder / "run", answer)
     await gate.peers.open()
     try:
         yield

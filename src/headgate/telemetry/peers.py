@@ -73,7 +73,8 @@ class Peers:
         return f"{self._elsewhere}/peer"
 
     def _show(self, address: str) -> None:
-        """Where others look."""
+        """Where others look; only our own user may connect."""
+        Path(address).chmod(0o600)
         if self._elsewhere is None:
             Path(address).rename(self._own)
         else:
