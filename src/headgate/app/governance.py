@@ -105,7 +105,7 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Casc
             signal = Signal(folder / "run" / "keys")
             try:
                 gate.audit = audit_log(database, prepared.pepper, folder)
-                store, changed = reader_of(database, cascade)
+                store, changed = reader_of(database, cascade, gate.audit)
                 gate.identity = await identity_of(database, gate.keys, signal, changed, gate.audit)
                 gate.settings = TenantConfig(cascade, store, _standings(gate.keys), gate.keys.publish)
                 if settings.server.workers == 1:

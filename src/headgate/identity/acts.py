@@ -4,7 +4,7 @@ from typing import Any
 
 from headgate.core.audit import Act, changed
 from headgate.core.money import usd
-from headgate.identity.types import KeyRecord, Rights, Tenant, iso
+from headgate.identity.types import KeyRecord, Rights, Tenant, User, iso
 
 
 def key_act(action: str, old: KeyRecord | None, new: KeyRecord | None) -> Act:
@@ -21,6 +21,14 @@ def tenant_act(action: str, old: Tenant | None, new: Tenant | None) -> Act:
     assert one is not None
     before, after = _differing(_tenant(old) if old else None, _tenant(new) if new else None)
     return Act(action, "tenant", one.id, one.id, before, after)
+
+
+def user_act(action: str, old: User | None, new: User | None) -> Act:
+    """Made, if there was none before; forgotten, if there is none after."""
+    one = new or old
+    assert one is not None
+    before, after = _differing(_user(old) if old else None, _user(new) if new else None)
+    return Act(action, "user", one.id, one.tenant, before, after)
 
 
 def _differing(
@@ -48,6 +56,11 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
     return {"name": tenant.name, **rights, "metadata": tenant.metadata, "blocked": tenant.blocked}
 
 
+def _user(user: User) -> dict[str, Any]:
+    told = {"alias": user.alias, "email": user.email, "metadata": user.metadata, "blocked": user.blocked}
+    return {**told, **_rights(user.rights)}
+
+
 def _rights(rights: Rights) -> dict[str, Any]:
     rate = rights.rate
     return {
@@ -55,6 +68,7 @@ def _rights(rights: Rights) -> dict[str, Any]:
         "allow": list(rights.allow),
         "deny": list(rights.deny),
         "tags": list(rights.tags),
+        "environment": rights.environment,
         "rate": {
             "requests_per_minute": rate.requests_per_minute,
             "tokens_per_minute": rate.tokens_per_minute,

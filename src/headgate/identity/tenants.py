@@ -9,7 +9,7 @@ from time import time
 
 from headgate.core.errors import AlreadyExists, NotChangeable, TenantNotFound
 from headgate.core.principal import DEFAULT_TENANT, Principal
-from headgate.identity.acts import tenant_act
+from headgate.identity.acts import key_act, tenant_act
 from headgate.identity.keys import KeyRing
 from headgate.identity.scopes import require, require_no_more, tenants_with
 from headgate.identity.store import Store
@@ -87,6 +87,7 @@ class Tenants:
                     require(by, "keys:write", tenant_id)
                     require_no_more(by, key.rights.scopes, tenant_id)
                     await change.erase_key(key.id)
+                    await change.note(key_act("key.deleted", key, None))
             elif tenant_id != DEFAULT_TENANT and await change.has_keys(tenant_id):
                 raise NotChangeable(f"The tenant '{tenant_id}' has keys. Delete or revoke them first.")
             await change.erase_tenant(tenant_id)

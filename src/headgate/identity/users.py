@@ -9,6 +9,7 @@ from time import time
 
 from headgate.core.errors import AlreadyExists, InvalidField, UserNotFound
 from headgate.core.principal import Principal
+from headgate.identity.acts import key_act, user_act
 from headgate.identity.keys import KeyRing
 from headgate.identity.scopes import require, require_no_more, tenants_with
 from headgate.identity.store import Store
@@ -53,6 +54,7 @@ class Users:
             if await change.user(wanted.tenant, wanted.id):
                 raise AlreadyExists(f"The tenant '{wanted.tenant}' has a user '{wanted.id}' already.", param="id")
             await change.put_user(made)
+            await change.note(user_act("user.created", None, made))
         await self._ring.publish()
         return made
 
@@ -95,11 +97,12 @@ class Users:
                 metadata=(change.metadata or {}) if "metadata" in given else old.metadata,
             )
 
-        return await self._changed(tenant, user_id, by, changed)
+        return await self._changed(tenant, user_id, by, changed, "user.updated")
 
     async def block(self, tenant: str, user_id: str, by: Principal, *, blocked: bool = True) -> User:
         """Shut a user and its keys out, or let them in again."""
-        return await self._changed(tenant, user_id, by, lambda old: replace(old, blocked=blocked))
+        act = "user.blocked" if blocked else "user.unblocked"
+        return await self._changed(tenant, user_id, by, lambda old: replace(old, blocked=blocked), act)
 
     async def delete(self, tenant: str, user_id: str, by: Principal) -> list[KeyRecord]:
         """Forget a user, and end its keys; those are told."""
@@ -112,7 +115,9 @@ class Users:
             for key in keys:
                 require_no_more(by, key.rights.scopes, tenant)
                 await change.erase_key(key.id)
+                await change.note(key_act("key.deleted", key, None))
             await change.put_user(User(old.tenant, old.id, updated_at=self._clock()), erased=True)
+            await change.note(user_act("user.deleted", old, None))
         await self._ring.publish()
         return keys
 
@@ -128,12 +133,15 @@ class Users:
         keys = [counts.get((user.tenant, user.id), 0) for user in users]
         return UserPage(users, await self._store.count_users(seen), keys)
 
-    async def _changed(self, tenant: str, user_id: str, by: Principal, edit: Callable[[User], User]) -> User:
+    async def _changed(
+        self, tenant: str, user_id: str, by: Principal, edit: Callable[[User], User], action: str
+    ) -> User:
         require(by, WRITE)
         async with self._store.change() as change:
             old = _visible(await change.user(tenant, user_id), by)
             new = replace(edit(old), updated_at=self._clock())
             await change.put_user(new)
+            await change.note(user_act(action, old, new))
         await self._ring.publish()
         return new
 

@@ -6,6 +6,7 @@ A change is in force in every worker before its caller has the answer.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from headgate.core.audit import Act, changed
 from headgate.core.errors import MissingField
 from headgate.settings.cascade import Cascade
 from headgate.settings.types import Resolved, Standing
@@ -57,7 +58,10 @@ class TenantConfig:
         return await self._written(tenant, dict.fromkeys(keys), by) if keys else []
 
     async def _written(self, tenant: str, values: Mapping[str, Any], by: str) -> list[Resolved]:
-        await self._store.put(tenant, values, by)
+        own = self._cascade.own(tenant)
+        before, after = changed({key: own.get(key) for key in values}, values)
+        act = Act("tenant_config.updated", "tenant_config", tenant, tenant, before, after)
+        await self._store.put(tenant, values, by, act)
         await self._publish()
         standing = self._standing_of(tenant)
         return [self._cascade.resolve(key, tenant, standing) for key in values]

@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Index, Integer, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from headgate.core.audit import Act
+from headgate.core.ports import Witness
 from headgate.db.columns import Instant, Json, Name, metadata
 from headgate.db.engine import Database
 from headgate.settings.types import Read, Row
@@ -34,8 +36,9 @@ settings = Table(
 class Store:
     """Reads what changed, and writes in transactions of their own."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, witness: Witness | None = None) -> None:
         self._database = database
+        self._witness = witness
 
     async def read(self, after: int) -> Read | None:
         """What changed after a revision; None if nothing did. Of another database than before, everything."""
@@ -49,9 +52,9 @@ class Store:
             rows = tuple(Row(*row) for row in await connection.execute(query))
             return Read(revision, rows, is_all)
 
-    async def put(self, tenant: str, values: Mapping[str, Any], by: str) -> None:
-        """Set values, or take those away that are None: all or none."""
-        async with self._changing() as (connection, revision):
+    async def put(self, tenant: str, values: Mapping[str, Any], by: str, act: Act) -> None:
+        """Set values, or take those away that are None: all or none, and only if the act can be noted."""
+        async with self._changing(act) as (connection, revision):
             for key, value in values.items():
                 said = {"value": value, "updated_by": by, "updated_at": time(), "revision": revision}
                 here = (settings.c.tenant == tenant) & (settings.c.key == key)
@@ -60,8 +63,11 @@ class Store:
                     await connection.execute(settings.insert().values(tenant=tenant, key=key, **said))
 
     @asynccontextmanager
-    async def _changing(self) -> AsyncIterator[tuple[AsyncConnection, int]]:
+    async def _changing(self, act: Act) -> AsyncIterator[tuple[AsyncConnection, int]]:
         """A transaction and its number; changes come one after another, for each takes the next."""
         async with self._database.writing() as connection:
             await connection.execute(changes.update().values(revision=changes.c.revision + 1))
             yield connection, int((await connection.execute(select(changes.c.revision))).scalar_one())
+            noted = await self._witness.note(connection, act) if self._witness is not None else None
+        if self._witness is not None:
+            await self._witness.committed(noted)
