@@ -149,7 +149,8 @@ class TableCounters:
             self._book(bound, row, want)
         standing.requests_left -= 1
         standing.tokens_left -= want.tokens
-        spent = self._spent(rows[0], bounds[0].budgets[0].period) if bounds[0].budgets else None
+        budgets = bounds[0].budgets if bounds else ()
+        spent = self._spent(rows[0], budgets[0].period) if budgets else None
         return Ticket(bounds, want, standing, tuple(over), slot, spent=spent)
 
     def _weigh_rate(self, bound: Bound, row: int, tokens: int, standing: Standing, against: list[Refusal]) -> None:
