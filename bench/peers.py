@@ -66,22 +66,60 @@ def _headgate(site: Site) -> Launch:
 def _four_targets(site: Site) -> Launch:
     """Four accounts at the stub, chosen by latency, each with limits that are counted but never reached."""
     names = ("one", "two", "three", "four")
-    limits = "limits: {requests_per_minute: 100000000, tokens_per_minute: 1000000000, in_flight: 100000}"
-    targets = [f"{{upstream: {name}, model: bench-upstream, {limits}}}" for name in names]
+    targets = [f"{{upstream: {name}, model: bench-upstream, {_TARGET_LIMITS}}}" for name in names]
     return _serve(site, [_upstream(name, site) for name in names], targets, "balance: latency, ")
+
+
+def _limits(site: Site) -> Launch:
+    """A key with limits and a budget of its own, its tenant's and its model's, none of them ever reached; a price."""
+    return _serve(site, [_upstream("stub", site)], [_PRICED], "", _LIMITS)
+
+
+def _traces(site: Site) -> Launch:
+    """Every request is traced; the stub takes the spans."""
+    return _serve(site, [_upstream("stub", site)], ["{upstream: stub, model: bench-upstream}"], "", _tracing(site))
+
+
+def _all(site: Site) -> Launch:
+    """Targets, limits, budgets, prices and traces together."""
+    names = ("one", "two", "three", "four")
+    targets = [f"{{upstream: {name}, model: bench-upstream, {_TARGET_LIMITS}, {_PRICE}}}" for name in names]
+    upstreams = [_upstream(name, site) for name in names]
+    return _serve(site, upstreams, targets, "balance: latency, ", _LIMITS + _tracing(site))
+
+
+TOKEN = "sk-bench-token-0123456789abcdef"
+_TARGET_LIMITS = "limits: {requests_per_minute: 100000000, tokens_per_minute: 1000000000, in_flight: 100000}"
+_PRICE = "price: {input: 0.15, output: 0.6}"
+_PRICED = f"{{upstream: stub, model: bench-upstream, {_PRICE}}}"
+_BOUND = (
+    "{requests_per_minute: 100000000, tokens_per_minute: 1000000000000, streams: 100000, "
+    "budgets: [{usd: 1000000, period: month}]}"
+)
+_LIMITS = f"limits: {{keys: {_BOUND}, tenants: {_BOUND}, models: {{bench: {_BOUND}}}}}\n"
+
+
+def _tracing(site: Site) -> str:
+    return f"tracing: {{endpoint: '{site.stub}', sampler: always_on}}\n"
+
+
+def _with_token(_: Site) -> Mapping[str, str]:
+    """The master key has no limits; this one has."""
+    return {"authorization": f"Bearer {TOKEN}"}
 
 
 def _upstream(name: str, site: Site) -> str:
     return f"{{name: {name}, provider: openai_compatible, base_url: {site.stub}/v1, api_key: bench}}"
 
 
-def _serve(site: Site, upstreams: list[str], targets: list[str], balance: str) -> Launch:
+def _serve(site: Site, upstreams: list[str], targets: list[str], balance: str, more: str = "") -> Launch:
     model = f"{{name: bench, {balance}targets: [{', '.join(targets)}]}}"
-    config = site.write("headgate.yaml", f"upstreams: [{', '.join(upstreams)}]\nmodels: [{model}]\n")
+    config = site.write("headgate.yaml", f"upstreams: [{', '.join(upstreams)}]\nmodels: [{model}]\n{more}")
     script = Path(sys.executable).parent / "headgate"
     command = [str(script)] if script.exists() else [sys.executable, "-m", "headgate"]
     command += ["serve", "--config", config, "--host", "127.0.0.1", "--port", str(site.port)]
-    return Launch(command, {"HEADGATE_MASTER_KEY": KEY, "HEADGATE_DATA_DIR": str(site.folder / "data")})
+    data = str(site.folder / "data")
+    return Launch(command, {"HEADGATE_MASTER_KEY": KEY, "API_TOKENS": TOKEN, "HEADGATE_DATA_DIR": data})
 
 
 def _nginx_binary() -> str | None:
@@ -197,12 +235,29 @@ PEERS = (
     Peer(
         name="headgate",
         launch=_headgate,
-        note="key check, metrics and the JSON request log on; one worker",
+        note="key check, ledger, metrics and the JSON request log on; one worker",
     ),
     Peer(
         name="headgate-4-targets",
         launch=_four_targets,
         note="the same with four targets chosen by latency, each with limits that are counted",
+    ),
+    Peer(
+        name="headgate-limits",
+        launch=_limits,
+        note="the same with rates, streams and a budget of the key, its tenant and its model, and a price",
+        headers=_with_token,
+    ),
+    Peer(
+        name="headgate-traces",
+        launch=_traces,
+        note="the same with a trace of every request sent to a collector",
+    ),
+    Peer(
+        name="headgate-all",
+        launch=_all,
+        note="all of that together",
+        headers=_with_token,
     ),
     Peer(
         name="nginx",

@@ -232,7 +232,7 @@ class Connection(asyncio.Protocol):
             self._complete(body)
         elif path.endswith(b"/models"):
             self.transport.write(MODELS)
-        elif path in (b"/health", b"/get_server_info", b"/get_model_info"):
+        elif path in (b"/health", b"/get_server_info", b"/get_model_info", b"/v1/traces"):
             self.transport.write(HEALTH)
         elif path == b"/bench/stats":
             self.transport.write(_response(_encode(asdict(self.stub.stats))))

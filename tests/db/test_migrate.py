@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -18,8 +18,9 @@ import headgate
 from headgate.core.errors import StartupError
 from headgate.db import migrate as migrate_file
 from headgate.db.columns import metadata
-from headgate.db.engine import default_url, open_database
+from headgate.db.engine import Database, default_url, open_database
 from headgate.db.migrate import migrate, revisions, stored_revision
+from headgate.db.steps import carry_out
 from tests.harness.databases import on_each_database, url_of
 from tests.requirements import covers
 
@@ -37,6 +38,41 @@ def differences(connection: Connection) -> list[object]:
 
 async def test_an_empty_database_gets_the_tables_that_the_stores_declare(tmp_path: Path) -> None:
     database = open_database(url_of(tmp_path))
+    await migrate(database)
+    async with database.reading() as connection:
+        assert await connection.run_sync(differences) == []
+        assert await connection.run_sync(stored_revision) == revisions()[-1]
+    await database.close()
+
+
+def first_rows(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
+    found = {table.name: [tuple(row) for row in connection.execute(select(table))] for table in metadata.sorted_tables}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+async def stepped(database: Database, until: str = "head") -> None:
+    """As an older version made it."""
+    async with database.writing() as connection:
+        await connection.run_sync(carry_out, SOURCE / "db" / "migrations", until)
+
+
+async def test_the_steps_lead_to_the_same_tables_and_rows(tmp_path: Path) -> None:
+    seen = []
+    for folder in (tmp_path / "steps", tmp_path / "at-once"):
+        folder.mkdir()
+        database = open_database(default_url(folder))
+        await (stepped if folder.name == "steps" else migrate)(database)
+        async with database.reading() as connection:
+            assert await connection.run_sync(differences) == []
+            assert await connection.run_sync(stored_revision) == revisions()[-1]
+            seen.append(await connection.run_sync(first_rows))
+        await database.close()
+    assert seen[0] == seen[1] != {}
+
+
+async def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
+    database = open_database(url_of(tmp_path))
+    await stepped(database, "0002")
     await migrate(database)
     async with database.reading() as connection:
         assert await connection.run_sync(differences) == []
@@ -75,10 +111,12 @@ async def test_a_step_that_fails_leaves_the_database_as_it_was(tmp_path: Path, m
     )
     monkeypatch.setattr(migrate_file, "_FOLDER", folder.parent)
     database = open_database(url_of(tmp_path))
+    async with database.writing() as connection:
+        await connection.execute(text("CREATE TABLE somebody_elses (id INTEGER)"))
     with pytest.raises(KeyError):
         await migrate(database)
     async with database.reading() as connection:
-        assert await connection.run_sync(lambda one: inspect(one).get_table_names()) == []
+        assert await connection.run_sync(lambda one: inspect(one).get_table_names()) == ["somebody_elses"]
     await database.close()
 
 
@@ -101,22 +139,30 @@ async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
 
 
 @covers("weight")
-def test_alembic_is_imported_only_when_there_is_something_to_do(tmp_path: Path) -> None:
+async def test_alembic_is_imported_only_for_a_database_of_an_older_version(tmp_path: Path) -> None:
     program = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
+        "from headgate import app\n"
+        "from headgate.db.columns import metadata\n"
         "from headgate.db.engine import default_url, open_database\n"
         "from headgate.db.migrate import migrate\n"
         "asyncio.run(migrate(open_database(default_url(Path(sys.argv[1])))))\n"
-        "print('alembic' in sys.modules)\n"
+        "print('alembic' in sys.modules, len(metadata.tables))\n"
     )
+    old = tmp_path / "old"
+    old.mkdir()
+    database = open_database(default_url(old))
+    await stepped(database, "0001")
+    await database.close()
     said = [
-        subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=30, check=True
+        subprocess.run(  # noqa: ASYNC221 - nothing else runs here
+            [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=60, check=True
         ).stdout
-        for _ in range(2)
+        for folder in (tmp_path, tmp_path, old)
     ]
-    assert said == ["True\n", "False\n"]
+    tables = len(metadata.tables)  # of all stores: who starts the gateway has imported them all
+    assert said == [f"False {tables}\n", f"False {tables}\n", f"True {tables}\n"]
 
 
 def test_the_steps_are_one_chain_in_the_order_of_their_names() -> None:

@@ -23,6 +23,7 @@ heads = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, nullable=False),
     Column("hash", Text, nullable=False),
+    info={"first": [{"id": 1, "seq": 0, "hash": ""}]},
 )
 
 

@@ -1,13 +1,16 @@
-"""Bring a database up to date at start. Alembic is imported only when there is something to do.
+"""Bring a database up to date at start. An empty one gets the tables as they are declared; Alembic is imported only
+for one that an older version made.
 
-A step is a file `migrations/versions/NNNN_title.py`, whose number is its revision.
+A step is a file `migrations/versions/NNNN_title.py`, whose number is its revision. The declared tables are those of the
+stores that were imported, so whoever migrates has imported them all. Rows in a table's `info["first"]` come with it.
 """
 
 from pathlib import Path
 
-from sqlalchemy import Connection, func, inspect, select, text
+from sqlalchemy import Column, Connection, MetaData, String, Table, func, inspect, select, text
 
 from headgate.core.errors import DatabaseUnavailable, StartupError
+from headgate.db.columns import metadata
 from headgate.db.engine import Database
 
 _FOLDER = Path(__file__).parent / "migrations"
@@ -46,8 +49,22 @@ def stored_revision(connection: Connection) -> str | None:
 
 def _upgrade(connection: Connection) -> None:
     """SQLite lets one writer in at a time; elsewhere a lock of this name does."""
-    from headgate.db.steps import carry_out  # noqa: PLC0415 - slow, and needed only now
-
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    if not inspect(connection).get_table_names():
+        _create(connection)
+        return
+    from headgate.db.steps import carry_out  # noqa: PLC0415 - slow and large, and needed only now
+
     carry_out(connection, _FOLDER)
+
+
+def _create(connection: Connection) -> None:
+    """All tables at once, with the mark that every step has been carried out."""
+    metadata.create_all(connection)
+    for table in metadata.sorted_tables:
+        for row in table.info.get("first", ()):
+            connection.execute(table.insert().values(row))
+    mark = Table(_VERSIONS, MetaData(), Column("version_num", String(32), primary_key=True))
+    mark.create(connection)
+    connection.execute(mark.insert().values(version_num=revisions()[-1]))

@@ -52,6 +52,7 @@ changes = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("revision", BigInteger, nullable=False),
+    info={"first": [{"id": 1, "revision": 0}]},
 )
 tenants = Table(
     "tenants",
