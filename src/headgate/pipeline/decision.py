@@ -6,8 +6,8 @@ was done to the request's fields. `outcome`: how the run ended, where that was n
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import islice
-from math import isfinite
 from typing import Any
 
 import orjson
@@ -15,6 +15,7 @@ import orjson
 from headgate.core.run import Run
 from headgate.core.wishes import NOTHING, Wishes
 from headgate.routing.plan import Choice
+from headgate.routing.types import Target
 
 _MOST_NAMED = 20
 _MOST_CHOICES = 20
@@ -63,20 +64,29 @@ def decision_of(run: Run) -> str:
 def _models(choices: Iterable[Choice]) -> list[dict[str, Any]]:
     models: list[dict[str, Any]] = []
     for choice in islice(choices, _MOST_CHOICES):
-        names = [target.name[:_LONGEST] for target in choice.targets[:_MOST_NAMED]]
-        if not choice.scores:
-            one: dict[str, Any] = {"model": choice.model, "hop": choice.hop, "rule": choice.rule, "candidates": names}
-            if len(choice.targets) > _MOST_NAMED:
-                one["more"] = len(choice.targets) - _MOST_NAMED
+        model, hop, rule, targets, scores = choice
+        names = _names(tuple(targets))
+        if not scores:
+            one: dict[str, Any] = {"model": model, "hop": hop, "rule": rule, "candidates": names}
+            if len(targets) > _MOST_NAMED:
+                one["more"] = len(targets) - _MOST_NAMED
             models.append(one)
         else:
-            scores = {name: _number(score) for name, score in zip(names, choice.scores, strict=False)}
-            _of_model(choice.model, models).setdefault("choices", []).append({"rule": choice.rule, "scores": scores})
+            rated = {"rule": rule, "scores": dict(zip(names, scores, strict=False))}  # infinite ones become null
+            _of_model(model, models).setdefault("choices", []).append(rated)
     return models
+
+
+@lru_cache(1024)
+def _names(targets: tuple[Target, ...]) -> tuple[str, ...]:
+    """The same few targets are named with every request."""
+    return tuple(target.name[:_LONGEST] for target in targets[:_MOST_NAMED])
 
 
 def _of_model(name: str, models: list[dict[str, Any]]) -> dict[str, Any]:
     """The model that a choice belongs to: the one that was turned to last."""
+    if models[-1]["model"] == name:
+        return models[-1]
     return next((one for one in reversed(models) if one["model"] == name), models[-1])
 
 
@@ -90,8 +100,3 @@ def _wishes(wishes: Wishes) -> dict[str, Any]:
         "fallbacks": wishes.fallbacks,
     }
     return {name: value for name, value in told.items() if value not in (None, [], False)}
-
-
-def _number(score: float) -> float | None:
-    """None stands for what is not known, such as the price of a target that has none."""
-    return round(score, 6) if isfinite(score) else None
