@@ -48,9 +48,9 @@ class Subject:
 
 
 @contextmanager
-def _gateway(prefix: Callable[[Path], list[str]], start_seconds: float) -> Iterator[Subject]:
-    """Headgate with the bench's configuration, its interpreter started through `prefix`."""
-    peer = next(peer for peer in PEERS if peer.name == "headgate")
+def _gateway(name: str, prefix: Callable[[Path], list[str]], start_seconds: float) -> Iterator[Subject]:
+    """Headgate with one of the bench's configurations, its interpreter started through `prefix`."""
+    peer = next(peer for peer in PEERS if peer.name == name)
     with tempfile.TemporaryDirectory(prefix="headgate-bench-") as scratch:
         folder = Path(scratch)
         site = Site(folder, folder, server.free_port(), server.free_port())
@@ -96,14 +96,14 @@ def _read(subject: Subject) -> tuple[Counter[str], Counter[str]]:
     raise server.NotAnsweringError("the counters were not written")
 
 
-def interpreter(top: int) -> dict[str, Counts]:
+def interpreter(name: str, top: int) -> dict[str, Counts]:
     """Counts per unit of work, the median over several batches; prints the most called functions of each."""
 
     def prefix(folder: Path) -> list[str]:
         return [sys.executable, "-m", "bench.interpreter_counts", str(folder / "counts")]
 
     found: dict[str, Counts] = {}
-    with _gateway(prefix, 120) as subject:
+    with _gateway(name, prefix, 120) as subject:
         for unit, work in UNITS.items():
             work(subject.target)
             batches: list[Counts] = []
@@ -125,16 +125,16 @@ def _print_functions(unit: str, functions: Counter[str], done: int, top: int) ->
         print(f"  {count / max(done, 1):7.2f}  {name}")
 
 
-def machine() -> dict[str, Counts]:
+def machine(name: str) -> dict[str, Counts]:
     """CPU instructions per JSON request: two runs that differ only in how many requests they answer."""
     few, many = 100, 500
-    per_request = (_instructions(many) - _instructions(few)) / (many - few)
+    per_request = (_instructions(name, many) - _instructions(name, few)) / (many - few)
     return {"JSON request": {"CPU instructions": round(per_request)}}
 
 
-def _instructions(requests: int) -> int:
+def _instructions(name: str, requests: int) -> int:
     valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
-    with _gateway(lambda _: [*valgrind, sys.executable, "-m", "headgate"], 300) as subject:
+    with _gateway(name, lambda _: [*valgrind, sys.executable, "-m", "headgate"], 300) as subject:
         done = _json(subject.target, requests)
         subject.process.send_signal(signal.SIGTERM)
         subject.process.wait(60)
@@ -160,6 +160,8 @@ def _compare(found: dict[str, Counts], reference: Path, tolerance: float) -> boo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--machine", action="store_true", help="count CPU instructions with Valgrind (some minutes)")
+    ours = [peer.name for peer in PEERS if peer.name.startswith("headgate")]
+    parser.add_argument("--peer", choices=ours, default="headgate", help="which of our configurations")
     parser.add_argument("--top", type=int, default=25, help="how many functions to list")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep the counts as the reference")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with a reference; exit 1 when more")
@@ -168,7 +170,7 @@ def main() -> None:
     if options.machine and not shutil.which("valgrind"):
         parser.error("valgrind is not installed")
     server.stop_children_on_sigterm()
-    found = machine() if options.machine else interpreter(options.top)
+    found = machine(options.peer) if options.machine else interpreter(options.peer, options.top)
     for unit, counts in found.items():
         print(f"per {unit}: " + ", ".join(f"{count:g} {name}" for name, count in counts.items()))
     if options.save:
