@@ -37,9 +37,7 @@ def _is_changed(run: Run) -> bool:
 
 def decision_of(run: Run) -> str:
     """The JSON text; long lists are cut, with `more` for what was left out."""
-    told: dict[str, Any] = {}
-    if run.choices:
-        told["models"] = _models(run.choices)
+    told: dict[str, Any] = {"models": _models(run.choices)} if run.choices else {}
     if run.passed_over:
         first = islice(run.passed_over.items(), _MOST_NAMED)
         told["passed_over"] = {name[:_LONGEST]: why for name, why in first}
@@ -49,13 +47,12 @@ def decision_of(run: Run) -> str:
         told["wishes"] = _wishes(run.wishes)
     if run.applied:
         told["applied"] = run.applied
-    changed = {
-        str(number): {"dropped": one.dropped, "applied": one.applied}
-        for number, one in enumerate(run.attempts[:_MOST_CHOICES], 1)
-        if one.dropped or one.applied
-    }
-    if changed:
-        told["changed"] = changed
+    if _is_changed(run):
+        told["changed"] = {
+            str(number): {"dropped": one.dropped, "applied": one.applied}
+            for number, one in enumerate(run.attempts[:_MOST_CHOICES], 1)
+            if one.dropped or one.applied
+        }
     if run.outcome != "ok":
         told["outcome"] = run.outcome
     return orjson.dumps(told).decode()
@@ -64,14 +61,15 @@ def decision_of(run: Run) -> str:
 def _models(choices: Iterable[Choice]) -> list[dict[str, Any]]:
     models: list[dict[str, Any]] = []
     for choice in islice(choices, _MOST_CHOICES):
-        model, hop, rule, targets, scores = choice
-        names = _names(tuple(targets))
-        if not scores:
-            one: dict[str, Any] = {"model": model, "hop": hop, "rule": rule, "candidates": names}
-            if len(targets) > _MOST_NAMED:
-                one["more"] = len(targets) - _MOST_NAMED
+        model, hop, rule, targets, scores, candidates = choice
+        listed = candidates if scores else targets
+        if listed is not None:
+            one: dict[str, Any] = {"model": model, "hop": hop, "rule": rule, "candidates": _names(tuple(listed))}
+            if len(listed) > _MOST_NAMED:
+                one["more"] = len(listed) - _MOST_NAMED
             models.append(one)
-        else:
+        if scores:
+            names = _names(tuple(targets))
             rated = {"rule": rule, "scores": dict(zip(names, scores, strict=False))}  # infinite ones become null
             _of_model(model, models).setdefault("choices", []).append(rated)
     return models

@@ -106,12 +106,12 @@ class State:
     surfaces: dict[str, Fitness] = field(default_factory=dict)
 
     def is_full(self, limits: Limits, now: float) -> bool:
-        """Whether one of the limits is reached; windows are only looked into when they might be full."""
+        """Whether one of the limits is reached."""
         requests, tokens = limits.requests_per_minute, limits.tokens_per_minute
         return bool(
             (limits.in_flight and self.in_flight >= limits.in_flight)
-            or (requests and self.requests.total >= requests and self.requests.used(now) >= requests)
-            or (tokens and self.tokens.total >= tokens and self.tokens.used(now) >= tokens)
+            or (requests and self.requests.used(now) >= requests)
+            or (tokens and self.tokens.used(now) >= tokens)
         )
 
     def slowness(self, now: float) -> float:
@@ -159,18 +159,43 @@ class Book:
     def ready(self, targets: Iterable[Target], surface: str, now: float, *, at_most: int) -> list[Target]:
         """The first targets that neither rest nor are at their limits."""
         found = []
+        states = self._states
         for target in targets:
-            state = self._states.get(target.key)
+            state = states.get(target.key)
             if state is not None:
-                fitness = state.surfaces.get(surface)
-                if fitness is not None and fitness.rests and max(fitness.rests_until, fitness.trial_until) > now:
-                    continue
-                if target.limits is not None and state.is_full(target.limits, now):
+                if state.surfaces:  # only a target that failed once has any
+                    fitness = state.surfaces.get(surface)
+                    if fitness is not None and fitness.rests and max(fitness.rests_until, fitness.trial_until) > now:
+                        continue
+                limits = target.limits
+                if (
+                    limits is not None
+                    and (
+                        0 < limits.in_flight <= state.in_flight
+                        or 0 < limits.requests_per_minute <= state.requests.total
+                        or 0 < limits.tokens_per_minute <= state.tokens.total
+                    )
+                    and state.is_full(limits, now)
+                ):
                     continue
             found.append(target)
             if len(found) == at_most:
                 break
         return found
+
+    def slowness(self, targets: Iterable[Target], now: float) -> tuple[float, ...]:
+        """That of each target; see State.slowness."""
+        states = self._states
+        found = []
+        for target in targets:
+            state = states.get(target.key)
+            if state is None:
+                found.append(0.0)
+            elif now - state.measured_at < 1.0:
+                found.append(state.latency * (state.in_flight + 1))
+            else:
+                found.append(state.slowness(now))
+        return tuple(found)
 
     def rest_of(self, target: Target, surface: str, now: float) -> float:
         """Seconds that a target still rests; 0.0 when it may be called."""

@@ -72,7 +72,8 @@ class Ask:
 
 class Choice(NamedTuple):
     """What there was to choose from. With `scores`, one choice among the targets that were ready, and how the rule
-    rated each; without, a model that was turned to, with its candidates in their order.
+    rated each; without, a model that was turned to, with its candidates in their order. The first choice after that
+    says both: `candidates` are then those of the model.
     """
 
     model: str
@@ -80,13 +81,33 @@ class Choice(NamedTuple):
     rule: str
     targets: Sequence[Target]
     scores: tuple[float, ...] = ()
+    candidates: Sequence[Target] | None = None
 
 
-class Notes(NamedTuple):
+class Notes:
     """Where the planner says what it left out and what it chose from."""
 
-    passed_over: dict[str, str]
-    choices: list[Choice]
+    __slots__ = ("_candidates", "_hop", "choices", "passed_over")
+
+    def __init__(self, passed_over: dict[str, str], choices: list[Choice]) -> None:
+        self.passed_over = passed_over
+        self.choices = choices
+        self._hop = 0
+        self._candidates: Sequence[Target] | None = None
+
+    def turn_to(self, hop: int, candidates: Sequence[Target]) -> None:
+        """Another model: it is noted with the first choice among its targets."""
+        self._hop, self._candidates = hop, candidates
+
+    def chose(self, model: Model, rule: str, ready: Sequence[Target], scores: tuple[float, ...]) -> None:
+        candidates, self._candidates = self._candidates, None
+        self.choices.append(Choice(model.name, self._hop, rule, ready, scores, candidates))
+
+    def had_no_choice(self, model: Model) -> None:
+        """One target at most is ready."""
+        if self._candidates is not None:
+            self.choices.append(Choice(model.name, self._hop, model.balance, self._candidates))
+            self._candidates = None
 
 
 class Step(NamedTuple):
@@ -130,7 +151,7 @@ class Planner:
                 candidates, refused = self._eligible(model, ask, passed_over)
                 refusal = refusal or refused
             if hop or len(model.targets) > 1:
-                notes.choices.append(Choice(model.name, hop, model.balance, candidates))
+                notes.turn_to(hop, candidates)
             error = yield from self._of_model(model, candidates, ask, hop, last, notes)
             if error is not None and not error.elsewhere:  # no target would take it; only a special fallback may
                 waiting.clear()
@@ -233,16 +254,17 @@ class Planner:
         is_first_enough = model.balance == "ordered" and ask.belongs is None
         ready = book.ready(targets, ask.surface, now, at_most=1 if is_first_enough else len(targets))
         if len(ready) < 2:
+            notes.had_no_choice(model)
             return ready[0] if ready else None
         lowest = ready[0].order
         if ready[-1].order != lowest:
             ready = [target for target in ready if target.order == lowest]
         if ask.belongs is not None:
             loads = tuple(book.state(target.key).in_flight for target in ready)
-            notes.choices.append(Choice(model.name, 0, "affinity", ready, loads))
+            notes.chose(model, "affinity", ready, loads)
             return nearest(ask.belongs, ready, lambda target: book.state(target.key).in_flight)
         scores = self._scores(model.balance, ready, now)
-        notes.choices.append(Choice(model.name, 0, model.balance, ready, scores))
+        notes.chose(model, model.balance, ready, scores)
         return self._balanced(model, ready, scores)
 
     def _anyhow(self, targets: Sequence[Target], tries: Mapping[Target, int]) -> Target | None:
@@ -259,7 +281,7 @@ class Planner:
             case "least_busy":
                 return tuple(state(one.key).in_flight for one in ready)
             case "latency":
-                return tuple(state(one.key).slowness(now) for one in ready)
+                return self._book.slowness(ready, now)
             case "cost":
                 return tuple(map(_cost, ready))
             case "usage":
@@ -271,10 +293,10 @@ class Planner:
         if model.balance == "weighted":
             return choices(ready, scores if any(scores) else None)[0]
         lowest = min(scores)
-        alike = [target for target, score in zip(ready, scores, strict=True) if score == lowest]
-        if len(alike) > 1 and model.balance in ("least_busy", "usage"):
+        if model.balance in ("least_busy", "usage") and scores.count(lowest) > 1:
+            alike = [target for target, score in zip(ready, scores, strict=True) if score == lowest]
             return min(alike, key=lambda one: self._book.state(one.key).used_at)
-        return alike[0]
+        return ready[scores.index(lowest)]
 
     def _asked_pause(self, target: Target, ask: Ask) -> float:
         """A short rest that the provider itself asked for is waited for; a long one is not, for it may have ended.
