@@ -8,7 +8,7 @@ import pytest
 from headgate.core.errors import UpstreamTimeout
 from headgate.core.run import Run
 from headgate.core.wishes import Wishes
-from headgate.pipeline.decision import decision_of, has_decided
+from headgate.pipeline.decision import decision_of, has_decided, readable
 from headgate.routing.plan import Choice
 from headgate.routing.types import Target
 from headgate.usage.entries import entries_of
@@ -23,8 +23,7 @@ def targets(*names: str) -> tuple[Target, ...]:
 
 
 def told(run: Run) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(decision_of(run))
-    return found
+    return readable(json.loads(decision_of(run)))
 
 
 def test_one_target_at_the_first_try_is_nothing_to_tell() -> None:
@@ -73,6 +72,15 @@ def test_candidates_scores_and_reasons_are_told_in_their_order() -> None:
         "applied": ["retries=5"],
         "changed": {"2": {"dropped": ["seed"], "applied": ["max_tokens=16"]}},
     }
+
+
+def test_the_first_choice_says_the_candidates_too() -> None:
+    a, b, c = targets("a", "b", "c")
+    rated = {"rule": "cost", "scores": {"u/a": 1.0, "u/b": 2.0}}
+    for candidates, names in (((a, b), ["u/a", "u/b"]), ((a, c, b), ["u/a", "u/c", "u/b"])):
+        run = run_of([attempt()], choices=[Choice("small", 0, "cost", (a, b), (1.0, 2.0), candidates)])
+        [model] = told(run)["models"]
+        assert model == {"model": "small", "hop": 0, "rule": "cost", "candidates": names, "choices": [rated]}
 
 
 def test_long_lists_are_cut_and_counted() -> None:

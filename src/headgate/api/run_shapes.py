@@ -8,6 +8,7 @@ import orjson
 
 from headgate.core.errors import catalogue
 from headgate.core.money import usd
+from headgate.pipeline.decision import readable
 from headgate.pipeline.running import Running, Tried
 from headgate.usage.runs import Past
 from headgate.usage.types import Entry
@@ -89,7 +90,7 @@ def running_line(running: Running) -> dict[str, Any]:
 def past_whole(past: Past, children: list[dict[str, Any]]) -> dict[str, Any]:
     """All that is known of a run that has ended."""
     traces = [(one.answered, one.target, one.outcome, one.error) for one in past.entries]
-    kept = orjson.loads(past.final.decision) if past.final.decision else {}
+    kept = readable(orjson.loads(past.final.decision)) if past.final.decision else {}
     return {
         **past_line(past),
         "attempts": [_attempt(one) for one in past.entries],

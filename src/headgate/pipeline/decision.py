@@ -1,11 +1,12 @@
 """Why a run went where it went, as JSON that is kept with it: only names, numbers and codes, never what was said.
 
-`models`: each model that was turned to, with its rule, its candidates in their order and, for every choice among
-ready targets, the scores that decided. `passed_over`, `wishes`, `applied`: as in the run. `changed`: by attempt, what
+It is written with every request that had a choice, so it is kept short; `readable` spells it out: `models` are those
+that were turned to, each with its rule, its candidates in their order and, for every choice among ready targets, the
+scores that decided. `passed_over`, `wishes`, `applied`: as in the run. `changed`: by attempt, what
 was done to the request's fields. `outcome`: how the run ended, where that was not well.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -37,7 +38,7 @@ def _is_changed(run: Run) -> bool:
 
 def decision_of(run: Run) -> str:
     """The JSON text; long lists are cut, with `more` for what was left out."""
-    told: dict[str, Any] = {"models": _models(run.choices)} if run.choices else {}
+    told: dict[str, Any] = {"choices": [_kept(one) for one in run.choices[:_MOST_CHOICES]]} if run.choices else {}
     if run.passed_over:
         first = islice(run.passed_over.items(), _MOST_NAMED)
         told["passed_over"] = {name[:_LONGEST]: why for name, why in first}
@@ -58,21 +59,31 @@ def decision_of(run: Run) -> str:
     return orjson.dumps(told).decode()
 
 
-def _models(choices: Iterable[Choice]) -> list[dict[str, Any]]:
+def _kept(choice: Choice) -> tuple[Any, ...]:
+    """(model, hop, rule, names, scores, names of all candidates: true for the same ones, null if told before, more)"""
+    model, hop, rule, targets, scores, candidates = choice
+    names = _names(tuple(targets))
+    if not scores:
+        return model, hop, rule, names, (), True, len(targets) - len(names)
+    if candidates is None:
+        return model, hop, rule, names, scores, None, 0
+    more = len(candidates) - _MOST_NAMED
+    listed = True if len(candidates) == len(targets) else _names(tuple(candidates))
+    return model, hop, rule, names, scores, listed, max(more, 0)
+
+
+def readable(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What `decision_of` wrote, for people: each model that was turned to, and below it what was chosen and why."""
+    told = dict(kept)
     models: list[dict[str, Any]] = []
-    for choice in islice(choices, _MOST_CHOICES):
-        model, hop, rule, targets, scores, candidates = choice
-        listed = candidates if scores else targets
+    for model, hop, rule, names, scores, listed, more in told.pop("choices", ()):
         if listed is not None:
-            one: dict[str, Any] = {"model": model, "hop": hop, "rule": rule, "candidates": _names(tuple(listed))}
-            if len(listed) > _MOST_NAMED:
-                one["more"] = len(listed) - _MOST_NAMED
-            models.append(one)
+            one = {"model": model, "hop": hop, "rule": rule, "candidates": names if listed is True else listed}
+            models.append({**one, **({"more": more} if more else {})})
         if scores:
-            names = _names(tuple(targets))
-            rated = {"rule": rule, "scores": dict(zip(names, scores, strict=False))}  # infinite ones become null
+            rated = {"rule": rule, "scores": dict(zip(names, scores, strict=False))}
             _of_model(model, models).setdefault("choices", []).append(rated)
-    return models
+    return {**({"models": models} if models else {}), **told}
 
 
 @lru_cache(1024)
