@@ -66,6 +66,8 @@ class ModelRoute:
         request = _parse(self._surface, raw, headers)
         run.model = request.model
         run.stream = request.stream
+        run.wants_usage = request.wants_usage
+        run.tells_more = headers.get(b"x-events", b"").lower() != b"none"
         run.wishes = wishes_of(headers, stream=request.stream)
         return request
 

@@ -8,10 +8,13 @@ from headgate.api.errors import error_event, error_response
 from headgate.api.gate import Send
 from headgate.api.limits import Headers
 from headgate.api.protocol import outlet_of
+from headgate.api.writers import Writers, chat_writer
 from headgate.core import sse
+from headgate.core.chat import ChatEvent
 from headgate.core.errors import HeadgateError
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.run import Run
+from headgate.dialects.chat import Writer
 
 _EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
@@ -30,14 +33,18 @@ class Reply:
         "_run",
         "_send",
         "_timer",
+        "_writer",
+        "_writers",
         "started",
     )
 
-    def __init__(self, send: Send, run: Run, litellm: bool = False) -> None:
+    def __init__(self, send: Send, run: Run, litellm: bool = False, writers: Writers = chat_writer) -> None:
         self._send = send
         self._outlet = outlet_of(send)
         self._run = run
         self._litellm = litellm
+        self._writers = writers
+        self._writer: Writer | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._pings = 0.0
@@ -46,7 +53,7 @@ class Reply:
         self._events = False
         self.started = False
 
-    async def deliver(self, events: AsyncGenerator[Event], pings: float) -> None:
+    async def deliver(self, events: AsyncGenerator[Event] | AsyncGenerator[ChatEvent], pings: float) -> None:
         """Send all that comes. Raises what the events raise; `fail` then tells the caller."""
         if pings:
             self._pings = pings
@@ -54,20 +61,33 @@ class Reply:
             self._timer = self._loop.call_later(pings, self._ping_if_silent)
         try:
             async for event in events:
-                if type(event) is bytes:
+                if isinstance(event, bytes):
                     await self._piece(event)
-                elif type(event) is Whole:
+                elif isinstance(event, Whole):
                     await self._whole(event)
-                elif type(event) is Opened:
+                elif isinstance(event, Opened):
                     if not self.started:
                         await self._open(event.content_type, event.events)
                     if self._outlet is not None:
                         await event.pour(self._push, self._outlet.room)
+                else:
+                    await self._say(event)
+            if self._writer is not None and (body := self._writer.end()):
+                await self._whole(Whole(body))
         finally:
             self._stop_pings()
             await events.aclose()
         if self._opened:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _say(self, event: ChatEvent) -> None:
+        """One event of a run that the gateway steers, in the caller's words."""
+        if self._writer is None:
+            self._writer = self._writers(self._run)
+        if piece := self._writer.feed(event):
+            if not self.started:
+                await self._open(_EVENT_STREAM, events=True)
+            await self._piece(piece)
 
     async def fail(self, error: HeadgateError) -> None:
         """Tell the caller of an error: as a status while nothing was sent, else as the stream's last event.

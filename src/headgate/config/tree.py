@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from headgate.agents.types import AgentSettings
 from headgate.db.types import DatabaseSettings
 from headgate.identity.types import AuthSettings, TenantSettings
 from headgate.limits.types import LimitsSettings
@@ -63,3 +64,4 @@ class Settings(BaseModel):
     parameters: ParameterSettings = Field(default_factory=ParameterSettings)
     usage: UsageSettings = Field(default_factory=UsageSettings)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
+    agents: list[AgentSettings] = Field(default_factory=list, description="Models with a prompt, tools and skills.")

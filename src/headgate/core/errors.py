@@ -238,6 +238,13 @@ class InvalidField(Invalid):
     typical_param = "temperature"
 
 
+class NotForAgents(Invalid):
+    code = "not_for_agents"
+    title = "An agent cannot be called this way"
+    remedy = "Agents answer chat completions; name a model for anything else."
+    typical_param = "model"
+
+
 class DuplicateField(Invalid):
     code = "duplicate_field"
     title = "A field occurs twice in the JSON object"
@@ -437,6 +444,15 @@ class Draining(Unavailable):
     code = "draining"
     title = "This process is shutting down"
     remedy = "Try again; another process will answer."
+
+
+class ToolLoopLimit(HeadgateError):
+    code = "tool_loop_limit"
+    status = 508
+    type = "agent_error"
+    title = "The agent met a bound of its tool loop, and its model would not answer without tools"
+    remedy = "Raise the agent's `bounds`, or mend its prompt: the message names the bound."
+    should_retry = False
 
 
 class Overloaded(Unavailable):

@@ -60,6 +60,10 @@ class Run:
     wishes: Wishes = NOTHING
     model: str | None = None
     stream: bool = False
+    wants_usage: bool = False
+    """The caller asked for the usage chunk of a stream."""
+    tells_more: bool = True
+    """Whether the caller is told, in fields of our own, what the gateway does."""
     bytes_in: int = 0
     bytes_out: int = 0
     status: int = 0
@@ -84,6 +88,12 @@ class Run:
     """What the run holds under limits and budgets."""
     ended: float = 0.0
     """When the run ended; 0.0 before."""
+    depth: int = 0
+    """How many agents stand above this run."""
+    accounted: int = 0
+    """How many attempts are in the ledger."""
+    cost: int = 0
+    """Nano-USD of what is in the ledger, as far as prices are known."""
     is_accounted: bool = False
     is_settled: bool = False
 

@@ -1,10 +1,12 @@
 """The values that the steps of a request pass along."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from headgate.agents.book import Agents
+from headgate.agents.types import AgentSettings
 from headgate.core.money import Price
 from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes
@@ -14,7 +16,16 @@ from headgate.routing.catalog import Catalog
 from headgate.routing.health import Book
 from headgate.routing.plan import Ask, Planner
 from headgate.routing.types import Model, Target
+from headgate.tools.types import Tool
 from headgate.usage.types import Entry
+
+
+def _no_tools(_: AgentSettings) -> Sequence[Tool]:
+    return ()
+
+
+async def _plain_prompt(agent: AgentSettings, _: Run) -> str:
+    return agent.system_prompt
 
 
 def _no_price(_: Target) -> None:
@@ -47,6 +58,12 @@ class Deps:
     """Each is called once with every settled run."""
     mirrors: "set[asyncio.Task[None]]" = field(default_factory=set)
     """Copies of requests under way."""
+    agents: Agents | None = None
+    """None where there are none."""
+    toolbox: Callable[[AgentSettings], Sequence[Tool]] = _no_tools
+    """The gateway's own tools that an agent has now, in a stable order."""
+    system_prompt: Callable[[AgentSettings, Run], Awaitable[str]] = _plain_prompt
+    """An agent's part of the system message."""
     limiter: Limiter | None = None
     record: Callable[[Run], list[Entry]] | None = None
     """Writes what a run spent into the journal."""

@@ -34,12 +34,12 @@ _LONGEST_TAG = 128
 
 
 def entries_of(run: Run, settled_at: int, price_of: PriceOf) -> list[Entry]:
-    """The run's entries. `settled_at` is when it was settled, in milliseconds since the epoch."""
+    """Entries of the attempts that are in the ledger not yet. `settled_at` is now, in milliseconds since the epoch."""
     tags = _tags(run)
-    last = len(run.attempts)
+    last = len(run.attempts) if run.is_accounted else 0
     return [
         _entry(run, attempt, (number, number == last), settled_at, tags, price_of)
-        for number, attempt in enumerate(run.attempts, 1)
+        for number, attempt in enumerate(run.attempts[run.accounted :], run.accounted + 1)
     ]
 
 

@@ -1,0 +1,30 @@
+"""A run that the gateway steers itself: an agent, or a strategy over a plain model."""
+
+from collections.abc import AsyncGenerator
+
+from headgate.agents.types import AgentSettings
+from headgate.core.chat import ChatEvent, Ended
+from headgate.core.errors import NotForAgents
+from headgate.core.request import ModelRequest
+from headgate.core.run import Run
+from headgate.core.surfaces import CHAT
+from headgate.identity.access import refuse_model
+from headgate.pipeline.context import Deps
+from headgate.pipeline.prepare import prepare
+from headgate.pipeline.settle import Settling, account
+from headgate.pipeline.turns import take_turns
+
+
+async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[ChatEvent]:
+    """The events of an agent's run. What it spent is in the ledger before the last of them."""
+    with Settling(run, deps):
+        if request.surface is not CHAT:
+            raise NotForAgents(f"The agent '{agent.name}' answers chat completions only.", param="model")
+        refuse_model(run.who, request.model, agent.name)
+        run.label = agent.name
+        run.component = "agent"
+        prompt = await prepare(agent, request, run, deps)
+        async for event in take_turns(prompt, run, deps):
+            if type(event) is Ended:
+                account(run, deps)
+            yield event
