@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from headgate.api.limits import Headers, ticket_headers
-from headgate.core.run import Run, now
+from headgate.core.run import Decision, Run, now
 from headgate.core.version import __version__
 
 _MOST_TOLD = 20
@@ -13,6 +13,8 @@ _MOST_TOLD = 20
 def decision_headers(run: Run, *, litellm: bool) -> Headers:
     """What was decided so far. With `litellm`, the headers of LiteLLM's proxy besides."""
     headers = ticket_headers(run.ticket) if run.ticket is not None else []
+    if run.decision is not None:
+        headers += _strategy(run.decision)
     if not run.attempts:
         if run.passed_over:
             headers.append((b"x-headgate-passed-over", _told(run.passed_over.items())))
@@ -38,6 +40,14 @@ def decision_headers(run: Run, *, litellm: bool) -> Headers:
     return headers
 
 
+def _strategy(decision: Decision) -> Headers:
+    headers = [
+        (b"x-headgate-strategy", decision.strategy.encode()),
+        (b"x-headgate-strategy-source", decision.source.encode()),
+    ]
+    return [*headers, (b"x-headgate-strategy-reason", _plain(decision.reason))] if decision.reason else headers
+
+
 def _litellm(run: Run) -> Headers:
     """As there, the group is the name asked for, or the fallback that answered; the retries are those of the group."""
     last = run.attempts[-1]
@@ -59,4 +69,4 @@ def _told(pairs: Iterable[tuple[str, str]]) -> bytes:
 
 def _plain(text: str) -> bytes:
     """Names may hold any letter; a header holds ASCII."""
-    return text.encode("ascii", "replace")
+    return "".join(letter if letter.isprintable() else " " for letter in text).encode("ascii", "replace")

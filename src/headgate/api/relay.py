@@ -67,6 +67,7 @@ class ModelRoute:
         run.model = request.model
         run.stream = request.stream
         run.wants_usage = request.wants_usage
+        run.mode = headers.get(b"x-routing-mode", b"").decode("latin-1")
         run.tells_more = headers.get(b"x-events", b"").lower() != b"none"
         run.wishes = wishes_of(headers, stream=request.stream)
         return request

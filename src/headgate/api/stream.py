@@ -53,7 +53,7 @@ class Reply:
         self._events = False
         self.started = False
 
-    async def deliver(self, events: AsyncGenerator[Event] | AsyncGenerator[ChatEvent], pings: float) -> None:
+    async def deliver(self, events: AsyncGenerator[Event | ChatEvent], pings: float) -> None:
         """Send all that comes. Raises what the events raise; `fail` then tells the caller."""
         if pings:
             self._pings = pings

@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from headgate.agents.book import Agents
 from headgate.api.gate import Bounds, Gate
-from headgate.app.agents import toolbox_of
+from headgate.app.agents import steer_with
 from headgate.app.governance import governed, keys_of
 from headgate.app.prepare import Prepared
 from headgate.app.targets import composer_of, lists_of, upstream_of
@@ -59,9 +58,7 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         key_header=(settings.auth.key_header or "").lower().encode(),
         lists=lists,
     )
-    if settings.agents:
-        gate.deps.agents = Agents(settings.agents)
-        gate.deps.toolbox = toolbox_of(settings)
+    steer_with(gate.deps, settings)
     loop = asyncio.get_running_loop()
     duties = [loop.create_task(exchange.keep_publishing())]
     if every := settings.routing.probes.every:

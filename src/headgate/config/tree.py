@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from headgate.agents.types import AgentSettings
+from headgate.agents.types import AgentSettings, StrategySettings
 from headgate.db.types import DatabaseSettings
 from headgate.identity.types import AuthSettings, TenantSettings
 from headgate.limits.types import LimitsSettings
@@ -64,4 +64,5 @@ class Settings(BaseModel):
     parameters: ParameterSettings = Field(default_factory=ParameterSettings)
     usage: UsageSettings = Field(default_factory=UsageSettings)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
+    strategies: StrategySettings = Field(default_factory=StrategySettings)
     agents: list[AgentSettings] = Field(default_factory=list, description="Models with a prompt, tools and skills.")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from headgate.core.bounds import Ticket
 from headgate.core.errors import HeadgateError
@@ -37,12 +37,22 @@ class Attempt:
     chunks: int = 0
     text_bytes: int = 0
     """Bytes of the answer's text, where they were counted; of an answer in one piece, its size."""
+    component: str = ""
+    """Which part of the gateway made the call, where it is not the run's."""
     tokens: Tokens | None = None
     price: Price | None = None
     """The target's own price, if it has one."""
     error: HeadgateError | None = None
     dropped: tuple[str, ...] = ()
     applied: tuple[str, ...] = ()
+
+
+class Decision(NamedTuple):
+    """A strategy, where the choice came from, and why."""
+
+    strategy: str
+    source: Literal["passthrough_rule", "header_override", "agent_default", "default", "llm_classifier"]
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -80,6 +90,10 @@ class Run:
     """The run on whose behalf this one was made."""
     component: str = "passthrough"
     """Which part of the gateway made the calls."""
+    mode: str = ""
+    """How the caller wants it answered, as the header says it."""
+    decision: Decision | None = None
+    """How it is answered and who decided that; None where nothing had to be decided."""
     fields: Mapping[str, Any] | None = None
     """The request's fields, for what has to be estimated; None if it was not read."""
     label: str = ""

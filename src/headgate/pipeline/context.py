@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from headgate.agents.book import Agents
-from headgate.agents.types import AgentSettings
+from headgate.agents.prompts import Prompts
+from headgate.agents.reasoner import Reasoner
+from headgate.agents.types import AgentSettings, ReasoningSettings
 from headgate.core.money import Price
 from headgate.core.ports import Upstream
-from headgate.core.request import UNCHANGED, Changes
-from headgate.core.run import Run
+from headgate.core.request import UNCHANGED, Changes, ModelRequest
+from headgate.core.run import Decision, Run
 from headgate.limits.limiter import Limiter
 from headgate.routing.catalog import Catalog
 from headgate.routing.health import Book
@@ -22,6 +24,14 @@ from headgate.usage.types import Entry
 
 def _no_tools(_: AgentSettings) -> Sequence[Tool]:
     return ()
+
+
+def _no_tool_calls(_: str) -> bool:
+    return False
+
+
+async def _pass_through(_: ModelRequest, __: Run, ___: "Deps") -> Decision:
+    return Decision("passthrough", "llm_classifier", "no classifier is set")
 
 
 async def _plain_prompt(agent: AgentSettings, _: Run) -> str:
@@ -64,6 +74,14 @@ class Deps:
     """The gateway's own tools that an agent has now, in a stable order."""
     system_prompt: Callable[[AgentSettings, Run], Awaitable[str]] = _plain_prompt
     """An agent's part of the system message."""
+    prompts: Prompts = field(default_factory=Prompts)
+    reasoner: Reasoner = field(default_factory=lambda: Reasoner(ReasoningSettings()))
+    classify: "Callable[[ModelRequest, Run, Deps], Awaitable[Decision]]" = _pass_through
+    """Chooses the strategy of a request whose caller leaves it to the gateway."""
+    step_temperature: float | None = None
+    """Of the steps of reasoning; None for the caller's."""
+    calls_tools: Callable[[str], bool] = _no_tool_calls
+    """Whether a model, by its name, makes native tool calls."""
     limiter: Limiter | None = None
     record: Callable[[Run], list[Entry]] | None = None
     """Writes what a run spent into the journal."""

@@ -1,8 +1,10 @@
 """The story of one request. Knows no HTTP, no SQL and no provider."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
 
+from headgate.agents.types import AgentSettings
 from headgate.core.chat import ChatEvent
 from headgate.core.errors import HeadgateError
 from headgate.core.events import Event, Opened, Whole
@@ -15,16 +17,33 @@ from headgate.pipeline.mirror import mirror
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import Settling, account
 from headgate.pipeline.steer import steer
+from headgate.pipeline.strategy import decide
 
 
-def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event] | AsyncGenerator[ChatEvent]:
+def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
     """One request, top to bottom. Settled when the iterator ends, on success, error and disconnect alike."""
-    if deps.agents is not None and (agent := deps.agents.find(request.model)) is not None:
-        return steer(agent, request, run, deps)
-    return relay(request, run, deps)
+    agent = deps.agents.find(request.model) if deps.agents is not None else None
+    if agent is None and not run.mode:
+        return relay(request, run, deps)
+    return decided(agent, request, run, deps)
 
 
-async def relay(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event]:
+async def decided(
+    agent: AgentSettings | None, request: ModelRequest, run: Run, deps: Deps
+) -> AsyncGenerator[Event | ChatEvent]:
+    """The same where a strategy has to be chosen first."""
+    with Settling(run, deps):
+        run.decision = await decide(agent, request, run, deps)
+        if agent is None and run.decision.strategy == "passthrough":
+            story: AsyncGenerator[Event | ChatEvent] = relay(request, run, deps)
+        else:
+            story = steer(agent or deps.reasoner.on(request.model), request, run, deps)
+        async with aclosing(story):
+            async for event in story:
+                yield event
+
+
+async def relay(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
     """A plain model's answer as its provider gives it."""
     with Settling(run, deps):
         plan = await resolve(request, run, deps)

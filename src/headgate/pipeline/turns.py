@@ -58,7 +58,11 @@ class Watch:
         self.last_calls = these
         if bounds.same_calls and self.same >= bounds.same_calls:
             return "repeated_tool_call"
-        return "tool_loop_limit" if self.turns >= bounds.turns else ""
+        return self.tired()
+
+    def tired(self) -> StopReason:
+        """The bound on turns alone."""
+        return "tool_loop_limit" if self.turns >= self.prompt.agent.bounds.turns else ""
 
     @property
     def seconds_left(self) -> float | None:
@@ -85,8 +89,9 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
         account(run, deps, over=False)
         if stop:
             raise ToolLoopLimit(f"The model went on calling tools after the bound '{stop}' was met.")
-        batch = Batch(own[: prompt.agent.bounds.calls_per_turn], prompt.tools, *_of_tools(watch, run))
-        prompt.messages.append(chat.message_of(answer, own[: prompt.agent.bounds.calls_per_turn]))
+        own = own[: prompt.agent.bounds.calls_per_turn]
+        prompt.messages.append(chat.message_of(answer, own))
+        batch = Batch(own, prompt.tools, *tool_bounds(watch, run), watch.turns)
         async for event in batch.run():
             yield event
         for outcome in batch.outcomes:
@@ -130,7 +135,8 @@ class Turn:
         else:
             async for event in self._read(answer, attempt, plan, deps):
                 yield event
-        self.reader.finish()
+        for event in self.reader.finish():
+            yield event
 
     async def _planned(self, run: Run, deps: Deps) -> Plan:
         plan = await resolve(self.request, run, deps)
@@ -164,11 +170,12 @@ class Turn:
             raise UpstreamTimeout("The model did not end within the time that its agent has.") from None
 
 
-def _of_tools(watch: Watch, run: Run) -> tuple[ToolBounds, Caller, int]:
+def tool_bounds(watch: Watch, run: Run) -> tuple[ToolBounds, Caller]:
+    """How the calls of a turn are run, and for whom."""
     agent = watch.prompt.agent
     seconds = min(agent.bounds.tool_seconds, watch.seconds_left or agent.bounds.tool_seconds)
     bounds = ToolBounds(seconds, agent.bounds.result_characters, agent.parallel_tools)
-    return bounds, Caller(run.who, run.id, agent.name, run.depth, run.trace.traceparent), watch.turns
+    return bounds, Caller(run.who, run.id, agent.name, run.depth, run.trace.traceparent)
 
 
 def total_tokens(run: Run) -> Tokens | None:
