@@ -51,6 +51,10 @@ class ModelRequest(Protocol):
     def size(self) -> int:
         """Bytes of the body as received."""
 
+    @property
+    def identity(self) -> bytes:
+        """What two requests have in common if they are the same."""
+
     def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
         """(content type, body) to send when the provider calls the model `model`."""
 
@@ -70,6 +74,10 @@ class JsonRequest:
     @property
     def size(self) -> int:
         return len(self.raw)
+
+    @property
+    def identity(self) -> bytes:
+        return self.raw
 
     def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
         if changes is not UNCHANGED:
@@ -131,6 +139,10 @@ class FormRequest:
     @property
     def size(self) -> int:
         return len(self.raw)
+
+    @property
+    def identity(self) -> bytes:
+        return form.without_boundary(self.raw, self.parsed)
 
     def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
         texts = {name: _as_text(value) for name, value in changes.put.items()}

@@ -14,7 +14,7 @@ from headgate.agents.types import ClassifierSettings
 from headgate.core.errors import HeadgateError
 from headgate.core.events import Whole
 from headgate.core.request import JsonRequest, ModelRequest, json_request
-from headgate.core.run import Decision, Run
+from headgate.core.run import Run, StrategyChoice
 from headgate.core.surfaces import CHAT
 from headgate.dialects import chat
 from headgate.pipeline.admit import admit
@@ -49,9 +49,9 @@ class Classifier:
     def __init__(self, settings: ClassifierSettings, prompts: Prompts) -> None:
         self._settings = settings
         self._prompts = prompts
-        self._remembered: OrderedDict[bytes, tuple[float, Decision]] = OrderedDict()
+        self._remembered: OrderedDict[bytes, tuple[float, StrategyChoice]] = OrderedDict()
 
-    async def classify(self, request: ModelRequest, run: Run, deps: Deps) -> Decision:
+    async def classify(self, request: ModelRequest, run: Run, deps: Deps) -> StrategyChoice:
         """By the last message of the user alone."""
         text = _last_words(request.fields.get("messages"))
         if not text:
@@ -73,7 +73,7 @@ class Classifier:
         self._remember(key, decision)
         return decision
 
-    async def _ask(self, text: str, run: Run, deps: Deps) -> Decision:
+    async def _ask(self, text: str, run: Run, deps: Deps) -> StrategyChoice:
         request = self._request(text)
         before = len(run.attempts)
         try:
@@ -94,17 +94,17 @@ class Classifier:
         fields: dict[str, Any] = {"model": self._settings.model, "messages": messages, "response_format": _VERDICT}
         return json_request(CHAT, {**fields, "temperature": self._settings.temperature})
 
-    def _remember(self, key: bytes, decision: Decision) -> None:
+    def _remember(self, key: bytes, decision: StrategyChoice) -> None:
         self._remembered[key] = (monotonic() + self._settings.fresh_seconds, decision)
         while len(self._remembered) > self._settings.remembered:
             self._remembered.popitem(last=False)
 
 
-def _passed(reason: str) -> Decision:
-    return Decision("passthrough", "llm_classifier", reason)
+def _passed(reason: str) -> StrategyChoice:
+    return StrategyChoice("passthrough", "llm_classifier", reason)
 
 
-def _decision(text: str) -> Decision:
+def _decision(text: str) -> StrategyChoice:
     try:
         verdict = orjson.loads(text)
         mode, reason = verdict["routing_mode"], str(verdict.get("reason", ""))[:200]

@@ -13,6 +13,7 @@ from headgate.core.run import Run, now
 from headgate.pipeline.admit import admit
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.context import Deps
+from headgate.pipeline.kept import KeptStream
 from headgate.pipeline.mirror import mirror
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import Settling, account
@@ -33,8 +34,8 @@ async def decided(
 ) -> AsyncGenerator[Event | ChatEvent]:
     """The same where a strategy has to be chosen first."""
     with Settling(run, deps):
-        run.decision = await decide(agent, request, run, deps)
-        if agent is None and run.decision.strategy == "passthrough":
+        run.strategy = await decide(agent, request, run, deps)
+        if agent is None and run.strategy.name == "passthrough":
             story: AsyncGenerator[Event | ChatEvent] = relay(request, run, deps)
         else:
             story = steer(agent or deps.reasoner.on(request.model), request, run, deps)
@@ -56,14 +57,17 @@ async def relay(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[E
         if isinstance(answer, Whole):
             if attempt.tokens is None:
                 attempt.text_bytes = len(answer.body)
+            if deps.keeps_answers:
+                attempt.answer = bytearray(answer.body[: deps.keeps_answers])
             account(run, deps)
             yield answer
             return
-        answer.before_end = partial(account, run, deps)
+        stream = KeptStream(answer, attempt, deps.keeps_answers) if deps.keeps_answers else answer
+        stream.before_end = partial(account, run, deps)
         left = True
         try:
-            yield Opened(answer.content_type, answer.events, answer.pour)
-            while piece := await answer.next():
+            yield Opened(stream.content_type, stream.events, stream.pour)
+            while piece := await stream.next():
                 yield piece
             left = False
         except HeadgateError as error:
@@ -72,5 +76,5 @@ async def relay(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[E
             raise
         finally:
             attempt.ended = now()
-            answer.close()
+            stream.close()
             deps.book.end(attempt, plan.ask.surface, blameless=left)

@@ -23,7 +23,7 @@ async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Dep
             raise NotForAgents(f"The agent '{agent.name}' answers chat completions only.", param="model")
         refuse_model(run.who, request.model, agent.name)
         run.label = agent.name
-        reasons = run.decision is not None and run.decision.strategy == "reasoning"
+        reasons = run.strategy is not None and run.strategy.name == "reasoning"
         run.component = "reasoning-agent" if reasons else "agent"
         prompt = await prepare(agent, request, run, deps)
         async for event in (reason if reasons else take_turns)(prompt, run, deps):

@@ -46,7 +46,7 @@ class Watch:
             return "time_limit"
         if bounds.tokens and tokens is not None and tokens.prompt + tokens.completion >= bounds.tokens:
             return "token_limit"
-        if bounds.usd and self.run.cost >= bounds.usd * 1e9:
+        if bounds.usd and sum(one.cost or 0 for one in self.run.attempts) >= bounds.usd * 1e9:
             return "budget_limit"
         return ""
 
