@@ -173,7 +173,9 @@ async def test_nothing_of_another_tenant_is_found_shown_or_changed(house: House)
                 for one in house.red:
                     path = filled(route.path, one)
                     answer = await blue.request(how, path, json={} if how != "GET" else None)
-                    leaked = MARK in answer.text or (path == route.path and how == "GET" and one in answer.text)
+                    # the audit log tells blue of its own attempts, with the ids that it tried
+                    shown = path == route.path != "/admin/audit" and how == "GET" and one in answer.text
+                    leaked = MARK in answer.text or shown
                     assert not leaked, (how, path)
                     if path != route.path:
                         refused = {403} if route.needs and blue is plain else {404, 400}

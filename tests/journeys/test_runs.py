@@ -145,12 +145,13 @@ async def test_lists_are_newest_first_filtered_and_paged_without_gaps(gateway: G
     seen, after = [], None
     while True:
         page = (await gateway.http.get("/v1/runs", params={"limit": 2, **({"after": after} if after else {})})).json()
-        seen += [run["id"] for run in page["data"]]
+        seen += [(run["started_at"], run["id"]) for run in page["data"]]
         after = page["last_id"]
         if not page["has_more"]:
             break
-    assert seen == ["bad", "mine-4", "mine-3", "mine-2", "mine-1", "mine-0"]
-    assert [run["id"] for run in await listed(gateway.http, model="many")] == ["mine-3", "mine-1"]
+    assert sorted(name for _, name in seen) == ["bad", "mine-0", "mine-1", "mine-2", "mine-3", "mine-4"]
+    assert [at for at, _ in seen] == sorted((at for at, _ in seen), reverse=True)
+    assert {run["id"] for run in await listed(gateway.http, model="many")} == {"mine-3", "mine-1"}
     assert [run["id"] for run in await listed(gateway.http, status="failed")] == ["bad"]
     assert len(await listed(gateway.http, status="completed", since="2020-01-01")) == 5
     assert await listed(gateway.http, until="2020-01-01") == []
