@@ -1,9 +1,9 @@
 """What every route shares: who may ask, the bounds of a request, and the count of requests in flight."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headgate.api.auth import key_of
 from headgate.api.lists import NO_LISTS, Lists
@@ -17,7 +17,11 @@ from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
 from headgate.telemetry.exchange import Exchange
 from headgate.telemetry.metrics import Metrics
+from headgate.tools.types import Tool
 from headgate.usage.reports import Reports
+
+if TYPE_CHECKING:
+    from headgate.tools.mcp_pool import McpPool
 
 _LONGEST_USER = 256
 Scope = MutableMapping[str, Any]
@@ -66,6 +70,12 @@ class Gate:
     reports: Reports | None = None
     list_price: Callable[[str, str, int], Price | None] = _no_price
     """By (upstream's name, model id, tokens of the prompt)."""
+    mcp: "McpPool | None" = None
+    """The MCP servers; None where none is set."""
+    mcp_route: Callable[["Gate", Scope, Receive, Send], Awaitable[None]] | None = None
+    """The gateway as an MCP server; None where it is none."""
+    offered: Callable[[], Awaitable[Sequence[Tool]]] | None = None
+    """All tools that may be offered to others, of which each key sees its own."""
     trouble: Callable[[], str] = str
     """Why the ledger is not written now; empty when it is."""
     draining: bool = False

@@ -13,10 +13,11 @@ from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
 from headgate.api import health, info, litellm_keys, model_info, models
-from headgate.api.admin import keys, tenants
+from headgate.api.admin import keys, mcp, tenants
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute, refuse
 from headgate.api.gate import Gate, Receive, Scope, Send
+from headgate.api.mcp import PATH as MCP_PATH
 from headgate.api.relay import ModelRoute
 from headgate.api.spend import SpendRoutes
 from headgate.core.errors import MethodNotAllowed, RouteNotFound
@@ -63,6 +64,7 @@ def control_routes(gate: Gate) -> list[Route]:
         *_key_routes(),
         *_tenant_routes(),
         *_litellm_key_routes(),
+        *_mcp_routes(),
         *_usage_routes(UsageRoutes(gate.reports), SpendRoutes(gate.reports, gate.list_price)),
     ]
 
@@ -77,6 +79,17 @@ def _usage_routes(usage: UsageRoutes, spend: SpendRoutes) -> list[Route]:
         Route("/spend/users", spend.users, logged=True),
         Route("/spend/tags", spend.tags, logged=True),
         Route("/spend/calculate", spend.calculate, ("POST",), logged=True),
+    ]
+
+
+def _mcp_routes() -> list[Route]:
+    servers, read = "/admin/mcp/servers", "mcp:read"
+    return [
+        Route(servers, mcp.list_servers, logged=True, needs=read),
+        Route(f"{servers}/{{server}}", mcp.get_server, logged=True, needs=read),
+        Route(f"{servers}/{{server}}/tools", mcp.list_tools, logged=True, needs=read),
+        Route(f"{servers}/{{server}}/tools/{{tool:path}}", mcp.get_tool, logged=True, needs=read),
+        Route("/admin/mcp/tools", mcp.list_all_tools, logged=True, needs=read),
     ]
 
 
@@ -158,6 +171,9 @@ class Application:
             await self._control(scope, receive, send)
 
     async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == MCP_PATH and self._gate.mcp_route is not None:
+            await self._gate.mcp_route(self._gate, scope, receive, send)
+            return
         allowed: set[str] = set()
         for route in self._router.routes:
             match, child = route.matches(scope)

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable
 
 from headgate.agents.book import Agents
 from headgate.api.gate import Bounds, Gate
-from headgate.app.agents import toolbox_of
+from headgate.api.mcp import McpRoute
+from headgate.app.agents import mcp_of, offered_of, toolbox_of
 from headgate.app.governance import governed, keys_of
-from headgate.app.prepare import Prepared
+from headgate.app.prepare import Prepared, is_loopback
 from headgate.app.targets import composer_of, lists_of, upstream_of
 from headgate.core.run import Run
 from headgate.pipeline.context import Deps
@@ -59,9 +60,14 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         key_header=(settings.auth.key_header or "").lower().encode(),
         lists=lists,
     )
+    mcp = gate.mcp = mcp_of(settings)
     if settings.agents:
         gate.deps.agents = Agents(settings.agents)
-        gate.deps.toolbox = toolbox_of(settings)
+        gate.deps.toolbox = toolbox_of(settings, mcp)
+    door = McpRoute(settings.mcp.serve, is_local=is_loopback(settings.server.host))
+    if settings.mcp.serve.enabled:
+        gate.mcp_route = door
+        gate.offered = offered_of(mcp)
     loop = asyncio.get_running_loop()
     duties = [loop.create_task(exchange.keep_publishing())]
     if every := settings.routing.probes.every:
@@ -74,6 +80,9 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         for duty in (*duties, *gate.deps.mirrors):
             duty.cancel()
         exchange.publish()
+        await door.close()
+        if mcp is not None:
+            await mcp.close()
         for upstream in upstreams.values():
             await upstream.close()
         wire.close()

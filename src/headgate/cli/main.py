@@ -14,6 +14,8 @@ _COMMANDS = {
     "config": "Work with configuration files.",
     "keys": "Make, list and change keys of a running gateway.",
     "tenants": "Make, list and change tenants of a running gateway.",
+    "mcp": "Look at the MCP servers of a running gateway, and log in to them.",
+    "demo-mcp": "Run a small MCP server with made-up tools, to try things out.",
     "usage": "Show what a running gateway was used for and what it cost.",
     "completion": "Print the completion for a shell.",
 }
@@ -28,7 +30,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"headgate.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"headgate.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

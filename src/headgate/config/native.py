@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from headgate.config.draft import Draft, Path_
+from headgate.config.mcp import check_names
 from headgate.config.problems import did_you_mean
 from headgate.config.tree import Settings
 from headgate.core.errors import UpstreamError, catalogue
@@ -50,7 +51,9 @@ def _note(draft: Draft, path: Path_, kind: str, message: str, given: object) -> 
 
 def _is_harmless(path: Path_, given: object) -> bool:
     """Whether a wrong value may be shown: short to say, and no place for a key or a header that carries one."""
-    secret = path[:1] == ("auth",) or any(word in str(part) for part in path for word in ("key", "headers", "options"))
+    secret = path[:1] == ("auth",) or any(
+        word in str(part) for part in path for word in ("key", "headers", "options", "env", "args", "secret")
+    )
     return isinstance(given, str | int | float | bool) and not secret
 
 
@@ -86,6 +89,7 @@ def check(draft: Draft) -> None:
             _check_name(draft, path, name, names, "model")
     for path in _error_tables(draft):
         _check_error_code(draft, path)
+    check_names(draft)
 
 
 def _entries(draft: Draft, section: str) -> Iterator[tuple[Path_, dict[str, Any]]]:

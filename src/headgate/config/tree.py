@@ -7,6 +7,7 @@ from headgate.db.types import DatabaseSettings
 from headgate.identity.types import AuthSettings, TenantSettings
 from headgate.limits.types import LimitsSettings
 from headgate.routing.types import AliasSettings, ModelSettings, ParameterSettings, RoutingSettings
+from headgate.tools.mcp_types import McpSettings
 from headgate.upstreams.types import UpstreamSettings
 from headgate.usage.types import UsageSettings
 
@@ -65,3 +66,4 @@ class Settings(BaseModel):
     usage: UsageSettings = Field(default_factory=UsageSettings)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     agents: list[AgentSettings] = Field(default_factory=list, description="Models with a prompt, tools and skills.")
+    mcp: McpSettings = Field(default_factory=McpSettings)

@@ -157,6 +157,12 @@ class TenantNotFound(NotFound):
     remedy = "List them with `GET /admin/tenants`."
 
 
+class McpNotFound(NotFound):
+    code = "mcp_not_found"
+    title = "No such MCP server, or it has no such tool"
+    remedy = "List them with `GET /admin/mcp/servers` and `GET /admin/mcp/tools`."
+
+
 class Unreadable(RequestError):
     pass
 
@@ -465,6 +471,12 @@ class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
     title = "The database cannot be read or written now"
     remedy = "Try again after `retry-after`; the log and `GET /readyz` say what is wrong with it."
+
+
+class McpUnavailable(Unavailable):
+    code = "mcp_unavailable"
+    title = "An MCP server that is needed is down"
+    remedy = "Try again after `retry-after`; `GET /admin/mcp/servers` says what is wrong with it."
 
 
 class TargetsBusy(Unavailable):
