@@ -59,13 +59,15 @@ class Offer:
 
 
 class McpDoor:
-    """The server. `server` may be given further handlers before it runs."""
+    """The way in. `server` is what answers there, if not the gateway itself."""
 
-    def __init__(self, gate: Gate, settings: McpServeSettings, *, is_local: bool) -> None:
+    def __init__(
+        self, gate: Gate, settings: McpServeSettings, *, is_local: bool, server: Server[Any] | None = None
+    ) -> None:
         self._gate = gate
         self._settings = settings
         self._schemas: dict[str, dict[str, Any]] = {}
-        self.server: Server[Any] = Server(
+        self.server: Server[Any] = server or Server(
             "headgate",
             version=__version__,
             cache_hints={"tools/list": _FRESH},

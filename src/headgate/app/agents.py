@@ -1,9 +1,8 @@
 """The agents' side: tools of every source in one registry, and which of them each agent has."""
 
-import importlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from headgate.agents.types import AgentSettings
 from headgate.config.secrets import may_be_secret
@@ -11,16 +10,14 @@ from headgate.config.tree import Settings
 from headgate.core.run import Run
 from headgate.telemetry.redact import conceal
 from headgate.tools.builtin.registry import builtin_tools
+from headgate.tools.mcp_pool import McpPool
 from headgate.tools.registry import Registry
 from headgate.tools.types import Tool
-
-if TYPE_CHECKING:
-    from headgate.tools.mcp_pool import McpPool
 
 log = logging.getLogger(__name__)
 
 
-def mcp_of(settings: Settings) -> "McpPool | None":
+def mcp_of(settings: Settings, folder: Path | None) -> McpPool | None:
     """The MCP servers, none of them connected yet; None where none is set."""
     if not settings.mcp.servers:
         return None
@@ -30,13 +27,11 @@ def mcp_of(settings: Settings) -> "McpPool | None":
         for name, value in server.env.items():
             if may_be_secret(name):
                 conceal(value)
-    pool = importlib.import_module("headgate.tools.mcp_pool")  # a library of its own, imported where it is used
-    made: McpPool = pool.McpPool(settings.mcp)
-    return made
+    return McpPool(settings.mcp, folder)
 
 
 def toolbox_of(
-    _settings: Settings, mcp: "McpPool | None" = None
+    _settings: Settings, mcp: McpPool | None = None
 ) -> Callable[[AgentSettings, Run], Awaitable[Sequence[Tool]]]:
     """Which of the gateway's tools an agent has."""
     registry = Registry(builtin_tools())
@@ -52,7 +47,7 @@ def toolbox_of(
     return toolbox
 
 
-def offered_of(mcp: "McpPool | None") -> Callable[[], Awaitable[Sequence[Tool]]]:
+def offered_of(mcp: McpPool | None) -> Callable[[], Awaitable[Sequence[Tool]]]:
     """All tools that the gateway may offer to others: its own, and those of the MCP servers that are up."""
     builtin = list(builtin_tools())
 
@@ -65,7 +60,7 @@ def offered_of(mcp: "McpPool | None") -> Callable[[], Awaitable[Sequence[Tool]]]
     return offered
 
 
-async def _of_mcp(agent: AgentSettings, run: Run, mcp: "McpPool", wanted: Sequence[str]) -> Sequence[Tool]:
+async def _of_mcp(agent: AgentSettings, run: Run, mcp: McpPool, wanted: Sequence[str]) -> Sequence[Tool]:
     """Those of the servers that the agent names, then those that it names one by one."""
     found = await mcp.tools_of(agent.mcp_servers)
     singly = await mcp.named(name for name in wanted if name.startswith("mcp_"))

@@ -60,7 +60,7 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         key_header=(settings.auth.key_header or "").lower().encode(),
         lists=lists,
     )
-    mcp = gate.mcp = mcp_of(settings)
+    mcp = gate.mcp = mcp_of(settings, prepared.data_dir)
     if settings.agents:
         gate.deps.agents = Agents(settings.agents)
         gate.deps.toolbox = toolbox_of(settings, mcp)

@@ -1,4 +1,4 @@
-"""One MCP server as agents use it: connected when first wanted, anew after a death, left alone for a while after faults.
+"""One MCP server as agents use it: connected when first wanted, anew after a death, left alone after faults.
 
 Faults become failed results; nothing that a server does breaks a run or keeps running after it. Knows no wire: the
 library of MCP is imported with the first connection.
@@ -9,6 +9,7 @@ import importlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -41,15 +42,16 @@ class McpTool:
 
 
 class McpServer:
-    """`servers` are the names of all servers, for its tools' names depend on them."""
+    """`servers` are the names of all servers, for tools' names depend on them. `folder` is where logins are kept."""
 
     def __init__(
-        self, name: str, settings: McpServerSettings, servers: Iterable[str] = (), auth: "httpx2.Auth | None" = None
+        self, name: str, settings: McpServerSettings, servers: Iterable[str] = (), folder: Path | None = None
     ) -> None:
         self.name = name
         self.settings = settings
         self._servers = frozenset(servers) | {name}
-        self._auth = auth
+        self._folder = folder
+        self._auth: httpx2.Auth | None = None
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -142,7 +144,9 @@ class McpServer:
         if (rest := self._rest_until - monotonic()) > 0:
             message = f"The MCP server '{self.name}' is down: {self._error}. It is tried again in {rest:.1f} seconds."
             raise McpUnavailable(message, retry_after=rest)
-        wire = await asyncio.to_thread(importlib.import_module, "headgate.tools.mcp_connection")
+        wire = await _imported("mcp_connection")
+        if self.settings.oauth and self._auth is None:
+            self._auth = (await _imported("mcp_oauth")).login_of(self.name, self.settings, self._folder)
         connection: Connection = wire.Connection(
             self.settings, self._auth, ended=self._ended, changed=self._forget_list
         )
@@ -279,3 +283,8 @@ class McpServer:
         self._drop()
         if self._leaving:
             await asyncio.wait(self._leaving)
+
+
+async def _imported(module: str) -> Any:
+    """One of the modules that need MCP's library: read in a thread, for it takes a while the first time."""
+    return await asyncio.to_thread(importlib.import_module, f"headgate.tools.{module}")

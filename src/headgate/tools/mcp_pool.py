@@ -1,11 +1,9 @@
 """All MCP servers, and which of their tools somebody has who names servers or tools."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    import httpx2
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from headgate.core.errors import McpNotFound, McpUnavailable
 from headgate.tools.mcp_client import McpServer, McpTool
@@ -27,19 +25,12 @@ class Found(NamedTuple):
     absent: dict[str, str]
 
 
-def _no_login(_: str) -> None:
-    return None
-
-
 class McpPool:
-    """`login`: what is sent to a server, by its name, that asks for a login."""
+    """`folder` is where logins are kept."""
 
-    def __init__(self, settings: McpSettings, login: "Callable[[str], httpx2.Auth | None]" = _no_login) -> None:
+    def __init__(self, settings: McpSettings, folder: Path | None = None) -> None:
         names = list(settings.servers)
-        self.servers = {
-            name: McpServer(name, one, names, login(name) if one.oauth else None)
-            for name, one in settings.servers.items()
-        }
+        self.servers = {name: McpServer(name, one, names, folder) for name, one in settings.servers.items()}
 
     async def tools_of(self, wanted: Mapping[str, Filter | None] | Iterable[str], *, lenient: bool = False) -> Found:
         """The tools of some servers, in their order; all are asked at once.
