@@ -17,6 +17,7 @@ from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 
 from headgate.telemetry.redact import redact
+from headgate.tools.mcp_faults import StartFailed
 from headgate.tools.mcp_types import McpServerSettings
 
 _GRACE_SECONDS = 1.0
@@ -39,19 +40,8 @@ class Child:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[TransportStreams]:
-        """Start it; raises OSError. At the end nothing of its process group is left."""
-        settings = self._settings
-        process = self._process = await asyncio.create_subprocess_exec(
-            settings.command or "",
-            *settings.args,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**get_default_environment(), **settings.env},
-            cwd=settings.cwd,
-            start_new_session=True,
-            limit=settings.largest_message,
-        )
+        """Start it; raises StartFailed. At the end nothing of its process group is left."""
+        process = self._process = await self._started()
         to_session, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         outgoing, from_session = anyio.create_memory_object_stream[SessionMessage](0)
         loop = asyncio.get_running_loop()
@@ -70,6 +60,25 @@ class Child:
                 await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
                 for stream in (to_session, incoming, outgoing, from_session):
                     stream.close()
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        settings = self._settings
+        try:
+            return await asyncio.create_subprocess_exec(
+                settings.command or "",
+                *settings.args,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={**get_default_environment(), **settings.env},
+                cwd=settings.cwd,
+                start_new_session=True,
+                limit=settings.largest_message,
+            )
+        except (OSError, ValueError) as error:
+            where = f" in the folder '{settings.cwd}'" if settings.cwd else ""
+            reason = getattr(error, "strerror", None) or error
+            raise StartFailed(f"the program '{settings.command}' cannot be run{where}: {reason}") from None
 
     async def _read(
         self,
