@@ -62,12 +62,18 @@ def _fields_at(path: Path_) -> list[str]:
     schema: dict[str, Any] = Settings.model_json_schema()
     here = schema
     for part in path:
-        here = here["items"] if isinstance(part, int) else here["properties"][part]
+        here = here["items"] if isinstance(part, int) else _member(here, part)
         if "anyOf" in here:
             here = here["anyOf"][0]
         if "$ref" in here:
             here = schema["$defs"][here["$ref"].rpartition("/")[2]]
     return list(here.get("properties", {}))
+
+
+def _member(node: dict[str, Any], name: str) -> dict[str, Any]:
+    """The schema of a mapping's entry: one that has a place of its own, or any of a free name."""
+    found: dict[str, Any] = node.get("properties", {}).get(name) or node["additionalProperties"]
+    return found
 
 
 def check(draft: Draft) -> None:

@@ -160,7 +160,8 @@ class Connection:
                 raise Broken(self.fault or error.message) from None
             if error.code == INVALID_REQUEST and error.message == _SESSION_GONE:
                 raise SessionGone(error.message) from None
-            raise Refused(f"{redact(error.message)} ({error.code})") from None
+            told = redact(error.message).strip().splitlines() or [""]
+            raise Refused(f"{told[0][:500]} ({error.code})") from None
 
     @property
     def fault(self) -> str:

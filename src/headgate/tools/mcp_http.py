@@ -76,6 +76,7 @@ class _Bounded(httpx2.AsyncBaseTransport):
         if self._is_sse and response.status_code >= 400:
             self._tell(f"it answered with status {response.status_code}")  # no message will ever tell of it
         if response.headers.get("content-encoding", "identity") != "identity":
+            self._tell("its answer is packed, which was not asked for")
             await response.aclose()
             raise httpx2.DecodingError("the answer is packed, which was not asked for", request=request)
         is_stream = response.headers.get("content-type", "").lower().startswith("text/event-stream")
