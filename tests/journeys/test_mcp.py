@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import uvicorn
 import yaml
@@ -149,12 +148,11 @@ async def test_a_caller_that_leaves_ends_the_call_and_nothing_keeps_running(stub
     stub.answer(calling(("mcp_bad_hang", {})))
     bad = {**BAD, "args": [*BAD["args"], str(notes)], "call_seconds": 60.0}
     async with running_gateway(with_servers(stub, {"bad": bad}, tools=[])) as gateway:
-        with pytest.raises(httpx.ReadTimeout):
-            await gateway.http.post(
-                "/v1/chat/completions",
-                json={"model": "augmented/helper", "messages": [{"role": "user", "content": "Hi"}]},
-                timeout=1.5,
-            )
+        caller = asyncio.get_running_loop().create_task(gateway.chat(model="augmented/helper"))
+        async with asyncio.timeout(BOUND):
+            while not (notes.exists() and "hanging" in notes.read_text()):
+                await asyncio.sleep(0.01)
+        caller.cancel()
         lines = await gateway.wait_for_lines(1)
         assert lines[0]["outcome"] == "disconnected"
         async with asyncio.timeout(BOUND):
