@@ -110,4 +110,5 @@ def main() -> None:
             send({"id": id_, "error": {"code": -32601, "message": "There is no such method."}})
 
 
-main()
+if __name__ == "__main__":
+    main()
