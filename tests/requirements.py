@@ -46,10 +46,15 @@ REQUIREMENTS = {
     "59": Requirement("MCP servers over stdio: their tools are listed and called"),
     "60": Requirement("MCP servers over server-sent events: their tools are listed and called"),
     "61": Requirement("MCP servers over streamable HTTP: their tools are listed and called, in both revisions"),
-    "62": Requirement("${VAR} in env, headers, url and args of MCP servers; an unset one is told by name, file and line"),
+    "62": Requirement(
+        "${VAR} in env, headers, url and args of MCP servers; an unset one is told by name, file and line"
+    ),
     "63": Requirement("MCP tools are called mcp_{server}_{tool}, 64 characters at most, and can be told apart"),
     "64": Requirement("White- and blacklists of MCP tools by patterns of their own names, the whitelist first"),
-    "70": Requirement("MCP servers come back after a death; calls end in time; faults are results; the status tells all"),
+    "65": Requirement("Model and the gateway's own tools take turns, within bounds; a loop without end stops"),
+    "70": Requirement(
+        "MCP servers come back after a death; calls end in time; faults are results; the status tells all"
+    ),
     "71": Requirement("/admin/mcp shows servers, their state and their tools, for keys with the scope"),
     "73": Requirement("headgate demo-mcp: a small MCP server with made-up tools"),
     "mcp-server": Requirement("Agents and tools are offered at /mcp, each key seeing and calling its own"),

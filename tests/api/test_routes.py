@@ -23,6 +23,11 @@ PUBLIC = {
 WITH_KEY = {
     "/admin/usage",
     "/admin/usage/export",
+    "/admin/mcp/servers",
+    "/admin/mcp/servers/{server}",
+    "/admin/mcp/servers/{server}/tools",
+    "/admin/mcp/servers/{server}/tools/{tool:path}",
+    "/admin/mcp/tools",
     "/spend/logs",
     "/spend/keys",
     "/spend/users",

@@ -126,7 +126,9 @@ def test_two_servers_of_one_name_are_told_with_both_places(beside: Write, write:
     assert "is there already, at headgate.yaml:3" in problem.message
 
 
-def test_an_agent_that_names_no_server_of_ours_is_told_which_there_are(problems: Callable[[str], list[Problem]]) -> None:
+def test_an_agent_that_names_no_server_of_ours_is_told_which_there_are(
+    problems: Callable[[str], list[Problem]],
+) -> None:
     text = "mcp: {servers: {time: {command: x}}}\nagents: [{name: a, model: m, mcp_servers: [tyme]}]"
     (problem,) = [one for one in problems(text) if "MCP" in one.message]
     assert "There is no MCP server 'tyme'." in problem.message

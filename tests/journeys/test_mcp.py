@@ -23,9 +23,10 @@ from tests.requirements import covers
 
 ROOT = Path(__file__).parents[2]
 DEMO = {"command": sys.executable, "args": ["-m", "headgate", "demo-mcp", "--transport", "stdio"]}
+SCRIPT = ["-I", "-S", str(ROOT / "tests/tools/mcp_bad_server.py")]
 BAD = {
     "command": sys.executable,
-    "args": ["-I", "-S", str(ROOT / "tests/tools/mcp_bad_server.py")],
+    "args": SCRIPT,
     "longest_rest": 0.2,
     "call_seconds": 2.0,
 }
@@ -146,7 +147,7 @@ async def test_an_agent_fails_without_a_server_that_it_requires(stub: Stub) -> N
 async def test_a_caller_that_leaves_ends_the_call_and_nothing_keeps_running(stub: Stub, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     stub.answer(calling(("mcp_bad_hang", {})))
-    bad = {**BAD, "args": [*BAD["args"], str(notes)], "call_seconds": 60.0}
+    bad = {**BAD, "args": [*SCRIPT, str(notes)], "call_seconds": 60.0}
     async with running_gateway(with_servers(stub, {"bad": bad}, tools=[])) as gateway:
         caller = asyncio.get_running_loop().create_task(gateway.chat(model="augmented/helper"))
         async with asyncio.timeout(BOUND):
@@ -173,7 +174,11 @@ async def test_operators_look_at_servers_and_tools_and_nobody_else_does(stub: St
     servers = {"bad": BAD, "off": {"enabled": False}, "gone": GONE}
     async with running_gateway(with_servers(stub, servers)) as gateway:
         listed = (await gateway.http.get("/admin/mcp/servers")).json()["data"]
-        assert [(one["name"], one["state"]) for one in listed] == [("bad", "idle"), ("off", "disabled"), ("gone", "idle")]
+        assert [(one["name"], one["state"]) for one in listed] == [
+            ("bad", "idle"),
+            ("off", "disabled"),
+            ("gone", "idle"),
+        ]
         tools = (await gateway.http.get("/admin/mcp/servers/bad/tools")).json()["data"]
         assert tools[0]["hints"]["read_only"] is True
         for name in ("echo", "mcp_bad_echo"):

@@ -58,7 +58,7 @@ async def test_a_client_lists_agents_and_tools_and_calls_both(stub: Stub, tmp_pa
     stub.answer(calling(("calculator", {"expression": "6*7"})), chat("It is 42."))
     said: list[str | None] = []
 
-    async def progress(_: float, __: float | None, message: str | None) -> None:
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         said.append(message)
 
     async with running_gateway(serving(stub), tmp_path) as gateway, client(gateway, mode=mode) as mcp:
@@ -66,7 +66,7 @@ async def test_a_client_lists_agents_and_tools_and_calls_both(stub: Stub, tmp_pa
         assert [tool.name for tool in listed][:4] == ["ask_helper", "calculator", "get_current_time", "mcp_bad_change"]
         assert listed[3].annotations is not None
         assert listed[3].annotations.read_only_hint is True
-        answer = await mcp.call_tool("ask_helper", {"message": "What is 6*7?"}, progress_callback=progress)
+        answer = await mcp.call_tool("ask_helper", {"message": "What is 6*7?"}, progress_callback=on_progress)
         assert (text_of(answer), answer.is_error) == ("It is 42.", False)
         assert said == ["turn 1", "tool calculator begins", "tool calculator ended", "turn 2"]
         assert text_of(await mcp.call_tool("calculator", {"expression": "2+3"})) == "5"

@@ -14,7 +14,6 @@ import httpx
 from mcp.shared.auth import AuthorizationCodeResult
 
 from headgate.core.errors import McpUnavailable
-from headgate.tools import mcp_client
 from headgate.tools.mcp_client import McpServer, McpTool
 from headgate.tools.mcp_oauth import Kept, Login
 from headgate.tools.mcp_types import McpServerSettings
@@ -79,5 +78,4 @@ async def main(url: str) -> None:
         await server.close()
 
 
-assert mcp_client
 asyncio.run(main(sys.argv[-1]))

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
+import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 NAMES = ["zeta", "echo", "die", "hang", "flood", "garbage", "wrong", "change", "mixed", "structured", "fails", "spawn"]
-changed = False
 
 
 def send(message: dict[str, Any]) -> None:
@@ -24,11 +25,10 @@ def text(words: str) -> dict[str, Any]:
 
 
 def tools() -> list[dict[str, Any]]:
-    named = [*NAMES, *(["added"] if changed else [])]
     hints = {"readOnlyHint": True, "destructiveHint": False}
     return [
         {"name": name, "description": f"Does {name}.", "inputSchema": {"type": "object"}, "annotations": hints}
-        for name in named
+        for name in NAMES
     ]
 
 
@@ -41,44 +41,65 @@ def mixed() -> dict[str, Any]:
 
 
 def call(id_: object, name: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
-    global changed
+    """What a tool gives back; None for nothing at all."""
     if name == "echo":
         return text(json.dumps(arguments))
-    if name == "die":
-        os._exit(3)
-    if name == "hang":
-        note({"hanging": id_})
-        return None
-    if name == "flood":
-        sys.stdout.write('{"jsonrpc": "2.0", "id": %s, "result": "' % json.dumps(id_))
-        for _ in range(800):
-            sys.stdout.write("x" * 65_536)
-        time.sleep(60)
-    if name == "garbage":
-        sys.stdout.write("not JSON at all\n\x00\x01\n[]\n{}\n")
-        return text("after the garbage")
-    if name == "wrong":
-        return {"content": "no list"}
-    if name == "change":
-        changed = True
-        send({"method": "notifications/tools/list_changed"})
-        return text("changed")
-    if name == "mixed":
-        return mixed()
-    if name == "structured":
-        return {"content": [], "structuredContent": {"celsius": 7}}
-    if name == "fails":
-        return {**text("it does not work"), "isError": True}
-    if name == "spawn":
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
-        return text(str(child.pid))
-    return text(name)
+    if name in ACTS:
+        return ACTS[name](id_)
+    return RESULTS.get(name) or text(name)
+
+
+def die(_: object) -> None:
+    os._exit(3)
+
+
+def hang(id_: object) -> None:
+    note({"hanging": id_})
+
+
+def flood(id_: object) -> None:
+    sys.stdout.write(f'{{"jsonrpc": "2.0", "id": {json.dumps(id_)}, "result": "')
+    for _ in range(800):
+        sys.stdout.write("x" * 65_536)
+    threading.Event().wait(60)
+
+
+def garbage(_: object) -> dict[str, Any]:
+    sys.stdout.write("not JSON at all\n\x00\x01\n[]\n{}\n")
+    return text("after the garbage")
+
+
+def change(_: object) -> dict[str, Any]:
+    NAMES.append("added")
+    send({"method": "notifications/tools/list_changed"})
+    return text("changed")
+
+
+def spawn(_: object) -> dict[str, Any]:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    return text(str(child.pid))
+
+
+ACTS: dict[str, Callable[[object], dict[str, Any] | None]] = {
+    "die": die,
+    "hang": hang,
+    "flood": flood,
+    "garbage": garbage,
+    "change": change,
+    "spawn": spawn,
+}
+RESULTS: dict[str, dict[str, Any]] = {
+    "wrong": {"content": "no list"},
+    "mixed": mixed(),
+    "structured": {"content": [], "structuredContent": {"celsius": 7}},
+    "fails": {**text("it does not work"), "isError": True},
+}
 
 
 def note(what: dict[str, Any]) -> None:
     """Into the file that the test looks at."""
     if len(sys.argv) > 1:
-        with open(sys.argv[1], "a") as file:
+        with Path(sys.argv[1]).open("a") as file:
             file.write(json.dumps(what) + "\n")
 
 

@@ -110,11 +110,11 @@ async def test_a_server_that_is_not_there_is_down_until_it_is(stub: Stub) -> Non
         await stub.stop()
         with pytest.raises(McpUnavailable, match="ConnectError"):
             await server.tools()
-        assert server.state == "down"
+        assert [server.state] == ["down"]
         await stub.start()
         server._rest_until = 0.0
         assert [tool.info.name for tool in await server.tools()] == ["mcp_stub_echo"]
-        assert server.state == "up"
+        assert [server.state] == ["up"]
     finally:
         await server.close()
 
