@@ -158,3 +158,22 @@ async def test_pages_of_tools_are_put_together_and_a_list_without_end_is_cut(stu
         assert len(await server.tools()) == 1000
     finally:
         await server.close()
+
+
+@covers("60")
+async def test_an_event_without_end_over_sse_ends_the_connection(stub: Stub) -> None:
+    pieces = [b"event: endpoint\ndata: /v1/messages\n\n", b"data: " + b"x" * 2_000_000 + b"\n\n"]
+
+    def flooding(request: Recorded) -> Answer:
+        if request.method == "POST":
+            return Answer(status=202, body=b"")
+        return Answer(pieces=pieces, framing="chunked", content_type="text/event-stream", hang=True)
+
+    stub.otherwise = flooding
+    server = serving(stub, type="sse")
+    try:
+        async with asyncio.timeout(BOUND):
+            with pytest.raises(McpUnavailable, match="exceeded the 1048576 byte limit"):
+                await server.tools()
+    finally:
+        await server.close()

@@ -62,7 +62,7 @@ def login(server: str, file: Path | None) -> None:
     if settings is None or settings.oauth is None:
         raise click.ClickException(f"There is no MCP server '{server}' with `oauth:` in the configuration.")
     count = asyncio.run(_logged_in(server, settings, loaded.data_dir))
-    click.echo(f"You are logged in to {server}, which has {count} tools.")
+    click.echo(f"You are logged in to {server}. Its tools: {count}.")
 
 
 async def _logged_in(name: str, settings: Any, folder: Path) -> int:
