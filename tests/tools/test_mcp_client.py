@@ -97,6 +97,18 @@ async def test_a_server_that_dies_in_a_call_fails_the_call_and_comes_back(made: 
     assert server.status().failures == 1
 
 
+async def test_a_server_that_dies_soon_each_time_rests_longer_each_time(made: Made) -> None:
+    server = made(longest_rest=60.0)
+    rests = []
+    for _ in range(3):
+        server._rest_until = 0.0
+        await server.tools()
+        await call(server, "die")
+        await until(lambda: server.state == "down")
+        rests.append(server.status().rest)
+    assert 0 < rests[0] <= 0.5 < rests[1] <= 1 < rests[2] <= 2
+
+
 async def test_a_server_that_cannot_start_rests_longer_each_time_and_says_why(made: Made) -> None:
     server = made(command="/no/such/program", longest_rest=60.0)
     with pytest.raises(McpUnavailable, match="'/no/such/program' cannot be run: No such file"):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _FIRST_REST = 0.5
+_STEADY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class McpServer:
         self._error = ""
         self._said: tuple[str, ...] = ()
         self._faults = 0
+        self._opened_at = 0.0
         self._rest_until = 0.0
         self._hung = 0
         self._since = 0.0
@@ -162,8 +164,9 @@ class McpServer:
             raise
         self._connection = connection
         self._connects += 1
-        self._faults = self._hung = 0
+        self._hung = 0
         self._error, self._said = "", ()
+        self._opened_at = monotonic()
         self._since = time()
         log.info("MCP server %s is connected, %d tools", self.name, len(self._tools or ()))
         return connection
@@ -204,6 +207,8 @@ class McpServer:
             return
         self._connection = None
         self._note_said(connection)
+        if monotonic() - self._opened_at >= _STEADY_SECONDS:
+            self._faults = 0  # it had been well; one that dies soon each time rests longer each time
         log.warning("MCP server %s: the connection ended: %s", self.name, reason)
         self._rest(reason)
         if not self._closed and (self._revival is None or self._revival.done()):
