@@ -39,6 +39,11 @@ def test_the_check_would_see_a_heavy_import() -> None:
     assert not imported_by("import prometheus_client").isdisjoint(HEAVY_BEFORE_SCRAPE)
 
 
+def test_mcp_servers_that_are_set_import_nothing_before_their_first_use() -> None:
+    needed = "import headgate.tools.mcp_pool, headgate.api.mcp, headgate.api.admin.mcp, headgate.cli.demo_mcp"
+    assert imported_by(needed).isdisjoint(("mcp", "mcp_types", "httpx2", "jsonschema", "cryptography"))
+
+
 def alone(modules: list[str]) -> "subprocess.CompletedProcess[str]":
     """Import each module with all of ours forgotten before, so that a hidden cycle shows as an error."""
     program = """

@@ -77,6 +77,7 @@ async def test_tools_run_between_the_turns_and_the_answer_is_the_last_one(agent:
     last = stub.last.json["messages"]
     assert last[0] == {"role": "system", "content": "You compute."}
     assert last[-1] == {"role": "tool", "tool_call_id": "call_0", "content": "42"}
+    assert [message["role"] for message in last] == ["system", "user", "assistant", "tool"]
     assert [tool["function"]["name"] for tool in stub.last.json["tools"]] == ["calculator", "get_current_time"]
 
 

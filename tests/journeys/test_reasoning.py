@@ -189,7 +189,7 @@ async def test_what_the_model_thinks_by_itself_is_one_event_before_the_answer(
     assert last["text"] == "Hello there."
 
 
-@covers("158")
+@covers("events")
 async def test_a_caller_may_have_none_of_the_events(reasoner: Gateway, stub: Stub) -> None:
     stub.answer(step("Easy.", "finished"), stream())
     body = {"model": "small", "messages": QUESTION, "stream": True}

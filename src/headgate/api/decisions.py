@@ -13,9 +13,7 @@ _NANO = 1_000_000_000
 
 def decision_headers(run: Run, *, litellm: bool) -> Headers:
     """What was decided so far. With `litellm`, the headers of LiteLLM's proxy besides."""
-    headers = ticket_headers(run.ticket) if run.ticket is not None else []
-    if run.strategy is not None:
-        headers += _strategy(run.strategy)
+    headers = _before_attempts(run)
     if not run.attempts:
         if run.passed_over:
             headers.append((b"x-headgate-passed-over", _told(run.passed_over.items())))
@@ -38,6 +36,15 @@ def decision_headers(run: Run, *, litellm: bool) -> Headers:
         headers.append((b"x-headgate-applied", _plain(", ".join((*run.applied, *last.applied)))))
     if litellm:
         headers += _litellm(run)
+    return headers
+
+
+def _before_attempts(run: Run) -> Headers:
+    headers = ticket_headers(run.ticket) if run.ticket is not None else []
+    if run.strategy is not None:
+        headers += _strategy(run.strategy)
+    if run.absent:
+        headers.append((b"x-headgate-tools-absent", _plain(", ".join(islice(run.absent, _MOST_TOLD)))))
     return headers
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headgate.api.auth import key_of
 from headgate.api.lists import NO_LISTS, Lists
@@ -22,8 +22,12 @@ from headgate.settings.service import TenantConfig
 from headgate.telemetry.exchange import Exchange
 from headgate.telemetry.metrics import NO_GAUGES, Gauges, Metrics
 from headgate.telemetry.peers import Peers
+from headgate.tools.types import Tool
 from headgate.usage.reports import Reports
 from headgate.usage.runs import Runs
+
+if TYPE_CHECKING:
+    from headgate.tools.mcp_pool import McpPool
 
 _LONGEST_USER = 256
 Scope = MutableMapping[str, Any]
@@ -99,6 +103,12 @@ class Gate:
     """The settings of tenants; None where nothing is kept."""
     budgets: Callable[[Sequence[Bound]], Awaitable[list[Used]]] | None = None
     """What was used of budgets."""
+    mcp: "McpPool | None" = None
+    """The MCP servers; None where none is set."""
+    mcp_route: Callable[["Gate", Scope, Receive, Send], Awaitable[None]] | None = None
+    """The gateway as an MCP server; None where it is none."""
+    offered: Callable[[], Awaitable[Sequence[Tool]]] | None = None
+    """All tools that may be offered to others, of which each key sees its own."""
     trouble: Callable[[], str] = str
     """Why the ledger is not written now; empty when it is."""
     samples: Callable[[Trace], bool] | None = None
@@ -111,7 +121,7 @@ class Gate:
     active: dict["asyncio.Task[Any]", Run] = field(default_factory=dict)
     """The tasks of model calls in flight, each with its run."""
     detached: dict["asyncio.Task[Any]", Run] = field(default_factory=dict)
-    """The tasks that make answers for repeats, each with its run: whoever waits for one only listens."""
+    """Tasks that make answers which others only wait for, each with its run: of repeats, and over MCP."""
 
     def begin(self, route: str, headers: Mapping[bytes, bytes]) -> Run:
         """A new run for a request that just came in."""

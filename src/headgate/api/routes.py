@@ -24,13 +24,14 @@ from headgate.api import (
     runs,
     tenant_config,
 )
-from headgate.api.admin import audit, budgets, keys, tenants
+from headgate.api.admin import audit, budgets, keys, mcp, tenants
 from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute, refuse
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.litellm_refused import REMEDIES, Refused
 from headgate.api.litellm_reports import LitellmReports
+from headgate.api.mcp import PATH as MCP_PATH
 from headgate.api.relay import ModelRoute
 from headgate.api.spend import SpendRoutes
 from headgate.core.errors import MethodNotAllowed, RouteNotFound
@@ -92,6 +93,7 @@ def control_routes(gate: Gate) -> list[Route]:
         ),
         *_litellm_reports(LitellmReports(gate.reports)),
         *_litellm_refused_routes(),
+        *_mcp_routes(),
     ]
 
 
@@ -123,6 +125,17 @@ def _usage_routes(usage: UsageRoutes, reconcile: ReconcileRoute, spend: SpendRou
         Route("/spend/users", spend.users, logged=True, litellm=True),
         Route("/spend/tags", spend.tags, logged=True, litellm=True),
         Route("/spend/calculate", spend.calculate, ("POST",), logged=True, litellm=True),
+    ]
+
+
+def _mcp_routes() -> list[Route]:
+    servers, read = "/admin/mcp/servers", "mcp:read"
+    return [
+        Route(servers, mcp.list_servers, logged=True, needs=read),
+        Route(f"{servers}/{{server}}", mcp.get_server, logged=True, needs=read),
+        Route(f"{servers}/{{server}}/tools", mcp.list_tools, logged=True, needs=read),
+        Route(f"{servers}/{{server}}/tools/{{tool:path}}", mcp.get_tool, logged=True, needs=read),
+        Route("/admin/mcp/tools", mcp.list_all_tools, logged=True, needs=read),
     ]
 
 
@@ -290,6 +303,9 @@ class Application:
             await self._control(scope, receive, send)
 
     async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == MCP_PATH and self._gate.mcp_route is not None:
+            await self._gate.mcp_route(self._gate, scope, receive, send)
+            return
         allowed: set[str] = set()
         for route in self._router.routes:
             match, child = route.matches(scope)

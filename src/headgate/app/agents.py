@@ -1,25 +1,32 @@
 """The agents' side: tools of every source in one registry, which of them each agent has, and the strategies."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from headgate.agents.book import Agents
 from headgate.agents.prompts import Prompts
 from headgate.agents.reasoner import Reasoner
 from headgate.agents.types import AgentSettings
+from headgate.config.secrets import may_be_secret
 from headgate.config.tree import Settings
+from headgate.core.run import Run
 from headgate.pipeline.classify import Classifier
 from headgate.pipeline.context import Deps
+from headgate.telemetry.redact import conceal
 from headgate.tools.builtin.registry import builtin_tools
+from headgate.tools.mcp_pool import McpPool
 from headgate.tools.registry import Registry
 from headgate.tools.types import Tool
 
+log = logging.getLogger(__name__)
 
-def steer_with(deps: Deps, settings: Settings) -> None:
+
+def steer_with(deps: Deps, settings: Settings, mcp: McpPool | None) -> None:
     """Hand the pipeline what it needs for runs that the gateway steers itself."""
     strategies = settings.strategies
     deps.agents = Agents(settings.agents) if settings.agents else None
-    deps.toolbox = toolbox_of(settings)
+    deps.toolbox = toolbox_of(settings, mcp)
     deps.prompts = Prompts(Path(strategies.prompts) if strategies.prompts else None)
     deps.reasoner = Reasoner(strategies.reasoning)
     deps.step_temperature = strategies.reasoning.temperature
@@ -28,15 +35,32 @@ def steer_with(deps: Deps, settings: Settings) -> None:
         deps.classify = Classifier(strategies.classifier, deps.prompts).classify
 
 
-def toolbox_of(_settings: Settings) -> Callable[[AgentSettings], Sequence[Tool]]:
+def mcp_of(settings: Settings, folder: Path | None) -> McpPool | None:
+    """The MCP servers, none of them connected yet; None where none is set."""
+    if not settings.mcp.servers:
+        return None
+    for server in settings.mcp.servers.values():
+        for value in server.headers.values():
+            conceal(value.removeprefix("Bearer ").strip())
+        for name, value in server.env.items():
+            if may_be_secret(name):
+                conceal(value)
+    return McpPool(settings.mcp, folder)
+
+
+def toolbox_of(
+    _settings: Settings, mcp: McpPool | None = None
+) -> Callable[[AgentSettings, Run], Awaitable[Sequence[Tool]]]:
     """Which of the gateway's tools an agent has."""
     registry = Registry(builtin_tools())
 
-    def toolbox(agent: AgentSettings) -> Sequence[Tool]:
+    async def toolbox(agent: AgentSettings, run: Run) -> Sequence[Tool]:
         wanted = [one if isinstance(one, str) else one["function"]["name"] for one in agent.tools]
         listed = [tool for name in wanted if (tool := registry.get(name)) is not None]
         grouped = [tool for tool in registry if tool.info.group in agent.tool_groups and tool not in listed]
-        return [*listed, *grouped]
+        if mcp is None:
+            return [*listed, *grouped]
+        return [*listed, *grouped, *await _of_mcp(agent, run, mcp, wanted)]
 
     return toolbox
 
@@ -52,3 +76,27 @@ def _calls_tools(settings: Settings, deps: Deps) -> Callable[[str], bool]:
         return bool(model and model.settings and model.settings.capabilities.tools)
 
     return calls_tools
+
+
+def offered_of(mcp: McpPool | None) -> Callable[[], Awaitable[Sequence[Tool]]]:
+    """All tools that the gateway may offer to others: its own, and those of the MCP servers that are up."""
+    builtin = list(builtin_tools())
+
+    async def offered() -> Sequence[Tool]:
+        if mcp is None:
+            return builtin
+        used = [name for name, one in mcp.servers.items() if one.settings.enabled]
+        return [*builtin, *(await mcp.tools_of(used, lenient=True)).tools]
+
+    return offered
+
+
+async def _of_mcp(agent: AgentSettings, run: Run, mcp: McpPool, wanted: Sequence[str]) -> Sequence[Tool]:
+    """Those of the servers that the agent names, then those that it names one by one."""
+    found = await mcp.tools_of(agent.mcp_servers)
+    singly = await mcp.named(name for name in wanted if name.startswith("mcp_"))
+    tools: dict[str, Tool] = {tool.info.name: tool for tool in (*found.tools, *singly.tools)}
+    for server, why in (found.absent | singly.absent).items():
+        run.absent[server] = why
+        log.warning("agent %s goes on without MCP server %s: %s", agent.name, server, why)
+    return list(tools.values())

@@ -5,10 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from headgate.api.gate import Bounds, Gate
-from headgate.app.agents import steer_with
+from headgate.api.mcp import McpRoute
+from headgate.app.agents import mcp_of, offered_of, steer_with
 from headgate.app.governance import governed, keys_of
 from headgate.app.idempotency import repeating
-from headgate.app.prepare import Prepared
+from headgate.app.prepare import Prepared, is_loopback
 from headgate.app.secrets import secrets_of
 from headgate.app.targets import composer_of, lists_of, upstream_of
 from headgate.app.tracing import traced
@@ -62,7 +63,12 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         key_header=(settings.auth.key_header or "").lower().encode(),
         lists=lists,
     )
-    steer_with(gate.deps, settings)
+    mcp = gate.mcp = mcp_of(settings, prepared.data_dir)
+    steer_with(gate.deps, settings, mcp)
+    door = McpRoute(settings.mcp.serve, is_local=is_loopback(settings.server.host))
+    if settings.mcp.serve.enabled:
+        gate.mcp_route = door
+        gate.offered = offered_of(mcp)
     loop = asyncio.get_running_loop()
     duties = [loop.create_task(exchange.keep_publishing())]
     if every := settings.routing.probes.every:
@@ -75,6 +81,9 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         for duty in (*duties, *gate.deps.mirrors):
             duty.cancel()
         exchange.publish()
+        await door.close()
+        if mcp is not None:
+            await mcp.close()
         for upstream in upstreams.values():
             await upstream.close()
         wire.close()

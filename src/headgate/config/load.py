@@ -13,7 +13,7 @@ from typing import Any
 import platformdirs
 from dotenv import dotenv_values
 
-from headgate.config import document, environment, native, otel
+from headgate.config import document, environment, mcp, native, otel
 from headgate.config.discovery import discover, fill_in, with_proxy
 from headgate.config.draft import Draft, Path_, Place, literal
 from headgate.config.litellm import reader
@@ -123,6 +123,7 @@ def gather(given: Path | None = None, options: Mapping[str, Any] | None = None) 
             path, flag = FLAGS[name]
             draft.put(path, literal(value) if isinstance(value, str) else value, Place("command line", flag))
     variables = replace(variables, file=draft.variables)
+    mcp.add_servers(draft, file, variables)
     fill_in(draft, variables)
     return Gathered(draft, variables, file, environment.streams(variables, options, draft))
 

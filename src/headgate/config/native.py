@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from headgate.config.draft import Draft, Path_
+from headgate.config.mcp import check_names
 from headgate.config.problems import did_you_mean
 from headgate.config.tenants import REGISTRY
 from headgate.config.tree import Settings
@@ -51,7 +52,9 @@ def _note(draft: Draft, path: Path_, kind: str, message: str, given: object) -> 
 
 def _is_harmless(path: Path_, given: object) -> bool:
     """Whether a wrong value may be shown: short to say, and no place for a key or a header that carries one."""
-    secret = path[:1] == ("auth",) or any(word in str(part) for part in path for word in ("key", "headers", "options"))
+    secret = path[:1] == ("auth",) or any(
+        word in str(part) for part in path for word in ("key", "headers", "options", "env", "args", "secret")
+    )
     return isinstance(given, str | int | float | bool) and not secret
 
 
@@ -60,12 +63,18 @@ def _fields_at(path: Path_) -> list[str]:
     schema: dict[str, Any] = Settings.model_json_schema()
     here = schema
     for part in path:
-        here = here["items"] if isinstance(part, int) else here["properties"][part]
+        here = here["items"] if isinstance(part, int) else _member(here, part)
         if "anyOf" in here:
             here = here["anyOf"][0]
         if "$ref" in here:
             here = schema["$defs"][here["$ref"].rpartition("/")[2]]
     return list(here.get("properties", {}))
+
+
+def _member(node: dict[str, Any], name: str) -> dict[str, Any]:
+    """The schema of a mapping's entry: one that has a place of its own, or any of a free name."""
+    found: dict[str, Any] = node.get("properties", {}).get(name) or node["additionalProperties"]
+    return found
 
 
 def check(draft: Draft) -> None:
@@ -89,6 +98,7 @@ def check(draft: Draft) -> None:
         _check_error_code(draft, path)
     for path, tenant in _entries(draft, "tenants"):
         _check_settings(draft, (*path, "settings"), _mapping(tenant, "settings"))
+    check_names(draft)
 
 
 def _entries(draft: Draft, section: str) -> Iterator[tuple[Path_, dict[str, Any]]]:

@@ -9,6 +9,7 @@ from headgate.identity.types import AuthSettings, TenantSettings
 from headgate.limits.types import LimitsSettings
 from headgate.routing.types import AliasSettings, ModelSettings, ParameterSettings, RoutingSettings
 from headgate.telemetry.types import TracingSettings
+from headgate.tools.mcp_types import McpSettings
 from headgate.upstreams.types import UpstreamSettings
 from headgate.usage.types import UsageSettings
 
@@ -71,3 +72,4 @@ class Settings(BaseModel):
     idempotency: IdempotencySettings = Field(default_factory=IdempotencySettings)
     strategies: StrategySettings = Field(default_factory=StrategySettings)
     agents: list[AgentSettings] = Field(default_factory=list, description="Models with a prompt, tools and skills.")
+    mcp: McpSettings = Field(default_factory=McpSettings)

@@ -206,6 +206,12 @@ class UserNotFound(NotFound):
     remedy = "Look the id up in `GET /user/list`."
 
 
+class McpNotFound(NotFound):
+    code = "mcp_not_found"
+    title = "No such MCP server, or it has no such tool"
+    remedy = "List them with `GET /admin/mcp/servers` and `GET /admin/mcp/tools`."
+
+
 class Unreadable(RequestError):
     pass
 
@@ -558,6 +564,12 @@ class LedgerUnavailable(Unavailable):
     code = "ledger_unavailable"
     title = "What the call costs could not be written now, and such calls are refused here"
     remedy = "Try again after `retry-after`; `GET /readyz` says what is wrong. See the setting `usage.if_unwritable`."
+
+
+class McpUnavailable(Unavailable):
+    code = "mcp_unavailable"
+    title = "An MCP server that is needed is down"
+    remedy = "Try again after `retry-after`; `GET /admin/mcp/servers` says what is wrong with it."
 
 
 class TargetsBusy(Unavailable):

@@ -129,6 +129,8 @@ class Run:
     """When the run ended; 0.0 before."""
     depth: int = 0
     """How many agents stand above this run."""
+    absent: dict[str, str] = field(default_factory=dict)
+    """Tools, or the servers that have them, which the run had to do without, and why."""
     accounted: int = 0
     """How many attempts are in the ledger."""
     goes_on: bool = False

@@ -23,7 +23,7 @@ from headgate.tools.types import Tool
 from headgate.usage.types import Entry
 
 
-def _no_tools(_: AgentSettings) -> Sequence[Tool]:
+async def _no_tools(_: AgentSettings, __: Run) -> Sequence[Tool]:
     return ()
 
 
@@ -75,8 +75,8 @@ class Deps:
     """Copies of requests under way."""
     agents: Agents | None = None
     """None where there are none."""
-    toolbox: Callable[[AgentSettings], Sequence[Tool]] = _no_tools
-    """The gateway's own tools that an agent has now, in a stable order."""
+    toolbox: Callable[[AgentSettings, Run], Awaitable[Sequence[Tool]]] = _no_tools
+    """The gateway's own tools that an agent has now, in a stable order; the run is told of those that are absent."""
     system_prompt: Callable[[AgentSettings, Run], Awaitable[str]] = _plain_prompt
     """An agent's part of the system message."""
     prompts: Prompts = field(default_factory=Prompts)

@@ -52,7 +52,7 @@ async def prepare(agent: AgentSettings, request: ModelRequest, run: Run, deps: D
     if (given.get("n") or 1) != 1:
         raise InvalidField("An agent gives one answer: 'n' must be 1.", param="n")
     theirs = _schemas_by_name(given.get("tools") or ())
-    mine = {tool.info.name: tool for tool in deps.toolbox(agent) if tool.info.name not in theirs}
+    mine = {tool.info.name: tool for tool in await deps.toolbox(agent, run) if tool.info.name not in theirs}
     schemas = [*(tool.info.schema for tool in mine.values()), *(given.get("tools") or ())]
     fields = {**agent.parameters, **{name: value for name, value in given.items() if name not in _NOT_PASSED_ON}}
     system = await deps.system_prompt(agent, run)

@@ -123,6 +123,7 @@ def request_line(run: Run) -> dict[str, Any]:
         ],
         **(_decisions(run, last) if last or run.passed_over or run.error else {}),
         **({"replay_of": run.replay_of} if run.replay_of else {}),
+        **({"tools_absent": list(run.absent)} if run.absent else {}),
         "duration_ms": _milliseconds(run.started, run.ended),
         "first_byte_ms": _milliseconds(run.started, last.first_byte) if last and last.first_byte else None,
         "first_token_ms": _milliseconds(run.started, last.first_token) if last and last.first_token else None,
