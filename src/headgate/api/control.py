@@ -49,6 +49,7 @@ class ControlRoute:
                 if self._access.needs:
                     require(run.who, self._access.needs)
             scope["who"] = run.who
+            scope["run"] = run
             response = await self._handler(Request(scope, receive), gate)
         except HeadgateError as error:
             await _send_error(error, run, send)

@@ -13,6 +13,8 @@ _MOST_TOLD = 20
 def decision_headers(run: Run, *, litellm: bool) -> Headers:
     """What was decided so far. With `litellm`, the headers of LiteLLM's proxy besides."""
     headers = ticket_headers(run.ticket) if run.ticket is not None else []
+    if run.added:
+        headers.append((b"x-headgate-tools-added", _plain(", ".join(run.added))))
     if not run.attempts:
         if run.passed_over:
             headers.append((b"x-headgate-passed-over", _told(run.passed_over.items())))

@@ -1,7 +1,7 @@
 """What every route shares: who may ask, the bounds of a request, and the count of requests in flight."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
 from headgate.telemetry.exchange import Exchange
 from headgate.telemetry.metrics import Metrics
+from headgate.tools.runner import ToolBounds
+from headgate.tools.types import Tool
 from headgate.usage.reports import Reports
 
 _LONGEST_USER = 256
@@ -68,6 +70,9 @@ class Gate:
     """By (upstream's name, model id, tokens of the prompt)."""
     trouble: Callable[[], str] = str
     """Why the ledger is not written now; empty when it is."""
+    tools: Callable[[], Iterable[Tool]] = tuple
+    """The gateway's own tools, as they are now."""
+    tool_bounds: ToolBounds = field(default_factory=ToolBounds)
     draining: bool = False
     active: set["asyncio.Task[Any]"] = field(default_factory=set)
     """The tasks of model calls in flight."""

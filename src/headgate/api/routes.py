@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
-from headgate.api import health, info, litellm_keys, model_info, models
+from headgate.api import health, info, litellm_keys, model_info, models, tools
 from headgate.api.admin import keys, tenants
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute, refuse
@@ -60,6 +60,7 @@ def control_routes(gate: Gate) -> list[Route]:
         Route("/model_group/info", model_info.list_groups, logged=True),
         Route("/v1/models/{model:path}", models.get_model, logged=True),
         Route("/models/{model:path}", models.get_model, logged=True),
+        *_tool_routes(),
         *_key_routes(),
         *_tenant_routes(),
         *_litellm_key_routes(),
@@ -77,6 +78,18 @@ def _usage_routes(usage: UsageRoutes, spend: SpendRoutes) -> list[Route]:
         Route("/spend/users", spend.users, logged=True),
         Route("/spend/tags", spend.tags, logged=True),
         Route("/spend/calculate", spend.calculate, ("POST",), logged=True),
+    ]
+
+
+def _tool_routes() -> list[Route]:
+    read, execute = "tools:read", "tools:execute"
+    return [
+        route
+        for prefix in ("/v1", "")
+        for route in (
+            Route(f"{prefix}/tools", tools.list_tools, logged=True, needs=read),
+            Route(f"{prefix}/tools/execute", tools.execute, ("POST",), logged=True, needs=execute),
+        )
     ]
 
 

@@ -3,15 +3,12 @@
 from collections.abc import Callable, Sequence
 
 from headgate.agents.types import AgentSettings
-from headgate.config.tree import Settings
-from headgate.tools.builtin.registry import builtin_tools
 from headgate.tools.registry import Registry
 from headgate.tools.types import Tool
 
 
-def toolbox_of(_settings: Settings) -> Callable[[AgentSettings], Sequence[Tool]]:
+def toolbox_of(registry: Registry) -> Callable[[AgentSettings], Sequence[Tool]]:
     """Which of the gateway's tools an agent has."""
-    registry = Registry(builtin_tools())
 
     def toolbox(agent: AgentSettings) -> Sequence[Tool]:
         wanted = [one if isinstance(one, str) else one["function"]["name"] for one in agent.tools]

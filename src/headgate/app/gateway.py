@@ -10,6 +10,7 @@ from headgate.app.agents import toolbox_of
 from headgate.app.governance import governed, keys_of
 from headgate.app.prepare import Prepared
 from headgate.app.targets import composer_of, lists_of, upstream_of
+from headgate.app.tools import equip
 from headgate.core.run import Run
 from headgate.pipeline.context import Deps
 from headgate.routing.catalog import Alias, Catalog
@@ -59,9 +60,10 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         key_header=(settings.auth.key_header or "").lower().encode(),
         lists=lists,
     )
+    registry = equip(gate, settings)
     if settings.agents:
         gate.deps.agents = Agents(settings.agents)
-        gate.deps.toolbox = toolbox_of(settings)
+        gate.deps.toolbox = toolbox_of(registry)
     loop = asyncio.get_running_loop()
     duties = [loop.create_task(exchange.keep_publishing())]
     if every := settings.routing.probes.every:

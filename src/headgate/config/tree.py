@@ -7,6 +7,7 @@ from headgate.db.types import DatabaseSettings
 from headgate.identity.types import AuthSettings, TenantSettings
 from headgate.limits.types import LimitsSettings
 from headgate.routing.types import AliasSettings, ModelSettings, ParameterSettings, RoutingSettings
+from headgate.tools.settings import ToolSettings
 from headgate.upstreams.types import UpstreamSettings
 from headgate.usage.types import UsageSettings
 
@@ -64,4 +65,5 @@ class Settings(BaseModel):
     parameters: ParameterSettings = Field(default_factory=ParameterSettings)
     usage: UsageSettings = Field(default_factory=UsageSettings)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
+    tools: ToolSettings = Field(default_factory=ToolSettings)
     agents: list[AgentSettings] = Field(default_factory=list, description="Models with a prompt, tools and skills.")

@@ -102,6 +102,13 @@ class ModelUnpriced(Forbidden):
     typical_param = "model"
 
 
+class AddressForbidden(Forbidden):
+    code = "address_forbidden"
+    title = "A tool was asked to call an address that it may not call"
+    remedy = "Public addresses over http and https only; the operator may allow hosts in `tools.web.private_hosts`."
+    typical_param = "url"
+
+
 class Conflict(RequestError):
     status = 409
     type = "conflict"
@@ -155,6 +162,13 @@ class TenantNotFound(NotFound):
     code = "tenant_not_found"
     title = "No such tenant"
     remedy = "List them with `GET /admin/tenants`."
+
+
+class ToolNotFound(NotFound):
+    code = "tool_not_found"
+    title = "There is no such tool, or the key may not use it"
+    remedy = "List them with `GET /v1/tools`."
+    typical_param = "name"
 
 
 class Unreadable(RequestError):
@@ -452,6 +466,15 @@ class ToolLoopLimit(HeadgateError):
     type = "agent_error"
     title = "The agent met a bound of its tool loop, and its model would not answer without tools"
     remedy = "Raise the agent's `bounds`, or mend its prompt: the message names the bound."
+    should_retry = False
+
+
+class DelegationTooDeep(HeadgateError):
+    code = "depth_limit"
+    status = 508
+    type = "agent_error"
+    title = "Agents asked each other more often in a row than is allowed"
+    remedy = "Raise `bounds.depth` of the agent that was asked first, or let fewer agents delegate."
     should_retry = False
 
 

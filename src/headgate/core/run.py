@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from headgate.core.bounds import Ticket
 from headgate.core.errors import HeadgateError
@@ -43,6 +43,14 @@ class Attempt:
     error: HeadgateError | None = None
     dropped: tuple[str, ...] = ()
     applied: tuple[str, ...] = ()
+
+
+class ToolCall(NamedTuple):
+    """A call of one of the gateway's own tools; `result` is ok, failed or held."""
+
+    name: str
+    result: str
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -90,6 +98,12 @@ class Run:
     """When the run ended; 0.0 before."""
     depth: int = 0
     """How many agents stand above this run."""
+    deepest: int = 16
+    """How deep its delegates may go, as the agents above it allow."""
+    added: tuple[str, ...] = ()
+    """Tools that the caller did not ask for."""
+    tools: tuple[ToolCall, ...] = ()
+    """The gateway's own tools that were called, in the order in which they ended."""
     accounted: int = 0
     """How many attempts are in the ledger."""
     cost: int = 0

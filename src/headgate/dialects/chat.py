@@ -23,6 +23,7 @@ from headgate.core.chat import (
     Text,
     Thought,
     ToolEnded,
+    ToolHeld,
     ToolStarted,
 )
 from headgate.core.errors import UpstreamGarbled
@@ -189,6 +190,7 @@ class WholeWriter:
         self._message: dict[str, Any] = {"role": "assistant", "content": None}
         self._calls: list[dict[str, Any]] = []
         self._steps: list[dict[str, Any]] = []
+        self._held: list[dict[str, Any]] = []
         self._beside: dict[str, Any] = {}
         self._ended: Ended | None = None
 
@@ -208,6 +210,8 @@ class WholeWriter:
                 self._calls.append(call_of(event))
             case Step():
                 self._steps.append(step_of(event))
+            case ToolHeld(call):
+                self._held.append(approval_of(call))
             case Ended():
                 self._ended = event
         return b""
@@ -223,6 +227,8 @@ class WholeWriter:
         more: dict[str, Any] = {"usage": usage_of(ended.tokens)} if ended.tokens is not None else {}
         if ended.stop and self._extensions:
             more["proxy_status"] = {"type": "stopped", "status": ended.stop}
+        if self._held and self._extensions:
+            more["approvals_required"] = self._held
         return orjson.dumps({**self._base, "choices": [choice], **ended.beside, **more})
 
 
@@ -250,6 +256,14 @@ def images_of(images: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return {"role": "user", "content": parts}
 
 
+def pictures_of(images: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Pictures (base64, MIME type) for the caller, as members of `images` of a message."""
+    return [
+        {"type": "image_url", "index": number, "image_url": {"url": f"data:{mime_type};base64,{data}"}}
+        for number, (data, mime_type) in enumerate(images)
+    ]
+
+
 def status_of(event: ChatEvent) -> dict[str, Any]:
     """What the tool loop is doing, in four words."""
     match event:
@@ -257,10 +271,17 @@ def status_of(event: ChatEvent) -> dict[str, Any]:
             return {"type": "tool_execution", "status": "calling_llm" if turn == 1 else "processing_results"}
         case ToolStarted(call):
             return {"type": "tool_execution", "status": "executing_tool", "tool_name": call.name}
+        case ToolHeld(call):
+            return {"type": "tool_execution", "status": "approval_required", **approval_of(call)}
         case ToolEnded(call):
             status = {"type": "tool_execution", "status": "tool_completed", "tool_name": call.name}
             return {**status, "success": not event.failed, "duration_ms": round(event.seconds * 1000)}
     raise TypeError(event)
+
+
+def approval_of(call: Call) -> dict[str, Any]:
+    """A call that waits for somebody to approve it."""
+    return {"tool_name": call.name, "tool_call_id": call.id, "arguments": call.arguments}
 
 
 def step_of(step: Step) -> dict[str, Any]:

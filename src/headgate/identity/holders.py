@@ -2,7 +2,7 @@
 
 from headgate.core.bounds import Bound
 from headgate.core.principal import Principal
-from headgate.identity.types import NO_RATE, Allowance, Defaults, KeyInForce, Tenant
+from headgate.identity.types import NO_RATE, Allowance, Defaults, KeyInForce, Tenant, injected
 
 
 class Builder:
@@ -35,6 +35,7 @@ class Builder:
             bounds=own + self.user_bounds(tenant.id, key.user) + self._tenant_bounds(tenant),
             expires_at=key.expires_at,
             within=theirs.allow,
+            inject=key.inject if key.inject is not None or not tenant.metadata else injected(tenant.metadata),
         )
 
     def user_bounds(self, tenant_id: str, user: str) -> tuple[Bound, ...]:

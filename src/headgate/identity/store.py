@@ -23,13 +23,25 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    type_coerce,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headgate.core.bounds import Budget, Rate
 from headgate.db.columns import Instant, Json, Name, metadata
 from headgate.db.engine import Database
-from headgate.identity.types import NO_RATE, PLAIN, Changed, KeyInForce, KeyQuery, KeyRecord, Rights, Tenant
+from headgate.identity.types import (
+    INJECT,
+    NO_RATE,
+    PLAIN,
+    Changed,
+    KeyInForce,
+    KeyQuery,
+    KeyRecord,
+    Rights,
+    Tenant,
+    injected,
+)
 
 _BATCH = 5000
 
@@ -91,6 +103,7 @@ _IN_FORCE = (
     (keys.c.erased | (keys.c.revoked_at > 0)).label("is_gone"),
     keys.c.previous,
     keys.c.previous_until,
+    type_coerce(keys.c.metadata, Text),
 )
 
 
@@ -300,9 +313,11 @@ def _chosen(rows: Select[Any], query: KeyQuery) -> Select[Any]:
 
 
 def _in_force(row: Row[*tuple[Any, ...]]) -> KeyInForce:
-    key_id, digest, tenant, user, alias, rights, expires_at, blocked, is_gone, previous, until = row
+    key_id, digest, tenant, user, alias, rights, expires_at, blocked, is_gone, previous, until, more = row
+    inject = injected(orjson.loads(more)) if INJECT in more else None
+    found = rights_of(rights)
     return KeyInForce(
-        key_id, digest, tenant, user, alias, rights_of(rights), expires_at, blocked, bool(is_gone), previous, until
+        key_id, digest, tenant, user, alias, found, expires_at, blocked, bool(is_gone), previous, until, inject
     )
 
 

@@ -9,7 +9,7 @@ from headgate.agents.book import Agents
 from headgate.agents.types import AgentSettings
 from headgate.core.money import Price
 from headgate.core.ports import Upstream
-from headgate.core.request import UNCHANGED, Changes
+from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Run
 from headgate.limits.limiter import Limiter
 from headgate.routing.catalog import Catalog
@@ -64,6 +64,10 @@ class Deps:
     """The gateway's own tools that an agent has now, in a stable order."""
     system_prompt: Callable[[AgentSettings, Run], Awaitable[str]] = _plain_prompt
     """An agent's part of the system message."""
+    inject: Callable[[ModelRequest, Run], AgentSettings | None] | None = None
+    """A plain model as an agent with tools, where a setting adds some; None where no setting does."""
+    reads_marks: frozenset[str] = frozenset()
+    """Upstreams whose models may take marks such as `<|im_start|>` in a tool's output for control."""
     limiter: Limiter | None = None
     record: Callable[[Run], list[Entry]] | None = None
     """Writes what a run spent into the journal."""

@@ -14,13 +14,15 @@ from headgate.pipeline.context import Deps
 from headgate.pipeline.mirror import mirror
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import Settling, account
-from headgate.pipeline.steer import steer
+from headgate.pipeline.steer import steer, steer_plain
 
 
 def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event] | AsyncGenerator[ChatEvent]:
     """One request, top to bottom. Settled when the iterator ends, on success, error and disconnect alike."""
     if deps.agents is not None and (agent := deps.agents.find(request.model)) is not None:
         return steer(agent, request, run, deps)
+    if deps.inject is not None and (agent := deps.inject(request, run)) is not None:
+        return steer_plain(agent, request, run, deps)
     return relay(request, run, deps)
 
 

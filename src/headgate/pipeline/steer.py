@@ -10,6 +10,7 @@ from headgate.core.run import Run
 from headgate.core.surfaces import CHAT
 from headgate.identity.access import refuse_model
 from headgate.pipeline.context import Deps
+from headgate.pipeline.delegation import add_delegates
 from headgate.pipeline.prepare import prepare
 from headgate.pipeline.settle import Settling, account
 from headgate.pipeline.turns import take_turns
@@ -24,6 +25,21 @@ async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Dep
         run.label = agent.name
         run.component = "agent"
         prompt = await prepare(agent, request, run, deps)
+        add_delegates(prompt, run, deps, steer)
+        async for event in take_turns(prompt, run, deps):
+            if type(event) is Ended:
+                account(run, deps)
+            yield event
+
+
+async def steer_plain(model: AgentSettings, request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[ChatEvent]:
+    """The events of a plain model's run with tools that a setting adds; which they are stands in `run.added`."""
+    with Settling(run, deps):
+        found = await deps.catalog.find(request.model)
+        run.label = found.label or found.name
+        run.component = "tools"
+        prompt = await prepare(model, request, run, deps)
+        run.added = tuple(prompt.tools)
         async for event in take_turns(prompt, run, deps):
             if type(event) is Ended:
                 account(run, deps)

@@ -8,14 +8,15 @@ Bounds end a run, they never break it: the model is asked once more, without too
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from headgate.core.chat import Answer, Asking, Call, ChatEvent, Ended, StopReason
+from headgate.core.chat import Answer, Asking, Call, ChatEvent, Ended, Other, StopReason, ToolEnded, ToolHeld
 from headgate.core.errors import HeadgateError, ToolLoopLimit, UpstreamTimeout
 from headgate.core.events import Whole
 from headgate.core.ports import Stream
 from headgate.core.request import JsonRequest
-from headgate.core.run import Attempt, Run, now
+from headgate.core.run import Attempt, Run, ToolCall, now
 from headgate.core.tokens import Tokens
 from headgate.dialects import chat
 from headgate.pipeline.admit import admit
@@ -24,6 +25,7 @@ from headgate.pipeline.context import Deps, Plan
 from headgate.pipeline.prepare import Prompt
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import account
+from headgate.tools.policy import Policies
 from headgate.tools.runner import Batch, ToolBounds
 from headgate.tools.types import Caller
 
@@ -76,7 +78,7 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
         async for event in turn.take(run, deps):
             yield event
         answer = turn.answer
-        own = tuple(call for call in answer.calls if call.name in prompt.tools)
+        own = tuple(call for call in answer.calls if prompt.is_own(call.name))
         if not own:
             for call in answer.calls:
                 yield call
@@ -85,18 +87,28 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
         account(run, deps, over=False)
         if stop:
             raise ToolLoopLimit(f"The model went on calling tools after the bound '{stop}' was met.")
-        batch = Batch(own[: prompt.agent.bounds.calls_per_turn], prompt.tools, *_of_tools(watch, run))
+        batch = Batch(own[: prompt.agent.bounds.calls_per_turn], prompt.tools, *_of_tools(watch, run, deps))
         prompt.messages.append(chat.message_of(answer, own[: prompt.agent.bounds.calls_per_turn]))
-        async for event in batch.run():
+        async for event in _use_tools(batch, prompt, run):
             yield event
-        for outcome in batch.outcomes:
-            prompt.messages.append(chat.result_of(outcome.call, outcome.result.text))
-        if images := [image for outcome in batch.outcomes for image in outcome.images]:
-            prompt.messages.append(chat.images_of(images))
         if over := watch.exceeded():
             yield Ended("length", over, total_tokens(run), answer.beside)
             return
         stop = watch.tiring(own)
+
+
+async def _use_tools(batch: Batch, prompt: Prompt, run: Run) -> AsyncGenerator[ChatEvent]:
+    """Run the calls of a turn, and tell the model what came of them."""
+    async with aclosing(batch.run()) as events:
+        async for event in events:
+            note_tool(event, prompt, run)
+            yield event
+    for outcome in batch.outcomes:
+        prompt.messages.append(chat.result_of(outcome.call, outcome.result.text))
+    if images := [image for outcome in batch.outcomes for image in outcome.images]:
+        prompt.messages.append(chat.images_of(images))
+    if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:
+        yield Other({"images": chat.pictures_of(pictures)})
 
 
 @dataclass(slots=True)
@@ -164,11 +176,36 @@ class Turn:
             raise UpstreamTimeout("The model did not end within the time that its agent has.") from None
 
 
-def _of_tools(watch: Watch, run: Run) -> tuple[ToolBounds, Caller, int]:
+def note_tool(event: ChatEvent, prompt: Prompt, run: Run) -> None:
+    """Remember a tool call for the log and the metrics, which show no name that a model made up."""
+    if type(event) is ToolEnded:
+        name = event.call.name if event.call.name in prompt.tools else "unknown"
+        run.tools += (ToolCall(name, "failed" if event.failed else "ok", event.seconds),)
+    elif type(event) is ToolHeld:
+        run.tools += (ToolCall(event.call.name, "held", 0.0),)
+
+
+def _of_tools(watch: Watch, run: Run, deps: Deps) -> tuple[ToolBounds, Caller, int]:
     agent = watch.prompt.agent
     seconds = min(agent.bounds.tool_seconds, watch.seconds_left or agent.bounds.tool_seconds)
-    bounds = ToolBounds(seconds, agent.bounds.result_characters, agent.parallel_tools)
+    bounds = ToolBounds(
+        seconds,
+        agent.bounds.result_characters,
+        agent.parallel_tools,
+        Policies(agent.tool_policy, agent.tool_policies),
+        defuses_for(watch.prompt.model, run, deps),
+        watch.seconds_left or 0.0,
+    )
     return bounds, Caller(run.who, run.id, agent.name, run.depth, run.trace.traceparent), watch.turns
+
+
+def defuses_for(model: str, run: Run, deps: Deps) -> bool:
+    """Whether a target that answers, or may answer next, reads marks in any text."""
+    if not deps.reads_marks:
+        return False
+    configured = deps.catalog.configured(model)
+    targets = [target.upstream for target in configured.targets] if configured is not None else []
+    return any(name in deps.reads_marks for name in (*targets, *(attempt.upstream for attempt in run.attempts)))
 
 
 def total_tokens(run: Run) -> Tokens | None:

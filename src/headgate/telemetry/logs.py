@@ -115,6 +115,7 @@ def request_line(run: Run) -> dict[str, Any]:
             for attempt in run.attempts
         ],
         **(_decisions(run, last) if last or run.passed_over else {}),
+        **(_inside(run) if run.tools or run.parent else {}),
         "duration_ms": _milliseconds(run.started, run.ended),
         "first_byte_ms": _milliseconds(run.started, last.first_byte) if last and last.first_byte else None,
         "first_token_ms": _milliseconds(run.started, last.first_token) if last and last.first_token else None,
@@ -145,6 +146,12 @@ def _decisions(run: Run, last: Attempt | None) -> dict[str, Any]:
     if run.mirror_of:
         told["mirror_of"] = run.mirror_of
     return told
+
+
+def _inside(run: Run) -> dict[str, Any]:
+    """The tools that ran, without what they were given and said, and the run that asked for this one."""
+    tools = [{"tool": one.name, "result": one.result, "ms": round(one.seconds * 1000, 1)} for one in run.tools]
+    return {**({"tools": tools} if tools else {}), **({"parent": run.parent} if run.parent else {})}
 
 
 def _milliseconds(start: float, end: float) -> float:

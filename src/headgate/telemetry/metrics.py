@@ -40,6 +40,7 @@ class Metrics:
     chunks: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     tokens: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     errors: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
+    tools: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
 
     def observe(self, run: Run) -> None:
         """Count one settled run."""
@@ -48,6 +49,8 @@ class Metrics:
         self.durations[run.route, model].add(run.ended - run.started)
         if run.error is not None:
             self.errors[run.route, run.error.code] += 1
+        for call in run.tools:
+            self.tools[call.name, call.result] += 1
         for attempt in run.attempts:
             self._observe_attempt(attempt, model, run)
 
