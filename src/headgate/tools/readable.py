@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 from urllib.parse import urljoin
 
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]{0,40})((?:[^<>\"']|\"[^\"<>]{0,8192}\"|'[^'<>]{0,8192}'){0,2000}+)>")
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]{0,40})((?:[^<>\"']|\"[^\"<]{0,8192}\"|'[^'<]{0,8192}'){0,2000}+)>")
 _ATTRIBUTE = re.compile(r"([a-zA-Z][\w:-]{0,40})\s{0,20}=\s{0,20}(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
 _SILENT = frozenset(
     (
@@ -30,6 +30,8 @@ _RAW = frozenset(("script", "style", "textarea", "title"))
 """Within these, only their own end tag counts."""
 _MOST_PIECES = 200_000
 """Tags and texts; what follows is left out. Few pages have a tenth of it."""
+_LONG_NUMBER = re.compile(r"&#[xX]?[0-9a-fA-F]{9,};?")
+"""More digits than any character has; Python refuses to read them."""
 _SPACE = re.compile(r"[ \t\r\f\v\n\u00a0]+")
 _INLINE = {"b": "**", "strong": "**", "i": "*", "em": "*", "code": "`"}
 
@@ -197,7 +199,4 @@ def _attribute(attributes: str, name: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    try:
-        return html.unescape(text)
-    except ValueError:  # a number of more digits than Python reads
-        return text
+    return html.unescape(_LONG_NUMBER.sub("\ufffd", text)) if "&" in text else text
