@@ -31,7 +31,7 @@ def plugins(folder: str | None, *, packages: bool, skip_broken: bool) -> list[To
             if not skip_broken:
                 raise
             log.error("%s", error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             told = f"The plug-in {name} cannot be loaded: {_where(error, name)}{type(error).__name__}: {error}."
             if not skip_broken:
                 raise StartupError(f"{told} Mend it, or set tools.skip_broken.") from error
@@ -97,10 +97,12 @@ def _tools_of(source: Any, name: str) -> list[Tool]:
 
 
 def _is_tool(value: Any) -> bool:
+    if isinstance(value, type):
+        return False
     return isinstance(getattr(value, "info", None), ToolInfo) and callable(getattr(value, "call", None))
 
 
-def _where(error: Exception, name: str) -> str:
+def _where(error: BaseException, name: str) -> str:
     """The line of the plug-in in which it happened."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}: "

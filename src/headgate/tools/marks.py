@@ -20,13 +20,13 @@ _BRACKETS = (
     *("ARGS", "CALL_ID", "THINK", "IMG", "PREFIX", "SUFFIX", "MIDDLE", "MODEL_SETTINGS"),
 )
 _MARK = re.compile(
-    rf"""(<)(?=
+    rf"""<(?=
             [|\uff5c][^\s<>|\uff5c]{{1,64}}[|\uff5c]>                       # <|im_start|>, and DeepSeek's wide bars
           | [|\uff5c]/?[A-Za-z][\w \u2581]{{0,64}}[|\uff5c]>
-          | /?(?:{"|".join(_NAMES)})(?:[\s=/][^<>]{{0,200}})?>
-          | <SYS>> | </SYS>>
+          | /?(?=[a-z])(?:{"|".join(_NAMES)})(?:[\s=/][^<>]{{0,200}})?>
+          | </?SYS>>
         )
-      | (\[)(?=/?(?:{"|".join(_BRACKETS)})\])""",
+      | \[(?=/?(?:{"|".join(_BRACKETS)})\])""",
     re.IGNORECASE | re.VERBOSE,
 )
 _TURN = re.compile(r"^([ \t]*)(Human|Assistant|System)(:)", re.MULTILINE)
@@ -35,5 +35,5 @@ _TURN = re.compile(r"^([ \t]*)(Human|Assistant|System)(:)", re.MULTILINE)
 def defused(text: str) -> str:
     """The text with a space in each such mark, and in `Human:` and its kind at the beginning of a line."""
     if "<" in text or "[" in text:
-        text = _MARK.sub(lambda found: f"{found[0]} ", text)
+        text = _MARK.sub(r"\g<0> ", text)
     return _TURN.sub(r"\1\2 \3", text) if ":" in text else text
