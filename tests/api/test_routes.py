@@ -36,6 +36,10 @@ WITH_KEY = {
     "/models/{model:path}",
     "/v1/info",
     "/info",
+    "/v1/tools",
+    "/v1/tools/execute",
+    "/tools",
+    "/tools/execute",
     "/v1/model/info",
     "/model/info",
     "/v2/model/info",
@@ -64,6 +68,7 @@ FREE_OF_SCOPES = {path for path in WITH_KEY if not path.startswith("/admin/")} -
     f"/key/{act}"
     for act in ("generate", "update", "delete", "block", "unblock", "regenerate", "{key}/regenerate", "list")
 }
+FREE_OF_SCOPES -= {path for path in WITH_KEY if "/tools" in path}
 SURFACE_PATHS = {
     "/chat/completions",
     "/completions",

@@ -14,7 +14,7 @@ from headgate.api.admin.fields import read_fields, who_asks
 from headgate.api.answers import json_answer
 from headgate.api.gate import Gate
 from headgate.core.bounds import Want
-from headgate.core.errors import InvalidField, MissingField, ScopeMissing, ToolNotFound
+from headgate.core.errors import Draining, InvalidField, MissingField, ScopeMissing, ToolNotFound
 from headgate.core.principal import Principal
 from headgate.core.run import Run, ToolCall
 from headgate.identity.scopes import may
@@ -47,19 +47,24 @@ async def execute(request: Request, gate: Gate) -> Response:
     assert task is not None
     gate.active.add(task)
     started = time.perf_counter()
-    result: ToolResult | None = None
     try:
         result = await run_tool(tool, arguments, _caller(run), gate.tool_bounds)
     except asyncio.CancelledError:
+        _note(run, tool, "cancelled", started)
+        if gate.draining:
+            raise Draining("This process shut down before the tool had ended.", retry_after=1) from None
         run.outcome, run.status = "disconnected", _LEFT
         settle(run, gate.deps)
         return Response(status_code=_LEFT)
     finally:
         request.scope["cancel_on_disconnect"] = False
         gate.active.discard(task)
-        told = "cancelled" if result is None else "failed" if result.failed else "ok"
-        run.tools += (ToolCall(tool.info.name, told, time.perf_counter() - started),)
+    _note(run, tool, "failed" if result.failed else "ok", started)
     return json_answer(_told(tool.info, result, run))
+
+
+def _note(run: Run, tool: Tool, result: str, started: float) -> None:
+    run.tools += (ToolCall(tool.info.name, result, time.perf_counter() - started),)
 
 
 async def _asked(request: Request, gate: Gate, who: Principal) -> tuple[Tool, dict[str, Any]]:

@@ -46,7 +46,7 @@ class Attempt:
 
 
 class ToolCall(NamedTuple):
-    """A call of one of the gateway's own tools; `result` is ok, failed or held."""
+    """A call of one of the gateway's own tools; `result` is ok, failed, held or cancelled."""
 
     name: str
     result: str

@@ -58,7 +58,7 @@ class Reader:
             raise UpstreamGarbled("The provider's answer holds no message.")
         for number, call in enumerate(message.get("tool_calls") or ()):
             self._piece({"index": number, **call})
-        yield from self._chunk({**completion, "choices": [{**choices[0], "delta": message}]})
+        yield from self._chunk({**completion, "choices": [{**choices[0], "delta": {**message, "tool_calls": None}}]})
 
     def finish(self) -> Answer:
         """The turn is over."""

@@ -29,6 +29,7 @@ async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Dep
         async for event in take_turns(prompt, run, deps):
             if type(event) is Ended:
                 account(run, deps)
+                run.status = run.status or 200
             yield event
 
 
@@ -43,4 +44,5 @@ async def steer_plain(model: AgentSettings, request: ModelRequest, run: Run, dep
         async for event in take_turns(prompt, run, deps):
             if type(event) is Ended:
                 account(run, deps)
+                run.status = run.status or 200
             yield event

@@ -18,7 +18,7 @@ _COUNTERS = (
     ("chunks", "Pieces of streams relayed.", ("model", "target")),
     ("tokens", "Tokens as reported by upstreams.", ("model", "target", "kind")),
     ("errors", "Requests that ended in an error, by code.", ("route", "code")),
-    ("tools", "Calls of the gateway's own tools; result is ok, failed or held.", ("tool", "result")),
+    ("tools", "Calls of the gateway's own tools; result is ok, failed, held or cancelled.", ("tool", "result")),
 )
 _HISTOGRAMS = (
     ("durations", "request_duration_seconds", "From the request's arrival to its settlement.", ("route", "model")),
