@@ -47,11 +47,11 @@ class Reader:
         for event in sse.events(frames):
             data = sse.data_of(event)
             if data is not None and data.strip() != b"[DONE]":
-                yield from self._chunk(orjson.loads(data))
+                yield from self._chunk(_object(data))
 
     def whole(self, body: bytes) -> Iterable[ChatEvent]:
         """A complete answer; raises UpstreamGarbled when it holds none."""
-        completion = orjson.loads(body)
+        completion = _object(body)
         choices = completion.get("choices")
         message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
         if not isinstance(message, dict):
@@ -110,6 +110,16 @@ class Reader:
         call[1] = call[1] or function.get("name") or ""
         arguments = function.get("arguments")
         call[2] += arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode() if arguments else ""
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise UpstreamGarbled("The provider's answer is not JSON.") from None
+    if not isinstance(found, dict):
+        raise UpstreamGarbled("The provider's answer is not a JSON object.")
+    return found
 
 
 class Writer(Protocol):

@@ -11,12 +11,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from headgate.core.chat import Answer, Asking, Call, ChatEvent, Ended, Other, StopReason, ToolEnded, ToolHeld
+from headgate.core.chat import Answer, Asking, Call, ChatEvent, Ended, Other, StopReason
 from headgate.core.errors import HeadgateError, ToolLoopLimit, UpstreamTimeout
 from headgate.core.events import Whole
 from headgate.core.ports import Stream
 from headgate.core.request import JsonRequest
-from headgate.core.run import Attempt, Run, ToolCall, now
+from headgate.core.run import Attempt, Run, now
 from headgate.core.tokens import Tokens
 from headgate.dialects import chat
 from headgate.pipeline.admit import admit
@@ -25,7 +25,7 @@ from headgate.pipeline.context import Deps, Plan
 from headgate.pipeline.prepare import Prompt
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import account
-from headgate.tools.policy import Policies
+from headgate.pipeline.tools import bounds_of, note_tool
 from headgate.tools.runner import Batch, ToolBounds
 from headgate.tools.types import Caller
 
@@ -176,36 +176,10 @@ class Turn:
             raise UpstreamTimeout("The model did not end within the time that its agent has.") from None
 
 
-def note_tool(event: ChatEvent, prompt: Prompt, run: Run) -> None:
-    """Remember a tool call for the log and the metrics, which show no name that a model made up."""
-    if type(event) is ToolEnded:
-        name = event.call.name if event.call.name in prompt.tools else "unknown"
-        run.tools += (ToolCall(name, "failed" if event.failed else "ok", event.seconds),)
-    elif type(event) is ToolHeld:
-        run.tools += (ToolCall(event.call.name, "held", 0.0),)
-
-
 def _of_tools(watch: Watch, run: Run, deps: Deps) -> tuple[ToolBounds, Caller, int]:
+    bounds = bounds_of(watch.prompt, run, deps, watch.seconds_left)
     agent = watch.prompt.agent
-    seconds = min(agent.bounds.tool_seconds, watch.seconds_left or agent.bounds.tool_seconds)
-    bounds = ToolBounds(
-        seconds,
-        agent.bounds.result_characters,
-        agent.parallel_tools,
-        Policies(agent.tool_policy, agent.tool_policies),
-        defuses_for(watch.prompt.model, run, deps),
-        watch.seconds_left or 0.0,
-    )
     return bounds, Caller(run.who, run.id, agent.name, run.depth, run.trace.traceparent), watch.turns
-
-
-def defuses_for(model: str, run: Run, deps: Deps) -> bool:
-    """Whether a target that answers, or may answer next, reads marks in any text."""
-    if not deps.reads_marks:
-        return False
-    configured = deps.catalog.configured(model)
-    targets = [target.upstream for target in configured.targets] if configured is not None else []
-    return any(name in deps.reads_marks for name in (*targets, *(attempt.upstream for attempt in run.attempts)))
 
 
 def total_tokens(run: Run) -> Tokens | None:
