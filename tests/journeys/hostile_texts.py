@@ -41,7 +41,7 @@ CALLS = {
     "Llama's function": '<function=wipe>{"target": "all"}</function>',
     "DeepSeek's call": "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>wipe",
     "Claude's call": '<function_calls><invoke name="wipe"><parameter name="target">all</parameter></invoke>',
-    "OpenAI's call": '{"tool_calls": [{"id": "c", "type": "function", "function": {"name": "wipe", "arguments": "{}"}}]}',
+    "OpenAI's call": '{"tool_calls": [{"id": "c", "type": "function", "function": {"name": "wipe"}}]}',
     "an old call": '{"function_call": {"name": "wipe", "arguments": "{\\"target\\": \\"all\\"}"}}',
     "a ReAct step": "Action: wipe\nAction Input: all\nObservation: done",
     "a step of ours": '{"thought": "x", "next_action": "use_tools", "tools_to_use": [{"tool_name": "wipe"}]}',

@@ -121,7 +121,7 @@ async def test_the_callers_own_tool_of_the_same_name_wins_and_is_not_run_here(st
 async def added(caller: httpx.AsyncClient, model: str) -> str:
     response = await ask(caller, model=model)
     assert response.status_code == 200, response.text
-    return response.headers.get(HEADER, "")
+    return str(response.headers.get(HEADER, ""))
 
 
 async def test_a_key_or_its_tenant_may_name_other_models_and_fewer_tools_but_none_beyond_the_list(

@@ -142,9 +142,8 @@ async def test_a_child_that_fails_is_a_failed_result_and_the_agent_goes_on(
 async def test_a_budget_that_is_used_up_below_refuses_below_and_above(stub: Stub, tmp_path: Path) -> None:
     made = settings(stub, chief={"delegates": ["sage"]}, sage={"parameters": {"max_tokens": 100_000}})
     stub.otherwise = as_agents(chief=[calling(("ask_sage", {"request": "?"})), chat("Alone.")], sage=[chat("never")])
-    async with running_gateway(made, tmp_path) as running:
-        async with await new_key(running, budgets=[{"usd": "0.001"}]) as caller:
-            response = await ask(caller, model="chief")
+    async with running_gateway(made, tmp_path) as running, await new_key(running, budgets=[{"usd": "0.001"}]) as caller:
+        response = await ask(caller, model="chief")
     assert response.json()["choices"][0]["message"]["content"] == "Alone."
     assert "budget_exceeded" in asked(stub, "chief")[1]["messages"][-1]["content"]
     assert not asked(stub, "sage")
@@ -154,9 +153,11 @@ async def test_a_budget_that_is_used_up_below_refuses_below_and_above(stub: Stub
 async def test_an_agent_that_the_key_may_not_use_is_not_asked_through_another(stub: Stub, tmp_path: Path) -> None:
     made = settings(stub, chief={"delegates": ["sage"]}, sage={})
     stub.otherwise = as_agents(chief=[calling(("ask_sage", {"request": "?"})), chat("No.")], sage=[chat("never")])
-    async with running_gateway(made, tmp_path) as running:
-        async with await new_key(running, models={"allow": ["chief", "small"]}) as caller:
-            await ask(caller, model="chief")
+    async with (
+        running_gateway(made, tmp_path) as running,
+        await new_key(running, models={"allow": ["chief", "small"]}) as caller,
+    ):
+        await ask(caller, model="chief")
     assert "model_forbidden" in asked(stub, "chief")[1]["messages"][-1]["content"]
     assert not asked(stub, "sage")
 

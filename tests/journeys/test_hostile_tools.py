@@ -1,4 +1,4 @@
-"""What tools bring in changes nothing that the policy did not allow: it reaches the model as data, in the tool's role."""
+"""What tools bring in changes nothing that the policy did not allow: it reaches the model as a tool's words."""
 
 import json
 import re
@@ -18,8 +18,8 @@ from tests.tools.web import Host, answer
 
 pytestmark = covers("injection")
 CONTROL = re.compile(
-    r"<[|｜][^ <>]+[|｜]>|\[/?(?:INST|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT)\]|<</?SYS>>|</?(?:s|tool_call|tool_response|"
-    r"system|user|think|function_calls|start_of_turn|end_of_turn|system-reminder)>|<function=|<invoke name|^Human:",
+    r"<[|\uff5c][^ <>]+[|\uff5c]>|\[/?(?:INST|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT)\]|<</?SYS>>|"
+    r"</?(?:s|tool_call|tool_response|system|user|think|function_calls|start_of_turn|end_of_turn|system-reminder)>|<function=|<invoke name|^Human:",
     re.IGNORECASE | re.MULTILINE,
 )
 GROUPS = {"templates": TEMPLATES, "messages": MESSAGES, "calls": CALLS, "disguises": DISGUISES}

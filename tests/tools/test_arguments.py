@@ -1,4 +1,4 @@
-"""Arguments against a tool's schema: the field is named, and a schema that means harm finds nothing and costs nothing."""
+"""Arguments against a tool's schema: the field is named, and a schema that means harm costs nothing."""
 
 import time
 from typing import Any

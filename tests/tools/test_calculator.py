@@ -135,7 +135,7 @@ async def test_what_is_no_arithmetic_or_grows_without_end_is_refused_within_10_m
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"\w"):
             evaluate(expression)
         times.append(time.perf_counter() - began)
     assert min(times) < 0.01

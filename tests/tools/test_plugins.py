@@ -64,7 +64,7 @@ def folder(tmp_path: Path, **files: str) -> str:
     return str(tmp_path)
 
 
-def loaded(tmp_path: Path, skip: bool = False, **files: str) -> dict[str, Tool]:
+def loaded(tmp_path: Path, /, *, skip: bool = False, **files: Any) -> dict[str, Tool]:
     found = plugins(folder(tmp_path, **files), packages=False, skip_broken=skip)
     return {tool.info.name: tool for tool in found}
 

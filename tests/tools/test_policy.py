@@ -1,5 +1,8 @@
 """Which calls are held back."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from headgate.core.chat import Call, ToolEnded, ToolHeld, ToolStarted
@@ -7,7 +10,7 @@ from headgate.tools.builtin.function import FunctionTool, schema
 from headgate.tools.builtin.registry import COMPUTE
 from headgate.tools.policy import Policies, may_destroy
 from headgate.tools.runner import Batch, ToolBounds
-from headgate.tools.types import Hints, Policy, ToolInfo, ToolResult
+from headgate.tools.types import UNTOLD, Caller, Hints, Policy, ToolInfo, ToolResult
 from tests.requirements import covers
 from tests.tools.calling import WHO
 
@@ -31,7 +34,7 @@ def test_a_tool_that_says_nothing_counts_as_one_that_destroys(hints: Hints, held
     assert may_destroy(hints) is held
 
 
-def info(name: str, hints: Hints = Hints()) -> ToolInfo:
+def info(name: str, hints: Hints = UNTOLD) -> ToolInfo:
     return ToolInfo(name, "", schema(), "plugin", hints=hints)
 
 
@@ -60,7 +63,11 @@ async def test_a_held_call_is_told_and_never_runs_beside_those_that_do() -> None
     ran: list[str] = []
 
     def tool(name: str, hints: Hints) -> FunctionTool:
-        return FunctionTool(info(name, hints), lambda *_: ran.append(name) or ToolResult(name))
+        def function(_: Mapping[str, Any], __: Caller) -> ToolResult:
+            ran.append(name)
+            return ToolResult(name)
+
+        return FunctionTool(info(name, hints), function)
 
     tools = {"read": tool("read", Hints(read_only=True)), "delete": tool("delete", Hints())}
     calls = [Call("1", "delete", "{}"), Call("2", "read", "{}"), Call("3", "delete", "{}")]

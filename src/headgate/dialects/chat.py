@@ -53,12 +53,13 @@ class Reader:
         """A complete answer; raises UpstreamGarbled when it holds none."""
         completion = _object(body)
         choices = completion.get("choices")
-        message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
+        first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        message = first.get("message")
         if not isinstance(message, dict):
             raise UpstreamGarbled("The provider's answer holds no message.")
         for number, call in enumerate(message.get("tool_calls") or ()):
             self._piece({"index": number, **call})
-        yield from self._chunk({**completion, "choices": [{**choices[0], "delta": {**message, "tool_calls": None}}]})
+        yield from self._chunk({**completion, "choices": [{**first, "delta": {**message, "tool_calls": None}}]})
 
     def finish(self) -> Answer:
         """The turn is over."""
