@@ -124,7 +124,7 @@ BROKEN = {
 def test_a_plug_in_that_cannot_be_loaded_stops_the_start_with_file_and_line(name: str, tmp_path: Path) -> None:
     text, why = BROKEN[name]
     with pytest.raises(StartupError, match=why) as told:
-        loaded(tmp_path, **{name: text})
+        plugins(folder(tmp_path, **{name: text}), packages=False, skip_broken=False)
     assert f"{name}.py" in str(told.value)
 
 
