@@ -18,9 +18,9 @@ from tests.tools.web import Host, answer
 
 pytestmark = covers("injection")
 CONTROL = re.compile(
-    r"<[|\uff5c][^ <>]+[|\uff5c]>|\[/?(?:INST|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT)\]|<</?SYS>>|<function=|<invoke name|"
+    r"<[|\uff5c][^ <>]+[|\uff5c]>|\[/?(?:INST|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT)\]|<</?SYS>>|<function=|"
     r"</?(?:s|tool_call|tool_response|system|user|think|function_calls|start_of_turn|end_of_turn|system-reminder)>|"
-    r"^Human:",
+    r"<invoke name|^Human:",
     re.IGNORECASE | re.MULTILINE,
 )
 GROUPS = {"templates": TEMPLATES, "messages": MESSAGES, "calls": CALLS, "disguises": DISGUISES}
