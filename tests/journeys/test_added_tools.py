@@ -63,6 +63,7 @@ async def test_an_allowed_model_gets_the_tools_and_the_response_names_them(stub:
         assert {row["component"] for row in await rows(running, 2)} == {"tools"}
         line = (await running.wait_for_lines(1))[0]
         assert (line["model"], line["tools"][0]["tool"]) == ("small", "calculator")
+        assert (line["status"], line["bytes_out"]) == (200, len(response.content))
         plain = await running.chat(model="large")
         assert HEADER not in plain.headers
         assert "tools" not in stub.last.json

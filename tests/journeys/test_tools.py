@@ -204,6 +204,15 @@ async def test_a_broken_plug_in_stops_the_start(stub: Stub, tmp_path: Path) -> N
         assert len((await running.http.get("/v1/tools")).json()["data"]) == 7
 
 
+async def test_an_agent_that_names_a_tool_which_there_is_not_is_told_of_in_the_log(
+    stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_gateway(settings(stub, tools=["calculator", "calculater", "mcp_x_y"])):
+        pass
+    assert "'calculater'" in caplog.text
+    assert "mcp_x_y" not in caplog.text
+
+
 @covers("104")
 async def test_an_agent_calls_a_plug_in(stub: Stub, tmp_path: Path) -> None:
     from tests.harness.stub import chat

@@ -1,8 +1,10 @@
 """The gateway's own tools: those that come with it, and plug-ins, with what they need of the rest."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from headgate.agents.types import AgentSettings
 from headgate.api.gate import Gate
 from headgate.app.agents import toolbox_of
 from headgate.config.tree import Settings
@@ -27,6 +29,8 @@ _OF_THE_SDK = frozenset(
     ("ollama", "ollama_chat", "vllm", "hosted_vllm", "lm_studio", "llamafile", "xinference", "oobabooga")
 )
 
+log = logging.getLogger(__name__)
+
 
 def equip(gate: Gate, settings: Settings) -> Registry:
     """Give the gate its tools; raises StartupError for plug-ins that cannot be loaded."""
@@ -39,11 +43,20 @@ def equip(gate: Gate, settings: Settings) -> Registry:
     gate.tools = registry.__iter__
     gate.tool_bounds = ToolBounds(tools.seconds, tools.result_characters)
     deps.reads_marks = _reading_marks(settings)
+    for agent in settings.agents:
+        _tell_of_unknown(agent, registry)
     if tools.inject.tools:
         deps.toolbox = toolbox_of(registry)
         allowed = registry.chosen(tools.inject.tools)
         deps.inject = Injection(allowed, tuple(tools.inject.models), deps.catalog)
     return registry
+
+
+def _tell_of_unknown(agent: AgentSettings, registry: Registry) -> None:
+    """Tools of MCP servers are not known before those are connected to."""
+    for name in agent.tools:
+        if isinstance(name, str) and registry.get(name) is None and not name.startswith("mcp_"):
+            log.warning("The agent '%s' names the tool '%s', which there is not: it does without.", agent.name, name)
 
 
 def _ports(deps: Deps) -> Ports:

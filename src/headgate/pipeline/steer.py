@@ -29,7 +29,6 @@ async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Dep
         async for event in take_turns(prompt, run, deps):
             if type(event) is Ended:
                 account(run, deps)
-                run.status = run.status or 200
             yield event
 
 
@@ -44,5 +43,4 @@ async def steer_plain(model: AgentSettings, request: ModelRequest, run: Run, dep
         async for event in take_turns(prompt, run, deps):
             if type(event) is Ended:
                 account(run, deps)
-                run.status = run.status or 200
             yield event
