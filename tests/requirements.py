@@ -43,6 +43,7 @@ REQUIREMENTS = {
     "21": Requirement("x-request-id echoed, logged and forwarded; traceparent forwarded as a child"),
     "22": Requirement("What the caller sends is a byte prefix of what the provider gets, turn after turn"),
     "25": Requirement("Without a header a request is passed through with exactly one upstream call"),
+    "65": Requirement("Model and the gateway's own tools take turns, within bounds; a loop without end stops"),
     "101": Requirement("The tools that come with the gateway, in groups, each with a schema and hints"),
     "102": Requirement("Tools are added to plain models only by allow list, and the response names them"),
     "103": Requirement("GET /v1/tools and POST /v1/tools/execute, by scope"),

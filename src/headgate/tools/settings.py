@@ -62,7 +62,7 @@ class ToolSettings(BaseModel):
     web: WebSettings = Field(default_factory=WebSettings)
     image_model: str | None = Field(None, description="The model behind `image_generate`; no such tool without it.")
     inject: InjectSettings = Field(default_factory=InjectSettings)
-    folder: str | None = Field(None, description="Folder with Python plug-ins, such as `conf/tools`.")
+    folder: str | None = Field(None, description="Folder with Python plug-ins.")
     entry_points: bool = Field(True, description="Whether installed packages may bring tools (`headgate.tools`).")
     skip_broken: bool = Field(False, description="Start without a plug-in that cannot be loaded, and log why.")
     defuse: Literal["auto", "always", "never"] = Field(
