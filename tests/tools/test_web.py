@@ -82,7 +82,7 @@ async def test_a_redirect_leads_nowhere_that_a_url_may_not(host: Host, to: str) 
 
 
 async def test_redirects_are_followed_up_to_their_number(host: Host) -> None:
-    host.pages.update({"/1": redirect("/2"), "/2": redirect("../3"), "/3": answer(b"there", "text/plain")})
+    host.pages.update({"/1": redirect("/2"), "/2": redirect("../a b"), "/a%20b": answer(b"there", "text/plain")})
     host.pages["/loop"] = redirect("/loop")
     assert "there" in (await fetch(f"http://open.test:{host.port}/1", OPEN)).text
     looped = await fetch(f"http://open.test:{host.port}/loop", OPEN, redirects=3)

@@ -1,6 +1,7 @@
 """A host on loopback that answers as a test scripts it, and names that resolve as a test says."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -18,9 +19,16 @@ def redirect(to: str, status: int = 302) -> bytes:
 
 
 class Host:
-    """`pages` by path; `requests` are the heads that came; `endless`: bytes to write again and again after a head."""
+    """`pages` by path; `requests` are the heads that came, `names` those asked for by TLS.
 
-    def __init__(self) -> None:
+    `endless`: bytes to write again and again after a head.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.names: list[str | None] = []
+        self._tls = tls
+        if tls is not None:
+            tls.sni_callback = lambda _, name, __: self.names.append(name)
         self.pages: dict[str, bytes] = {}
         self.requests: list[str] = []
         self.endless = b""
@@ -29,7 +37,7 @@ class Host:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

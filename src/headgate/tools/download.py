@@ -80,7 +80,7 @@ class Client:
                 return page
             if method != "GET":
                 raise DownloadFailed("the host redirects, which is not followed here")
-            url = urljoin(url, location)
+            url = urljoin(url, location.strip().replace(" ", "%20"))
             headers = {}  # what was meant for one host is not for the next
         raise DownloadFailed(f"there are more than {self.redirects} redirects")
 
