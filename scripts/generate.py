@@ -10,8 +10,10 @@ import click
 
 from headgate.cli.main import command
 from headgate.config.schema import json_schema
+from headgate.config.tenants import REGISTRY
 from headgate.core.errors import catalogue
 from headgate.core.surfaces import SURFACES
+from headgate.settings.narrow import BUDGETS, HIGHER, LOWER, STRICTER
 from headgate.telemetry.exposition import SERIES
 from headgate.upstreams.registry import PROVIDERS
 
@@ -157,12 +159,35 @@ def _controls() -> Iterator[tuple[str, str, bool, str]]:
         yield " ".join(route.methods), route.path, route.public, text
 
 
+def tenant_settings() -> str:
+    lines = [
+        "# Settings of tenants",
+        NOTE,
+        "What `/v1/tenant/config` shows; see [settings.md](../settings.md). Of the levels, the last that says",
+        "something wins: `builtin`, `process` (the setting of `headgate.yaml` named here), `yaml` (the tenant's own",
+        "there), `db`.",
+        "",
+        "| setting | default | levels | process | at run time | meaning |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    rules = {LOWER: "only lower", HIGHER: "only higher", STRICTER: "only stricter", BUDGETS: "only stricter"}
+    for one in REGISTRY.settings.values():
+        default = f"`{json.dumps(one.default)}`" if one.default is not None else ""
+        rule = (rules[one.narrowing] if one.narrowing else "free") if one.is_writable else "read-only"
+        rule = f"up to `{one.ceiling}`" if one.ceiling else rule
+        process = f"`{one.path}`" if one.path else ""
+        cells = (f"`{one.key}`", default, ", ".join(one.levels), process, rule, one.meaning)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/errors.md": errors,
     "docs/reference/providers.md": providers,
     "docs/reference/configuration.md": configuration,
     "docs/reference/commands.md": commands,
     "docs/reference/routes.md": routes,
+    "docs/reference/tenant-settings.md": tenant_settings,
     "conf/headgate.schema.json": lambda: json.dumps(json_schema(), indent=2) + "\n",
 }
 

@@ -8,12 +8,13 @@ import pytest
 import pytest_asyncio
 import uvloop
 
+from tests.harness.databases import each_database, postgresql
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.process import Processes
 from tests.harness.stub import Stub
 from tests.marks import pytest_collection_modifyitems, pytest_configure
 
-__all__ = ["pytest_collection_modifyitems", "pytest_configure"]
+__all__ = ["each_database", "postgresql", "pytest_collection_modifyitems", "pytest_configure"]
 pytest_plugins = ["pytester"]
 Amount = Callable[[int, int], int]
 

@@ -57,9 +57,16 @@ REQUIREMENTS = {
     "114": Requirement("Budgets by day, week, month and in total: hard ones refuse, soft ones tell"),
     "115": Requirement("Limits on requests, tokens and streams, with true x-ratelimit headers and retry-after"),
     "116": Requirement("Tenants and scopes: 403 names the scope that is missing; another tenant's object is 404"),
+    "117": Requirement("GET, PUT and DELETE of a tenant's settings, each value with the level that set it"),
+    "118": Requirement("Read-only settings of tenants are refused with tenant_config_key_readonly"),
+    "environments": Requirement("Keys and tenants for dev, eval and prod, told apart in reports"),
+    "budgets-used": Requirement("What is used and left of every budget is told, with the end of its period"),
     "119": Requirement("Models that a key or its tenant may not use are hidden from lists and refused"),
     "113": Requirement("Usage and cost per key, tenant, user, model, target, component, tag and day"),
     "120": Requirement("What is billed is the cost times a set factor"),
+    "133": Requirement(
+        "/metrics parses and tells of tokens, money, budgets, limits and the ledger; bounded, without keys"
+    ),
     "134": Requirement("Amounts in USD, and in EUR at a set rate"),
     "152": Requirement(
         "One entry per attempt in the ledger, each amount with how it is known; none lost or counted twice in a crash"
@@ -76,11 +83,21 @@ REQUIREMENTS = {
     "130": Requirement(".env is read and never overrides the environment"),
     "131": Requirement("Duplicates, levels and missing keys are told by headgate check, all at once"),
     "132": Requirement("SIGTERM: not ready at once, streams finish, exit 0"),
+    "135": Requirement(
+        "Spans over OTLP, one tree per request, in the conventions of GenAI and OpenInference; no text, no keys"
+    ),
+    "136": Requirement("The span of a stream ends with the stream, with its tokens and cost"),
     "137": Requirement("One JSON line per request, stream or not, without prompt text"),
+    "139": Requirement(
+        "Every administrative act leaves a row in a chain that shows what was altered, removed or put in"
+    ),
+    "162": Requirement("Runs are listed, shown and cancelled, whichever worker serves them"),
+    "163": Requirement("A past run shows its candidates in order, with the reason for each"),
     "138": Requirement("/healthz, /readyz with latency per upstream, and the aliases"),
     "146": Requirement("One command in a new environment serves, without any other service"),
     "150": Requirement("Several workers, or machines, share limits and budgets; one that is killed harms no other"),
     "153": Requirement("Money is reserved before a request is sent and settled after; N at once pass no budget"),
+    "154": Requirement("Idempotency-Key: repeats during and after are one call with identical bytes; other body 409"),
     "164": Requirement("A failing target rests but is never taken away; a 4xx does not count; statuses tell the truth"),
     "167": Requirement("Requests of one session, or that begin alike, stay on one replica and its prompt cache"),
     "policies": Requirement("Calls of tools that may destroy something are held back, told, and never run"),
@@ -115,8 +132,17 @@ REQUIREMENTS = {
     "cli": Requirement("The command line: instant, data on stdout, messages on stderr, no traceback without --debug"),
     "metrics": Requirement("/metrics parses, moves, has bounded labels and no key material"),
     "redaction": Requirement("Keys never reach a log, an error or an answer"),
+    "postgresql": Requirement("Keys, tenants and the ledger are kept in PostgreSQL as in SQLite"),
     "database": Requirement("One database, private to its owner and brought up to date at start"),
     "key-table": Requirement("100,000 keys are learned in a moment and take little memory"),
+    "litellm-users": Requirement("LiteLLM's /user/* and /team/* make, show, change and end users and tenants"),
+    "litellm-reports": Requirement(
+        "LiteLLM's spend reports and health routes say what the ledger and the upstreams say"
+    ),
+    "litellm-clients": Requirement("LiteLLM's own client and command line work against this gateway"),
+    "target-budgets": Requirement("A target or provider whose budget is spent is passed over"),
+    "reconcile": Requirement("A provider's usage export is compared with the ledger, line by line"),
+    "kinds": Requirement("Sound and pictures are charged at their own prices"),
     "litellm-keys": Requirement("LiteLLM's /key/* make, show, change and end the same keys"),
     "admin-cli": Requirement("headgate keys and tenants talk to a running gateway"),
     "routes": Requirement("Every route needs a key unless it is listed as public"),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from headgate.api.litellm_refused import REMEDIES
 from headgate.api.routes import Application
 from tests.conftest import settings_for
 from tests.harness.gateway import TOKEN, Gateway, running_gateway
@@ -21,8 +22,17 @@ PUBLIC = {
     "/errors",
 }
 WITH_KEY = {
+    "/admin/audit",
+    "/admin/audit/verify",
+    "/v1/runs",
+    "/v1/runs/{id:path}",
+    "/v1/runs/{id:path}/cancel",
     "/admin/usage",
     "/admin/usage/export",
+    "/admin/usage/reconcile",
+    "/admin/budgets",
+    "/v1/tenant/config",
+    "/v1/tenant/config/{key}",
     "/spend/logs",
     "/spend/keys",
     "/spend/users",
@@ -63,12 +73,27 @@ WITH_KEY = {
     "/key/regenerate",
     "/key/{key}/regenerate",
     "/key/list",
+    "/v2/key/info",
+    *(f"/user/{verb}" for verb in ("new", "info", "update", "delete", "list", "daily/activity")),
+    "/v2/user/info",
+    *(f"/team/{verb}" for verb in ("new", "info", "update", "delete", "list", "available", "block", "unblock")),
+    *(f"/team/member_{verb}" for verb in ("add", "update", "delete")),
+    "/v2/team/list",
+    "/team/daily/activity",
+    "/tag/daily/activity",
+    *(f"/global/spend/{what}" for what in ("logs", "keys", "teams", "models", "tags", "end_users", "report")),
+    *("/global/spend", "/global/all_end_users", "/global/activity", "/global/activity/model"),
+    "/health/services",
+    *REMEDIES,
 }
-FREE_OF_SCOPES = {path for path in WITH_KEY if not path.startswith("/admin/")} - {
+FREE_OF_SCOPES = {path for path in WITH_KEY if not path.startswith(("/admin/", "/v1/tenant/"))} - {
     f"/key/{act}"
     for act in ("generate", "update", "delete", "block", "unblock", "regenerate", "{key}/regenerate", "list")
 }
 FREE_OF_SCOPES -= {path for path in WITH_KEY if "/tools" in path}
+FREE_OF_SCOPES -= {"/v2/key/info", "/v2/team/list", "/user/new", "/user/update", "/user/delete", "/user/list"}
+FREE_OF_SCOPES -= {f"/team/{verb}" for verb in ("new", "info", "update", "delete", "list", "block", "unblock")}
+FREE_OF_SCOPES -= {f"/team/member_{verb}" for verb in ("add", "update", "delete")}
 SURFACE_PATHS = {
     "/chat/completions",
     "/completions",

@@ -165,7 +165,7 @@ async def test_logs_are_rows_in_litellms_shape(http: httpx.AsyncClient) -> None:
     (row,) = logs
     assert row["request_id"] == "req_2"
     assert (row["api_key"], row["team_id"], row["user"], row["model_group"]) == ("kb", "b", "ann", "small")
-    assert (row["spend"], row["prompt_tokens"], row["completion_tokens"], row["total_tokens"]) == (2.0, 10, 5, 15)
+    assert (row["spend"], row["prompt_tokens"], row["completion_tokens"], row["total_tokens"]) == (4.0, 10, 5, 15)
     assert (row["call_type"], row["status"], row["request_tags"]) == ("acompletion", "success", ["red"])
     assert row["startTime"] < row["completionStartTime"] < row["endTime"]
 
@@ -174,10 +174,10 @@ async def test_logs_of_a_span_are_sums_by_day_unless_asked_otherwise(http: httpx
     span = {"start_date": "2026-01-31", "end_date": "2026-02-01"}
     days = await get(http, "/spend/logs", **span)
     assert [(day["startTime"], day["spend"], day["models"]) for day in days] == [
-        ("2026-01-31", 3.0, {"small": 3.0}),
-        ("2026-02-01", 4.0, {"small": 4.0}),
+        ("2026-01-31", 6.0, {"small": 6.0}),
+        ("2026-02-01", 8.0, {"small": 8.0}),
     ]
-    assert (days[0]["ka"], days[0]["kb"]) == (1.0, 2.0)
+    assert (days[0]["ka"], days[0]["kb"]) == (2.0, 4.0)
     logs = await get(http, "/spend/logs", **span, summarize="false")
     assert logs[0]["request_id"] == "req_4"
     assert {row["request_id"] for row in logs} == {"req_1", "req_2", "req_4"}
@@ -185,16 +185,16 @@ async def test_logs_of_a_span_are_sums_by_day_unless_asked_otherwise(http: httpx
 
 async def test_a_plain_key_sees_its_own_spend_in_litellms_routes(http: httpx.AsyncClient) -> None:
     assert {row["api_key"] for row in await get(http, "/spend/logs", "plain", api_key="ka")} == {"kb"}
-    assert await get(http, "/spend/keys", "plain") == [{"token": "kb", "key_name": "kb", "spend": 6.0}]
+    assert await get(http, "/spend/keys", "plain") == [{"token": "kb", "key_name": "kb", "spend": 12.0}]
     assert {row["api_key"] for row in await get(http, "/spend/logs", "of-a")} == {"ka"}
 
 
 async def test_spend_by_key_user_and_tag_in_litellms_shapes(http: httpx.AsyncClient) -> None:
-    assert [(row["token"], row["spend"]) for row in await get(http, "/spend/keys")] == [("kb", 6.0), ("ka", 1.0)]
-    assert [(row["user_id"], row["spend"]) for row in await get(http, "/spend/users")] == [("ann", 6.0), ("ann", 1.0)]
+    assert [(row["token"], row["spend"]) for row in await get(http, "/spend/keys")] == [("kb", 12.0), ("ka", 2.0)]
+    assert [(row["user_id"], row["spend"]) for row in await get(http, "/spend/users")] == [("ann", 12.0), ("ann", 2.0)]
     assert await get(http, "/spend/tags") == [
-        {"individual_request_tag": "blue", "log_count": 1, "total_spend": 4.0},
-        {"individual_request_tag": "red", "log_count": 2, "total_spend": 3.0},
+        {"individual_request_tag": "blue", "log_count": 1, "total_spend": 8.0},
+        {"individual_request_tag": "red", "log_count": 2, "total_spend": 6.0},
     ]
 
 
@@ -203,10 +203,10 @@ async def test_spend_by_key_user_and_tag_in_litellms_shapes(http: httpx.AsyncCli
     [
         (
             {"completion_response": {"model": "listed", "usage": {"prompt_tokens": 1000, "completion_tokens": 500}}},
-            0.004,
+            0.008,
         ),
         ({"completion_response": {"model": "unlisted", "usage": {"prompt_tokens": 1000}}}, None),
-        ({"model": "listed", "messages": [{"role": "user", "content": "x" * 3984}]}, 0.002),
+        ({"model": "listed", "messages": [{"role": "user", "content": "x" * 3984}]}, 0.004),
         ({"model": "nowhere", "messages": []}, (404, "model_not_found")),
         ({"model": "listed"}, (400, "missing_field")),
         ({"completion_response": {"model": "listed"}}, (400, "missing_field")),

@@ -20,9 +20,10 @@ from headgate.db import migrate as migrate_file
 from headgate.db.columns import metadata
 from headgate.db.engine import default_url, open_database
 from headgate.db.migrate import migrate, revisions, stored_revision
+from tests.harness.databases import on_each_database, url_of
 from tests.requirements import covers
 
-pytestmark = covers("database")
+pytestmark = [covers("database", "postgresql"), on_each_database]
 
 SOURCE = Path(headgate.__file__).parent
 for store in SOURCE.glob("*/store.py"):
@@ -35,7 +36,7 @@ def differences(connection: Connection) -> list[object]:
 
 
 async def test_an_empty_database_gets_the_tables_that_the_stores_declare(tmp_path: Path) -> None:
-    database = open_database(default_url(tmp_path))
+    database = open_database(url_of(tmp_path))
     await migrate(database)
     async with database.reading() as connection:
         assert await connection.run_sync(differences) == []
@@ -45,19 +46,19 @@ async def test_an_empty_database_gets_the_tables_that_the_stores_declare(tmp_pat
 
 async def test_starting_again_changes_nothing(tmp_path: Path) -> None:
     for _ in range(2):
-        database = open_database(default_url(tmp_path))
+        database = open_database(url_of(tmp_path))
         await migrate(database)
         async with database.writing() as connection:
             await connection.execute(text("UPDATE identity_changes SET revision = revision + 1"))
         await database.close()
-    database = open_database(default_url(tmp_path))
+    database = open_database(url_of(tmp_path))
     async with database.reading() as connection:
         assert (await connection.execute(text("SELECT revision FROM identity_changes"))).scalar() == 2
     await database.close()
 
 
 async def test_of_several_starters_at_once_one_does_the_work(tmp_path: Path) -> None:
-    databases = [open_database(default_url(tmp_path)) for _ in range(4)]
+    databases = [open_database(url_of(tmp_path)) for _ in range(4)]
     await asyncio.gather(*map(migrate, databases))
     async with databases[0].reading() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM identity_changes"))).scalar() == 1
@@ -73,7 +74,7 @@ async def test_a_step_that_fails_leaves_the_database_as_it_was(tmp_path: Path, m
         "def upgrade():\n    op.create_table('half', sa.Column('id', sa.Integer))\n    raise KeyError('broken')\n"
     )
     monkeypatch.setattr(migrate_file, "_FOLDER", folder.parent)
-    database = open_database(default_url(tmp_path))
+    database = open_database(url_of(tmp_path))
     with pytest.raises(KeyError):
         await migrate(database)
     async with database.reading() as connection:
@@ -82,7 +83,7 @@ async def test_a_step_that_fails_leaves_the_database_as_it_was(tmp_path: Path, m
 
 
 async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    database = open_database(default_url(tmp_path))
+    database = open_database(url_of(tmp_path))
     await migrate(database)
     async with database.writing() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

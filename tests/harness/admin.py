@@ -12,12 +12,13 @@ import httpx
 from headgate import app
 from headgate.api.server import listen
 from headgate.config.tree import Settings
-from headgate.db.engine import default_url, open_database
+from headgate.db.engine import open_database
 from headgate.db.migrate import migrate
 from headgate.identity.compose import Identity, identity_of
 from headgate.identity.keys import KeyRing
 from headgate.identity.signal import Signal
 from headgate.identity.types import configured_tenants
+from tests.harness.databases import url_of
 from tests.harness.gateway import KEY, TOKEN, Gateway, stopped
 from tests.harness.stub import BOUND
 
@@ -42,7 +43,7 @@ async def member(folder: Path, settings: Settings | None = None) -> AsyncIterato
     for tenant in tree.tenants:
         for key in tenant.keys:
             ring.add(key.get_secret_value(), tenant=tenant.id)
-    database = open_database(default_url(folder))
+    database = open_database(url_of(folder))
     signal = Signal(folder / "run" / "keys")
     try:
         await migrate(database)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headgate.core.bounds import Budget, Rate
-from headgate.core.errors import HeadgateError, KeyBlocked, RequestError
+from headgate.core.errors import HeadgateError, KeyBlocked, RequestError, UserForbidden
 from headgate.core.principal import Principal
 from headgate.identity.keys import KeyRing
 from headgate.identity.types import (
@@ -28,10 +28,11 @@ from headgate.identity.types import (
     TenantChange,
 )
 from tests.harness.admin import Member, member
+from tests.harness.databases import on_each_database
 from tests.harness.gateway import KEY
 from tests.requirements import covers
 
-pytestmark = covers("110", "116")
+pytestmark = [covers("110", "116", "postgresql"), on_each_database]
 
 ACTS = ("create", "block", "unblock", "update", "rotate", "rotate with grace", "revoke", "delete")
 TENANT_ACTS = ("create", "block", "unblock", "update", "delete")
@@ -156,14 +157,25 @@ def test_limits_that_are_not_set_come_from_the_defaults() -> None:
     ]
 
 
-def test_asking_for_another_user_changes_whose_limits_hold() -> None:
+def test_the_limits_of_the_user_that_is_named_hold() -> None:
+    digest = KeyRing(b"pepper").digest(b"sk-text")
+    ring = ring_with(Defaults(user=Allowance(Rate(streams=1))), KeyInForce("key_1", digest, "blue"), Tenant("blue"))
+    who = ring.recognise(b"sk-text")
+    other = ring.for_user(who, "ben")
+    assert (other.key_id, other.user) == ("key_1", "ben")
+    assert [bound.subject for bound in other.bounds] == ["user:blue/ben"]
+    assert who.bounds == ()
+
+
+@covers("121")
+def test_a_key_of_one_user_is_none_for_another() -> None:
     digest = KeyRing(b"pepper").digest(b"sk-text")
     ring = ring_with(
         Defaults(user=Allowance(Rate(streams=1))), KeyInForce("key_1", digest, "blue", "ann"), Tenant("blue")
     )
     who = ring.recognise(b"sk-text")
     assert ring.for_user(who, "ann") is who
-    other = ring.for_user(who, "ben")
-    assert (other.key_id, other.user) == ("key_1", "ben")
-    assert [bound.subject for bound in other.bounds] == ["user:blue/ben"]
     assert [bound.subject for bound in who.bounds] == ["user:blue/ann"]
+    with pytest.raises(UserForbidden):
+        ring.for_user(who, "ben")
+    assert ring.for_user(Principal("master", is_admin=True, user="ann"), "ben").user == "ben"

@@ -45,7 +45,7 @@ asyncio.run(main())
 """
 
 
-async def fill(folder: Path) -> None:
+async def fill(folder: Path, many: int = MANY) -> None:
     """As creating them one by one would leave it, but for the time that takes."""
     import hmac
 
@@ -72,11 +72,11 @@ async def fill(folder: Path) -> None:
             "rotated_at": 0.0,
             "revision": number + 1,
         }
-        for number in range(MANY)
+        for number in range(many)
     ]
     async with database.writing() as connection:
         await connection.execute(insert(key_table), rows)
-        await connection.execute(changes.update().values(revision=MANY))
+        await connection.execute(changes.update().values(revision=many))
     await database.close()
 
 

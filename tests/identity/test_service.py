@@ -23,10 +23,11 @@ from headgate.core.principal import Principal
 from headgate.identity import keys as keys_file
 from headgate.identity.types import KeyChange, KeyQuery, NewKey, NewTenant, TenantChange
 from tests.harness.admin import Member, member
+from tests.harness.databases import on_each_database
 from tests.harness.gateway import KEY
 from tests.requirements import covers
 
-pytestmark = covers("110")
+pytestmark = [covers("110", "postgresql"), on_each_database]
 
 
 @pytest_asyncio.fixture

@@ -148,6 +148,27 @@ async def test_a_model_that_obeys_a_text_is_held_back_and_the_caller_is_told(
     assert (await gateway.wait_for_lines(1))[0]["tools"][0]["result"] == "held"
 
 
+@covers("policies")
+@pytest.mark.parametrize("native", [True, False])
+async def test_a_model_that_reasons_is_held_back_as_well(stub: Stub, tmp_path: Path, native: bool) -> None:
+    made = settings(stub, tmp_path)
+    made["agents"][0]["strategy"] = "reasoning"
+    made["models"][0]["capabilities"] = {"tools": native}
+    steps: list[dict[str, Any]] = [
+        {"thought": "x", "next_action": "use_tools", "tools_to_use": [{"tool_name": "wipe", "arguments": {}}]},
+        {"thought": "y", "next_action": "finished"},
+    ]
+    first, second = (chat(json.dumps(step)) for step in steps)
+    async with running_gateway(made) as running:
+        stub.answer(*([calling(("wipe", {})), chat("Enough.")] if native else [first, second]), chat("I may not."))
+        answered = (await running.chat(model="reader")).json()
+        line = (await running.wait_for_lines(1))[0]
+    assert not wiped(tmp_path)
+    assert answered["choices"][0]["message"]["content"] == "I may not."
+    assert [one["tool_name"] for one in answered["approvals_required"]] == ["wipe"]
+    assert [one["result"] for one in line["tools"]] == ["held"]
+
+
 async def test_nothing_of_ours_is_told_of_held_calls_to_callers_that_want_pure_answers(
     gateway: Gateway, stub: Stub
 ) -> None:

@@ -1,6 +1,7 @@
 """What a request may take at most is told from its bytes and fields alone."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,7 +14,11 @@ from headgate.core.bounds import Bound, Budget, Rate, Want
 from headgate.core.money import Price
 from headgate.core.request import parse_form, parse_json
 from headgate.core.surfaces import CHAT, EMBEDDINGS, TRANSCRIPTIONS
+from headgate.limits.counters import TableCounters
 from headgate.limits.estimate import cost, wanted
+from headgate.limits.limiter import Limiter
+from headgate.limits.local import LocalTable
+from headgate.limits.shared import SharedTable
 from headgate.limits.types import LimitsSettings, bound_of
 from tests.requirements import covers
 
@@ -96,3 +101,40 @@ def test_settings_become_a_bound_or_none() -> None:
 def test_redis_needs_an_address() -> None:
     with pytest.raises(ValidationError, match="redis_url"):
         LimitsSettings.model_validate({"store": "redis"})
+
+
+SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+OF_KINDS = Price(1_000_000, 1_000_000, audio_input=8_000_000, audio_output=9_000_000)
+
+
+@pytest.mark.parametrize(
+    ("fields", "input_", "output"),
+    [
+        ({}, 1, 1),
+        ({"modalities": ["text"]}, 1, 1),
+        ({"modalities": ["text", "audio"]}, 1, 9),
+        ({"messages": [{"role": "user", "content": [SOUND]}]}, 8, 1),
+    ],
+    ids=["text", "only text", "spoken answer", "spoken question"],
+)
+def test_sound_is_reserved_at_its_own_price_only_where_there_may_be_any(
+    fields: dict[str, Any], input_: int, output: int
+) -> None:
+    request = chat(max_tokens=100, **fields)
+    prompt = request.size // 3 + 1
+    assert wanted(request, OF_KINDS).nano_usd == prompt * input_ + 100 * output
+
+
+@covers("153")
+async def test_whatever_a_request_says_what_it_reserves_fits_into_every_table(tmp_path: Path) -> None:
+    """A soft budget refuses nothing, so that all of it would be booked."""
+    dear = Price(input=10**13, output=10**15)
+    want = wanted(chat(max_tokens=2**31 - 1, n=100, stream=True), dear)
+    bound = Bound("key:k", budgets=(Budget(1, "day", hard=False),))
+    for table in (LocalTable(), SharedTable(tmp_path / "limits", subjects=1000, processes=1)):
+        limiter = Limiter(TableCounters(table))
+        tickets = [await limiter.admit((bound,), want) for _ in range(1000)]
+        for ticket in tickets:
+            limiter.settle(ticket, 0, 0)
+        assert table.reserved(table.find("key:k", 0, {})) == 0
+        table.close()

@@ -205,6 +205,18 @@ async def test_what_was_learnt_of_a_day_means_nothing_on_the_next(limiter: Limit
     await limiter.admit((bound(KEY, Budget(100, "day")),), ONE)
 
 
+@covers("133")
+async def test_what_was_spent_of_each_budget_can_be_asked(limiter: Limiter, clock: Clock) -> None:
+    bounds = (Bound(KEY, budgets=(Budget(1000, "day"), Budget(5000, "total"))), Bound("tenant:t", Rate(5)))
+    assert [one.spent for one in await limiter.look(bounds)] == [{"day": 0, "total": 0}, {}]
+    limiter.learn({KEY: {"day": 80, "total": 300}})
+    assert (await limiter.look(bounds))[0].spent == {"day": 80, "total": 300}
+    limiter.settle(await limiter.admit(bounds, Want(nano_usd=500)), 10, 20)
+    assert [one.spent for one in await limiter.look(bounds)] == [{"day": 100, "total": 320}, {}]
+    clock.pass_(86_400)
+    assert [one.spent for one in await limiter.look(bounds[:1])] == [{"day": 0, "total": 320}]
+
+
 @covers("153")
 async def test_200_at_once_on_a_budget_for_10_let_10_in(limiter: Limiter) -> None:
     limit = bound(KEY, Budget(1000))
@@ -221,3 +233,23 @@ async def test_no_bounds_let_everything_in(limiter: Limiter) -> None:
     ticket = await limiter.admit((), Want(10**9, 10**15, is_stream=True))
     limiter.settle(ticket, 1, 1)
     assert ticket.standing is None
+
+
+@covers("budgets-used")
+async def test_what_is_used_and_held_is_told_and_nothing_is_taken(limiter: Limiter, clock: Clock) -> None:
+    money = bound(KEY, Budget(1000, "day"), Budget(5000, "total"))
+    [unknown] = await limiter.look((money,))
+    assert (unknown.spent, unknown.reserved) == ({"day": 0, "total": 0}, 0)
+    limiter.learn({KEY: {"day": 70, "week": 70, "month": 70, "total": 900}})
+    [learnt] = await limiter.look((money,))
+    assert (learnt.spent, learnt.reserved) == ({"day": 70, "total": 900}, 0)
+    ticket = await limiter.admit((money,), ONE)
+    [held] = await limiter.look((money,))
+    assert (held.spent, held.reserved) == ({"day": 70, "total": 900}, 100)
+    limiter.settle(ticket, 0, 30)
+    [settled] = await limiter.look((money,))
+    assert (settled.spent, settled.reserved) == ({"day": 100, "total": 930}, 0)
+    clock.pass_(86_400)
+    [tomorrow] = await limiter.look((money,))
+    assert tomorrow.spent == {"day": 0, "total": 930}
+    assert tomorrow.ends["day"] == datetime(2026, 4, 2, tzinfo=UTC).timestamp()

@@ -200,3 +200,27 @@ async def test_a_server_that_is_not_there_is_told_at_start_unless_requests_may_g
     await counters.open()
     Limiter(counters).settle(await Limiter(counters).admit(MONEY, COSTS_100), 1, 1)
     await counters.close()
+
+
+@covers("114")
+async def test_a_cost_counts_once_under_two_budgets_of_one_period(pair: list[RedisCounters]) -> None:
+    first, second = map(Limiter, pair)
+    both = Bound(KEY, budgets=(Budget(1000, "month"), Budget(500, "month", hard=False)))
+    first.settle(await first.admit((both,), COSTS_100), 0, 100)
+    await asyncio.wait_for(second.admit((Bound("key:other", Rate(9)),), Want()), 5)
+    [told] = await first.look((both,))
+    assert told.spent == {"month": 100}
+
+
+@covers("budgets-used")
+async def test_what_is_used_and_held_is_told_to_every_worker(pair: list[RedisCounters]) -> None:
+    first, second = map(Limiter, pair)
+    bound = Bound(KEY, budgets=(Budget(1000, "day"), Budget(9000, "total")))
+    second.learn({KEY: {"total": 5000}})
+    ticket = await first.admit((bound,), COSTS_100)
+    [held] = await second.look((bound,))
+    assert (held.reserved, held.spent) == (100, {"day": 0, "total": 5000})
+    first.settle(ticket, 0, 40)
+    await first.admit((Bound("key:other", Rate(9)),), Want())
+    [settled] = await second.look((bound,))
+    assert (settled.reserved, settled.spent["day"]) == (0, 40)

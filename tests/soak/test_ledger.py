@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import signal
 from collections import Counter
@@ -13,7 +14,7 @@ import pytest
 
 from tests.conftest import Amount, settings_for
 from tests.harness.events import ends_well
-from tests.harness.process import Process, Processes
+from tests.harness.process import Process, Processes, workers_of
 from tests.harness.stub import BOUND, Stub
 from tests.requirements import covers
 
@@ -42,28 +43,33 @@ async def one(http: httpx.AsyncClient, seen: set[str], numbers: random.Random) -
 
 
 async def load_until_killed(serving: Process, seen: set[str], numbers: random.Random) -> None:
+    """Everything dies at once, as when a machine stops, but for what the kernel was given already."""
+    processes = [serving.popen.pid, *workers_of(serving)]
     ends_at = asyncio.get_running_loop().time() + numbers.uniform(0.3, 1.5)
     async with client(serving) as http, asyncio.TaskGroup() as group:
         while asyncio.get_running_loop().time() < ends_at:
             group.create_task(one(http, seen, numbers))
             await asyncio.sleep(1 / PER_SECOND)
-        serving.signal(signal.SIGKILL)
+        for process in processes:
+            os.kill(process, signal.SIGKILL)
     await asyncio.to_thread(serving.wait)
 
 
 async def ledger_of(serving: Process) -> Counter[str]:
     """How often each run stands in the ledger, once nothing waits in a journal."""
     async with client(serving) as http:
-        await asyncio.sleep(2.5)
+        async with asyncio.timeout(BOUND):
+            while (await http.get("/admin/usage")).json()["ledger"]["lag_seconds"] > 0:
+                await asyncio.sleep(0.1)
         exported = (await http.get("/admin/usage/export", params={"format": "json"})).json()
-        entries = exported if isinstance(exported, list) else exported["data"]
-        return Counter(entry["run"] for entry in entries)
+        return Counter(entry["run"] for entry in exported)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_what_was_answered_is_in_the_ledger_and_nothing_twice(
-    stub: Stub, processes: Processes, tmp_path: Path, amount: Amount
+    stub: Stub, processes: Processes, tmp_path: Path, amount: Amount, workers: int
 ) -> None:
-    settings: dict[str, Any] = settings_for(stub)
+    settings: dict[str, Any] = settings_for(stub, server={"workers": workers})
     settings["models"][0]["price"] = {"input": 1, "output": 2}
     (tmp_path / "headgate.yaml").write_text(json.dumps(settings))
     numbers, seen = random.Random(7), set[str]()
@@ -77,7 +83,7 @@ async def test_what_was_answered_is_in_the_ledger_and_nothing_twice(
         await load_until_killed(await serve(), seen, numbers)
         stub.requests.clear()
     counted = await ledger_of(await serve())
-    print(f"\n{kills} kills; {len(seen)} answers seen whole, {len(counted)} runs in the ledger")
+    print(f"\n{workers} workers, {kills} kills; {len(seen)} answers seen whole, {len(counted)} runs in the ledger")
     assert len(seen) > kills * 20
     assert not seen - set(counted), "an answer is missing from the ledger"
     assert max(counted.values()) == 1

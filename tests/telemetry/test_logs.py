@@ -14,7 +14,7 @@ from tests.harness.gateway import KEY, Gateway
 from tests.harness.stub import BOUND, Answer, Stub, chat, chunk, stream
 from tests.requirements import covers
 
-FIELDS = {
+FIELDS: dict[str, type | tuple[type, ...]] = {
     "ts": float,
     "event": str,
     "request_id": str,
@@ -39,6 +39,12 @@ FIELDS = {
     "completion_tokens": int,
     "cached_tokens": int,
     "reasoning_tokens": int,
+    "tenant": str,
+    "user": str,
+    "component": str,
+    "cost_usd": (int, float),
+    "cost_measure": str,
+    "limited": bool,
 }
 PROMPT = {"messages": [{"role": "user", "content": "PROMPT-TEXT"}]}
 

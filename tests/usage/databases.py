@@ -5,14 +5,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from headgate.db.columns import metadata
-from headgate.db.engine import Database, default_url, open_database
+from headgate.db.engine import Database, open_database
 from headgate.usage.store import AttemptStore
+from tests.harness.databases import url_of
 
 
 @asynccontextmanager
 async def ledger_database(folder: Path) -> AsyncIterator[tuple[Database, AttemptStore]]:
     """A database with the ledger's tables, and the store on it."""
-    database = open_database(default_url(folder))
+    database = open_database(url_of(folder))
     try:
         async with database.writing() as connection:
             await connection.run_sync(metadata.create_all)

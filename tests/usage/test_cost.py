@@ -14,6 +14,8 @@ from tests.requirements import covers
 from tests.usage.runs import PRICES, token_counts
 
 pytestmark = covers("113")
+M = 1_000_000
+"""One nano-USD for each token."""
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,23 @@ pytestmark = covers("113")
     ],
 )
 def test_each_kind_of_token_is_charged_once_and_at_its_own_price(tokens: Tokens, price: Price, cost: int) -> None:
+    assert cost_of(tokens, price) == cost
+
+
+@pytest.mark.parametrize(
+    ("tokens", "price", "cost"),
+    [
+        (Tokens(10, 6, prompt_audio=4, completion_audio=5), Price(M, M, audio_input=8 * M, audio_output=9 * M), 84),
+        (Tokens(10, 6, prompt_image=4, completion_image=5), Price(M, M, image_input=8 * M, image_output=9 * M), 84),
+        (Tokens(10, 6, prompt_audio=4, completion_audio=5), Price(M, M), 16),
+        (Tokens(10, 0, cached=8, prompt_audio=4), Price(M, M, 0, audio_input=8 * M), 16),
+        (Tokens(10, 0, prompt_audio=40, prompt_image=40), Price(M, M, audio_input=2 * M, image_input=9 * M), 20),
+        (Tokens(10, 5, prompt_audio=10), Price(5 * M, 0, audio_input=0), 0),
+    ],
+    ids=["sound", "pictures", "no price of their own", "cached ones are text first", "never more than all", "free"],
+)
+@covers("kinds")
+def test_sound_and_pictures_are_charged_at_their_own_price(tokens: Tokens, price: Price, cost: int) -> None:
     assert cost_of(tokens, price) == cost
 
 

@@ -14,6 +14,7 @@ from headgate.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from headgate.core.money import Price
 from headgate.core.principal import Principal
 from headgate.core.run import Run
 from headgate.core.tokens import Tokens
@@ -177,3 +178,13 @@ def test_an_entry_is_never_negative_and_its_cost_follows_from_its_price(run: Run
         if one.cost and one.price:
             assert one.cost == cost_of(one.tokens, one.price)
         assert (one.bound == 0) if one.measure == "reported" else one.bound >= 0
+
+
+@pytest.mark.parametrize("route", ["images", "image_edits", "image_variations"])
+def test_an_answer_of_pictures_alone_is_charged_as_pictures(route: str) -> None:
+    price = Price(1_000_000, 1_000_000, image_output=9_000_000)
+    entry = only(run_of([attempt(tokens=Tokens(5, 10), price=price)], route=route))
+    assert (entry.completion_image, entry.cost, entry.price) == (10, 5 + 90, price)
+    told = only(run_of([attempt(tokens=Tokens(5, 10, completion_image=4), price=price)], route=route))
+    assert (told.completion_image, told.cost) == (4, 5 + 6 + 36)
+    assert only(run_of([attempt(tokens=Tokens(5, 10), price=price)])).cost == 15

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from headgate.core.principal import Principal
 from headgate.core.tokens import Tokens
 from headgate.core.wishes import Wishes
 from headgate.usage.entries import entries_of
-from headgate.usage.journal import Journal, age, entry_in, files, line_of, take
+from headgate.usage.journal import Journal, age, entry_in, files, line_of, take, waiting
 from headgate.usage.types import Entry
 from tests.requirements import covers
 from tests.usage.runs import SETTLED_AT, attempt, price_of, run_of, runs
@@ -62,11 +64,38 @@ def test_what_is_no_line_is_no_entry(line: bytes) -> None:
     assert entry_in(line) is None
 
 
+def test_a_line_from_before_a_field_was_added_is_still_an_entry() -> None:
+    now = entry()
+    old = orjson.dumps(tuple(now)[: -len(Entry._field_defaults)])
+    assert entry_in(b"%08x %b" % (crc32(old), old)) == now
+    short = orjson.dumps(tuple(now)[: -len(Entry._field_defaults) - 1])
+    assert entry_in(b"%08x %b" % (crc32(short), short)) is None
+
+
 def test_bytes_that_no_database_takes_are_replaced() -> None:
     found = entry_in(line_of(entry(who=Principal("k1", user="a\x00b"), tags=frozenset(("x\x00",))))[:-1])
     assert found is not None
     assert found.user == "a?b"
     assert found.tags == '["x?"]'
+
+
+def test_an_entry_that_was_written_before_the_latest_fields_came_is_still_read() -> None:
+    one = entry()
+    text = orjson.dumps(tuple(one)[: -len(Entry._field_defaults)])
+    assert entry_in(b"%08x %b" % (crc32(text), text)) == one
+    text = orjson.dumps(tuple(one)[: -len(Entry._field_defaults) - 1])
+    assert entry_in(b"%08x %b" % (crc32(text), text)) is None
+
+
+def test_what_waits_can_be_read_without_taking_it_the_newest_if_it_is_much(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.append([entry(1)])
+    journal.seal()
+    journal.append([entry(2), entry(3)])
+    assert sorted(one.prompt for one in waiting(tmp_path, 1 << 20)) == [1, 2, 3]
+    assert [one.prompt for one in waiting(tmp_path, len(line_of(entry())) + 20)] == [3]
+    journal.seal()
+    assert [one.prompt for one in held(tmp_path)] == [1, 2, 3]
 
 
 def test_entries_are_in_the_file_when_append_returns(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from headgate.core.bounds import Bound, Budget
 from headgate.core.errors import DatabaseUnavailable
 from headgate.core.tokens import Tokens
+from headgate.usage import journal as journal_file
 from headgate.usage.entries import entries_of
 from headgate.usage.journal import Journal, files
 from headgate.usage.ledger import Ledger, Store
@@ -19,6 +21,7 @@ from tests.usage.databases import ledger_database
 from tests.usage.runs import SETTLED_AT, attempt, price_of, run_of
 
 pytestmark = covers("152")
+BUDGETED = (Bound("key:k", budgets=(Budget(1),)),)
 
 
 def entry(number: int) -> Entry:
@@ -209,3 +212,48 @@ def test_the_recorder_writes_before_it_returns(tmp_path: Path) -> None:
     told = Recorder(journal, price_of).record(run_of([attempt(tokens=Tokens(4)), attempt(2, tokens=Tokens(5))]))
     (path,) = files(tmp_path)
     assert len(told) == path.read_bytes().count(b"\n") == 2
+
+
+async def test_a_worker_that_does_not_drain_tells_what_is_wrong_with_the_database(tmp_path: Path) -> None:
+    store = Memory()
+    journal, draining = ledger(tmp_path, store)
+    _, other = ledger(tmp_path, store)
+    await draining.drain()
+    store.fails_before = 1
+    journal.append([entry(1)])
+    await draining.drain()
+    await other.drain()
+    assert draining.trouble == other.trouble == "The database is locked."
+    await draining.drain()
+    await other.drain()
+    assert draining.trouble == other.trouble == ""
+
+
+async def test_what_takes_the_drain_over_tells_its_own_trouble_only(tmp_path: Path) -> None:
+    store = Memory()
+    journal, draining = ledger(tmp_path, store)
+    _, other = ledger(tmp_path, store)
+    journal.append([entry(1)])
+    store.fails_before = 2
+    await draining.drain()
+    draining.end()
+    await draining.keep_draining()
+    await other.drain()
+    assert (other.trouble, store.prompts) == ("", [1])
+
+
+@covers("153")
+async def test_before_an_entry_would_be_lost_every_call_is_refused_unless_all_are_admitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_file, "_MOST_WAITING", 100)
+    journal, one = ledger(tmp_path / "none", Memory())
+    (tmp_path / "none").rmdir()
+    assert one.unwritable("refuse", BUDGETED) == ""
+    journal.append([entry(1)])
+    assert journal.waiting > 100
+    refused = [bool(one.unwritable(how, ())) for how in ("refuse_budgeted", "refuse", "admit")]
+    assert refused == [True, True, False]
+    (tmp_path / "none").mkdir()
+    journal.seal()
+    assert (journal.waiting, one.unwritable("refuse", BUDGETED)) == (0, "")

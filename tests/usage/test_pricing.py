@@ -13,10 +13,16 @@ from headgate.core.money import Price, nano
 from headgate.core.run import Attempt
 from headgate.core.tokens import Tokens
 from headgate.usage.prices import Prices
-from headgate.usage.pricing import Listed, listed, listed_now, price_of
+from headgate.usage.pricing import Listed, listed, listed_now
 from tests.requirements import covers
 
 pytestmark = covers("prices", "113")
+
+
+def price_of(provider: str, model: str) -> Price | None:
+    """The list price where one holds for every call."""
+    found = listed(provider, model)
+    return found.price if found and found.up_to is None else None
 
 
 def entry(provider: str, model: str) -> Any:
@@ -51,6 +57,24 @@ def test_a_price_is_that_of_the_list_in_nano_dollars_per_million(provider: str, 
 
 def test_a_million_tokens_cost_what_they_cost() -> None:
     assert price_of("openai", "gpt-4o") == Price(2_500_000_000, 10_000_000_000, 1_250_000_000)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "theirs"),
+    [
+        ("openai", "gpt-audio", "openai"),
+        ("openai", "gpt-image-1.5", "openai"),
+        ("gemini", "gemini-2.0-flash", "google"),
+    ],
+)
+def test_sound_and_pictures_have_the_prices_of_the_list(provider: str, model: str, theirs: str) -> None:
+    prices = entry(theirs, model).prices
+    names = ("input_audio_mtok", "output_audio_mtok", "input_image_mtok", "output_image_mtok")
+    found = price_of(provider, model)
+    assert found is not None
+    assert found.has_kinds
+    values = [getattr(prices, name, None) for name in names]
+    assert list(found.of_kinds) == [None if value is None else nano(value) for value in values]
 
 
 def test_dated_names_and_other_clouds_find_their_model() -> None:
@@ -113,11 +137,11 @@ def test_the_list_is_imported_on_the_first_question_only_and_fetches_nothing() -
 import socket, sys
 import headgate.cli.serve, headgate.usage.pricing as pricing
 assert "genai_prices" not in sys.modules and "httpx2" not in sys.modules
-pricing.price_of("ollama", "x")
+pricing.listed("ollama", "x")
 assert "genai_prices" not in sys.modules
 def refuse(*args): raise AssertionError("a connection")
 socket.socket.connect = socket.getaddrinfo = refuse
-assert pricing.price_of("openai", "gpt-4o")
+assert pricing.listed("openai", "gpt-4o").price
 import threading
 assert threading.active_count() == 1
 """

@@ -21,11 +21,12 @@ from headgate.usage.entries import entries_of
 from headgate.usage.reports import Reports, span_of, starts
 from headgate.usage.store import AttemptStore
 from headgate.usage.types import Filter, Span, UsageSettings
+from tests.harness.databases import on_each_database
 from tests.requirements import covers
 from tests.usage.databases import ledger_database
 from tests.usage.runs import attempt, failed, price_of, run_of
 
-pytestmark = covers("113", "134", "120")
+pytestmark = [covers("113", "134", "120", "postgresql"), on_each_database]
 NOON = int(datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp() * 1000)
 DAY = 86_400_000
 DOLLAR = Price(request=10**9)
@@ -104,7 +105,8 @@ async def test_a_mirrored_copy_costs_but_is_not_billed(store: AttemptStore) -> N
     charge = made.charge((await made.report("key")).total)
     assert (charge.cost, charge.billed) == (4 * 10**9, 2 * 10**9)
     assert await made.spent(0) == {"key:k1": 10**9, "tenant:default": 10**9, "user:default/ann": 10**9} | {
-        "model:small": 10**9
+        "model:small": 10**9,
+        "gateway": 10**9,
     }
 
 

@@ -9,16 +9,17 @@ from sqlalchemy.schema import CreateTable
 
 from headgate.core.tokens import Tokens
 from headgate.core.wishes import Wishes
-from headgate.db.engine import Database, default_url, open_database
+from headgate.db.engine import Database, open_database
 from headgate.db.migrate import migrate
 from headgate.usage.entries import entries_of
 from headgate.usage.store import _NAMES, AttemptStore, attempt_tags, attempts
 from headgate.usage.types import DIMENSIONS, Dimension, Entry, Filter, Span
+from tests.harness.databases import on_each_database, url_of
 from tests.requirements import covers
 from tests.usage.databases import ledger_database
 from tests.usage.runs import SETTLED_AT, attempt, price_of, run_of
 
-pytestmark = covers("152", "113")
+pytestmark = [covers("152", "113", "postgresql"), on_each_database]
 Shape = dict[str, object]
 
 
@@ -41,7 +42,7 @@ async def shape(database: Database) -> Shape:
 
 
 async def test_the_steps_make_the_tables_that_are_declared(tmp_path: Path) -> None:
-    migrated = open_database(default_url(tmp_path / "migrated"))
+    migrated = open_database(url_of(tmp_path / "migrated"))
     await migrate(migrated)
     async with ledger_database(tmp_path) as (declared, _):
         assert await shape(migrated) == await shape(declared)
@@ -110,4 +111,4 @@ async def test_sums_larger_than_a_float_can_hold_are_exact(tmp_path: Path) -> No
 
 
 def test_the_store_needs_no_connection_to_be_made(tmp_path: Path) -> None:
-    AttemptStore(open_database(default_url(tmp_path)))
+    AttemptStore(open_database(url_of(tmp_path)))

@@ -84,3 +84,40 @@ class AgentSettings(BaseModel):
         default_factory=dict, description="Fields of the request that hold where the caller says nothing."
     )
     bounds: BoundsSettings = Field(default_factory=BoundsSettings)
+
+
+class ClassifierSettings(BaseModel):
+    """Who chooses the strategy of a request whose caller says `auto`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="The model that is asked; without one, all is passed through.")
+    temperature: float = Field(0.0, ge=0, le=2, description="Its temperature.")
+    seconds: float = Field(10.0, gt=0, description="How long it may take; then the request is passed through.")
+    remembered: int = Field(1000, ge=0, description="How many verdicts are kept.")
+    fresh_seconds: float = Field(3600.0, gt=0, description="How long a verdict holds.")
+
+
+class ReasoningSettings(BaseModel):
+    """How models reason in visible steps."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tools: list[str] = Field(default_factory=list, description="Tools of plain models that reason.")
+    tool_groups: list[str] = Field(default_factory=lambda: ["compute"], description="Groups of tools besides.")
+    mcp_servers: list[str] = Field(default_factory=list, description="MCP servers whose tools they have besides.")
+    steps: Literal["auto", "json", "tools"] = Field(
+        "auto", description="Steps by native tool calls or as JSON; `auto` looks at what the model can do."
+    )
+    temperature: float | None = Field(0.2, ge=0, le=2, description="Temperature of the steps; null for the caller's.")
+    bounds: BoundsSettings = Field(default_factory=lambda: BoundsSettings(turns=20))
+
+
+class StrategySettings(BaseModel):
+    """Ways to answer other than passing through."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompts: str | None = Field(None, description="A folder whose files take the place of the packaged prompts.")
+    classifier: ClassifierSettings = Field(default_factory=ClassifierSettings)
+    reasoning: ReasoningSettings = Field(default_factory=ReasoningSettings)

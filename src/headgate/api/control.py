@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from headgate.api.errors import error_response
 from headgate.api.gate import Gate, Receive, Scope, Send
-from headgate.core.errors import HeadgateError, InternalError
+from headgate.core.audit import ORIGIN, Act, Origin
+from headgate.core.errors import HeadgateError, InternalError, ScopeMissing
 from headgate.core.run import Run
 from headgate.identity.scopes import require
 from headgate.pipeline.settle import settle
@@ -24,6 +25,8 @@ class Access:
     public: bool = False
     logged: bool = False
     needs: str = ""
+    litellm: bool = False
+    """Errors have LiteLLM's types, which its clients look at."""
 
 
 class ControlRoute:
@@ -46,22 +49,35 @@ class ControlRoute:
                 if gate.keys.is_stale:
                     await gate.keys.refresh()
                 run.who = gate.recognise(headers)
+                ORIGIN.set(Origin(run.who, _address(scope), run.id))
                 if self._access.needs:
                     require(run.who, self._access.needs)
             scope["who"] = run.who
             scope["run"] = run
             response = await self._handler(Request(scope, receive), gate)
         except HeadgateError as error:
-            await _send_error(error, run, send)
+            if isinstance(error, ScopeMissing) and gate.audit is not None:
+                act = Act(
+                    "route.refused", "route", f"{scope['method']} {scope['path']}", run.who.tenant, error=error.code
+                )
+                await gate.audit.refused(act)
+            await _send_error(error, run, send, litellm=self._access.litellm)
         except Exception:
             log.exception("request %s failed", run.id)
-            await _send_error(InternalError("A fault of the gateway itself."), run, send)
+            fault = InternalError("A fault of the gateway itself.")
+            await _send_error(fault, run, send, litellm=self._access.litellm)
         else:
             run.status = response.status_code
             response.headers["x-request-id"] = run.id
             await response(scope, receive, send)
         if self._access.logged or run.error:
             settle(run, gate.deps)
+
+
+def _address(scope: Scope) -> str:
+    """Where the connection comes from; headers that tell another address are not believed."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 async def refuse(error: HeadgateError, allowed: tuple[str, ...], gate: Gate, scope: Scope, send: Send) -> None:
@@ -71,9 +87,11 @@ async def refuse(error: HeadgateError, allowed: tuple[str, ...], gate: Gate, sco
     settle(run, gate.deps)
 
 
-async def _send_error(error: HeadgateError, run: Run, send: Send, allowed: tuple[str, ...] = ()) -> None:
+async def _send_error(
+    error: HeadgateError, run: Run, send: Send, allowed: tuple[str, ...] = (), *, litellm: bool = False
+) -> None:
     run.fail(error)
-    run.status, headers, body = error_response(error, run.id)
+    run.status, headers, body = error_response(error, run.id, litellm=litellm)
     if allowed:
         headers.append((b"allow", ", ".join(allowed).encode()))
     await send({"type": "http.response.start", "status": run.status, "headers": headers})

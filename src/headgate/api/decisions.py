@@ -4,17 +4,18 @@ from collections.abc import Iterable
 from itertools import islice
 
 from headgate.api.limits import Headers, ticket_headers
-from headgate.core.run import Run, now
+from headgate.core.run import Run, StrategyChoice, now
 from headgate.core.version import __version__
 
 _MOST_TOLD = 20
+_NANO = 1_000_000_000
 
 
 def decision_headers(run: Run, *, litellm: bool) -> Headers:
     """What was decided so far. With `litellm`, the headers of LiteLLM's proxy besides."""
     headers = ticket_headers(run.ticket) if run.ticket is not None else []
-    if run.added:
-        headers.append((b"x-headgate-tools-added", _plain(", ".join(run.added))))
+    if run.added or run.strategy is not None:
+        headers += _steered(run)
     if not run.attempts:
         if run.passed_over:
             headers.append((b"x-headgate-passed-over", _told(run.passed_over.items())))
@@ -40,6 +41,20 @@ def decision_headers(run: Run, *, litellm: bool) -> Headers:
     return headers
 
 
+def _steered(run: Run) -> Headers:
+    """What the gateway did to a request beyond choosing a target."""
+    added = [(b"x-headgate-tools-added", _plain(", ".join(run.added)))] if run.added else []
+    return added if run.strategy is None else [*added, *_strategy(run.strategy)]
+
+
+def _strategy(choice: StrategyChoice) -> Headers:
+    headers = [
+        (b"x-headgate-strategy", choice.name.encode()),
+        (b"x-headgate-strategy-source", choice.source.encode()),
+    ]
+    return [*headers, (b"x-headgate-strategy-reason", _plain(choice.reason))] if choice.reason else headers
+
+
 def _litellm(run: Run) -> Headers:
     """As there, the group is the name asked for, or the fallback that answered; the retries are those of the group."""
     last = run.attempts[-1]
@@ -52,7 +67,28 @@ def _litellm(run: Run) -> Headers:
         (b"x-litellm-attempted-retries", b"%d" % (sum(one.model_name == last.model_name for one in run.attempts) - 1)),
         (b"x-litellm-attempted-fallbacks", b"%d" % (len(models) - 1)),
         (b"x-litellm-response-duration-ms", b"%.3f" % ((now() - run.started) * 1000)),
+        *_money(run, None if last.error else last.cost),
     ]
+
+
+def _money(run: Run, cost: int | None) -> Headers:
+    """What the answer cost, where it is known before it is sent, and what the key may spend and has spent."""
+    headers = [] if cost is None else [(b"x-litellm-response-cost", _usd(cost))]
+    own = next((bound for bound in run.who.bounds if bound.subject.startswith("key:")), None)
+    if own is None:
+        return headers
+    rate, budgets, ticket = own.rate, own.budgets, run.ticket
+    if hard := next((one for one in budgets if one.hard), None):
+        headers.append((b"x-litellm-key-max-budget", _usd(hard.nano_usd)))
+    if ticket is not None and ticket.spent is not None and ticket.bounds[0] is own:
+        headers.append((b"x-litellm-key-spend", _usd(ticket.spent + (cost or 0))))
+    limits = ((b"tpm", rate.tokens_per_minute), (b"rpm", rate.requests_per_minute))
+    headers += [(b"x-litellm-key-%b-limit" % name, b"%d" % limit) for name, limit in limits if limit]
+    return headers
+
+
+def _usd(amount: int) -> bytes:
+    return str(amount / _NANO).encode()
 
 
 def _told(pairs: Iterable[tuple[str, str]]) -> bytes:
@@ -61,4 +97,4 @@ def _told(pairs: Iterable[tuple[str, str]]) -> bytes:
 
 def _plain(text: str) -> bytes:
     """Names may hold any letter; a header holds ASCII."""
-    return text.encode("ascii", "replace")
+    return "".join(letter if letter.isprintable() else " " for letter in text).encode("ascii", "replace")

@@ -10,15 +10,35 @@ from headgate.core import sse
 from headgate.core.errors import HeadgateError, LimitReached, UpstreamRejected, catalogue
 from headgate.core.version import __version__
 
+_LITELLM_TYPES = {
+    "missing_authorization": "auth_error",
+    "invalid_authorization": "token_not_found_in_db",
+    "key_not_found": "token_not_found_in_db",
+    "key_expired": "expired_key",
+    "key_blocked": "auth_error",
+    "forbidden": "auth_error",
+    "model_forbidden": "key_model_access_denied",
+    "budget_exceeded": "budget_exceeded",
+    "rate_limit_exceeded": "throttling_error",
+    "database_unavailable": "no_db_connection",
+    "user_not_found": "not_found_error",
+    "tenant_not_found": "not_found_error",
+}
+"""What LiteLLM's clients know our errors by."""
 
-def envelope(error: HeadgateError, request_id: str) -> dict[str, Any]:
-    """OpenAI's error object. A refusal keeps the provider's own `type` and `code`, for clients switch on them."""
+
+def envelope(error: HeadgateError, request_id: str, *, litellm: bool = False) -> dict[str, Any]:
+    """OpenAI's error object. A refusal keeps the provider's own `type` and `code`, for clients switch on them.
+
+    With `litellm`, the type is the one that LiteLLM has for it.
+    """
     told = error.told if isinstance(error, UpstreamRejected) else None
     own = told or {}
+    kind = _LITELLM_TYPES.get(error.code, error.type) if litellm else error.type
     return {
         "error": {
             "message": error.message,
-            "type": own["type"] if isinstance(own.get("type"), str) else error.type,
+            "type": own["type"] if isinstance(own.get("type"), str) else kind,
             "param": error.param,
             "code": own["code"] if isinstance(own.get("code"), str) else error.code,
             "request_id": request_id,
@@ -26,9 +46,9 @@ def envelope(error: HeadgateError, request_id: str) -> dict[str, Any]:
     }
 
 
-def error_response(error: HeadgateError, request_id: str) -> tuple[int, Headers, bytes]:
+def error_response(error: HeadgateError, request_id: str, *, litellm: bool = False) -> tuple[int, Headers, bytes]:
     """(status, headers, body). `x-headgate-error` carries the code of the catalogue, whatever the body says."""
-    body = orjson.dumps(envelope(error, request_id))
+    body = orjson.dumps(envelope(error, request_id, litellm=litellm))
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
@@ -46,9 +66,9 @@ def error_response(error: HeadgateError, request_id: str) -> tuple[int, Headers,
     return error.status, headers, body
 
 
-def error_event(error: HeadgateError, request_id: str) -> bytes:
+def error_event(error: HeadgateError, request_id: str, *, litellm: bool = False) -> bytes:
     """An error in the middle of a chat stream: one event with the envelope; no end marker follows it."""
-    return sse.event(orjson.dumps(envelope(error, request_id)))
+    return sse.event(orjson.dumps(envelope(error, request_id, litellm=litellm)))
 
 
 def listing() -> dict[str, Any]:

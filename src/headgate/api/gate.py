@@ -1,25 +1,31 @@
 """What every route shares: who may ask, the bounds of a request, and the count of requests in flight."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from headgate.api.auth import key_of
 from headgate.api.lists import NO_LISTS, Lists
-from headgate.core.errors import Draining, InvalidHeader, Overloaded
-from headgate.core.ids import child_of, new_run_id
+from headgate.audit.log import AuditLog
+from headgate.core.bounds import Bound, Used
+from headgate.core.errors import Draining, InvalidHeader, Overloaded, UserRequired
+from headgate.core.ids import Trace, child_of, new_run_id
 from headgate.core.money import Price
 from headgate.core.principal import Principal
 from headgate.core.run import Run
+from headgate.idempotency.keeper import Keeper
 from headgate.identity.compose import Identity
 from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
+from headgate.settings.service import TenantConfig
 from headgate.telemetry.exchange import Exchange
-from headgate.telemetry.metrics import Metrics
+from headgate.telemetry.metrics import NO_GAUGES, Gauges, Metrics
+from headgate.telemetry.peers import Peers
 from headgate.tools.runner import ToolBounds
 from headgate.tools.types import Tool
 from headgate.usage.reports import Reports
+from headgate.usage.runs import Runs
 
 _LONGEST_USER = 256
 Scope = MutableMapping[str, Any]
@@ -36,8 +42,21 @@ def _user(header: bytes) -> str:
     return user
 
 
+def _trace(headers: Mapping[bytes, bytes]) -> Trace:
+    """The span of a request, under the caller's if it told one."""
+    parent = headers.get(b"traceparent")
+    if parent is None:
+        return child_of(None)
+    state = headers.get(b"tracestate")
+    return child_of(parent.decode("latin-1"), state.decode("latin-1") if state else None)
+
+
 def _no_price(_upstream: str, _model: str, _tokens: int) -> None:
     return None
+
+
+async def _no_gauges() -> Gauges:
+    return NO_GAUGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +85,46 @@ class Gate:
     identity: Identity | None = None
     """Keys and tenants, for operators; None where nothing is kept."""
     reports: Reports | None = None
+    runs: Runs | None = None
+    """Runs that have ended; None where nothing is kept."""
+    audit: AuditLog | None = None
+    """What operators do; None where nothing is kept."""
+    peers: Peers | None = None
+    """The other workers of this machine."""
     list_price: Callable[[str, str, int], Price | None] = _no_price
     """By (upstream's name, model id, tokens of the prompt)."""
+    keeper: Keeper | None = None
+    """Answers kept for repeats; None where an `Idempotency-Key` means nothing."""
+    requires_user: bool = False
+    """Whether calls have to name their end user, where the tenant's settings say nothing."""
+    settings: TenantConfig | None = None
+    """The settings of tenants; None where nothing is kept."""
+    budgets: Callable[[Sequence[Bound]], Awaitable[list[Used]]] | None = None
+    """What was used of budgets."""
     trouble: Callable[[], str] = str
     """Why the ledger is not written now; empty when it is."""
     tools: Callable[[], Iterable[Tool]] = tuple
     """The gateway's own tools, as they are now."""
     tool_bounds: ToolBounds = field(default_factory=ToolBounds)
+    samples: Callable[[Trace], bool] | None = None
+    """Whether a trace is kept; None where none is."""
+    lag: Callable[[], float] = float
+    """Seconds that the ledger's oldest entry has been waiting for the database at most."""
+    measure: Callable[[], Awaitable[Gauges]] = _no_gauges
+    """What metrics tell that is measured only when somebody looks."""
     draining: bool = False
-    active: set["asyncio.Task[Any]"] = field(default_factory=set)
-    """The tasks of model calls in flight."""
+    active: dict["asyncio.Task[Any]", Run] = field(default_factory=dict)
+    """The tasks of model calls in flight, each with its run."""
+    detached: dict["asyncio.Task[Any]", Run] = field(default_factory=dict)
+    """The tasks that make answers for repeats, each with its run: whoever waits for one only listens."""
 
     def begin(self, route: str, headers: Mapping[bytes, bytes]) -> Run:
         """A new run for a request that just came in."""
         caller_id = headers.get(b"x-request-id")
-        traceparent = headers.get(b"traceparent")
+        trace = _trace(headers)
         return Run(
             new_run_id(caller_id.decode("latin-1") if caller_id else None),
-            child_of(traceparent.decode("latin-1") if traceparent else None),
+            trace if self.samples is None else trace.sampled(self.samples(trace)),
             route,
         )
 
@@ -92,11 +133,22 @@ class Gate:
         return self.keys.recognise(key_of(headers, self.key_header))
 
     def enter(self, run: Run, headers: Mapping[bytes, bytes]) -> None:
-        """Let a request in by its headers alone; raises Unauthenticated, Draining or Overloaded."""
+        """Let a request in by its headers alone; raises Unauthenticated, Draining or Overloaded.
+
+        Or UserForbidden, or UserRequired.
+        """
         run.who = self.recognise(headers)
         if user := headers.get(b"x-user-id"):
             run.who = self.keys.for_user(run.who, _user(user))
+        elif not run.who.user:
+            self._refuse_nobody(run.who)
         if self.draining:
             raise Draining("This process is shutting down.", retry_after=1)
         if self.bounds.in_flight and len(self.active) > self.bounds.in_flight:
             raise Overloaded("Too many requests are in flight.", retry_after=1)
+
+    def _refuse_nobody(self, who: Principal) -> None:
+        own = who.terms.requires_user
+        if self.requires_user if own is None else own:
+            message = "Name the end user whom this call is for in the header X-User-Id."
+            raise UserRequired(message, param="x-user-id")

@@ -26,22 +26,29 @@ class Readiness:
         self._lock = asyncio.Lock()
 
     async def __call__(self, request: Request, gate: Gate) -> Response:
+        status, told = await self.told(gate)
+        return json_answer(told, status)
+
+    async def states(self, gate: Gate) -> dict[str, Health]:
+        """How each upstream is, by its name."""
         async with self._lock:
             if self._fresh_until <= monotonic():
                 checks = (upstream.check() for upstream in gate.deps.upstreams.values())
                 self._seen = dict(zip(gate.deps.upstreams, await asyncio.gather(*checks), strict=True))
                 self._fresh_until = monotonic() + (_FRESH_SECONDS if self._all_up() else 1.0)
+        return self._seen
+
+    async def told(self, gate: Gate) -> tuple[int, dict[str, Any]]:
+        """The status of the answer and what it holds."""
+        seen = await self.states(gate)
         status, advice = self._status(gate)
-        return json_answer(
-            {
-                "status": status,
-                "version": __version__,
-                "upstreams": {name: _shown(health) for name, health in self._seen.items()},
-                **({"ledger": trouble} if (trouble := gate.trouble()) else {}),
-                **({"advice": advice} if advice else {}),
-            },
-            200 if status in ("ready", "degraded") else 503,
-        )
+        return 200 if status in ("ready", "degraded") else 503, {
+            "status": status,
+            "version": __version__,
+            "upstreams": {name: _shown(health) for name, health in seen.items()},
+            **({"ledger": trouble} if (trouble := gate.trouble()) else {}),
+            **({"advice": advice} if advice else {}),
+        }
 
     def _all_up(self) -> bool:
         return all(health.state == "up" for health in self._seen.values())
@@ -107,7 +114,7 @@ def _target(key: str, state: State, now: float) -> dict[str, Any]:
 
 async def metrics(request: Request, gate: Gate) -> Response:
     """Prometheus text, summed over all workers of this machine."""
-    text, content_type = await gate.exchange.exposed()
+    text, content_type = await gate.exchange.exposed(await gate.measure())
     return Response(text, media_type=content_type)
 
 

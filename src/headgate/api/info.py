@@ -182,6 +182,10 @@ def _prices(known: Described) -> dict[str, Any] | None:
         "output": _dollars(price.output),
         "cached_input": _dollars(price.cached_input),
         "cache_write": _dollars(price.cache_write),
+        "audio_input": _dollars(price.audio_input),
+        "audio_output": _dollars(price.audio_output),
+        "image_input": _dollars(price.image_input),
+        "image_output": _dollars(price.image_output),
         "per_request": _dollars(price.request),
         "up_to_prompt_tokens": known.up_to,
     }

@@ -152,6 +152,8 @@ def _facts(known: Described) -> dict[str, Any]:
         "output_cost_per_token": per_token(price.output) if price else None,
         "cache_read_input_token_cost": per_token(price.cached_input) if price else None,
         "cache_creation_input_token_cost": per_token(price.cache_write) if price else None,
+        "input_cost_per_audio_token": per_token(price.audio_input) if price else None,
+        "output_cost_per_audio_token": per_token(price.audio_output) if price else None,
         "supports_vision": _has(known.input, "image"),
         "supports_audio_input": _has(known.input, "audio"),
         "supports_pdf_input": _has(known.input, "file"),

@@ -5,6 +5,7 @@ import logging
 
 from headgate.api.body import read_body
 from headgate.api.gate import Gate, Receive, Scope, Send
+from headgate.api.idempotency import Asked, answer_once
 from headgate.api.stream import Reply
 from headgate.api.wishes import wishes_of
 from headgate.core.errors import Draining, HeadgateError, InternalError, UnsupportedEncoding
@@ -33,7 +34,7 @@ class ModelRoute:
         assert task is not None
         scope["cancel_on_disconnect"] = True
         scope["run_id"] = run.id
-        gate.active.add(task)
+        gate.active[task] = run
         gate.metrics.in_flight += 1
         try:
             if gate.keys.is_stale:
@@ -41,7 +42,11 @@ class ModelRoute:
             gate.enter(run, headers)
             request = await self._read(receive, headers, run)
             pings = gate.bounds.keep_alive if request.stream and self._surface.ends_with_done else 0.0
-            await reply.deliver(execute(request, run, gate.deps), pings)
+            key = headers.get(b"idempotency-key")
+            if key is None or gate.keeper is None:
+                await reply.deliver(execute(request, run, gate.deps), pings)
+            else:
+                await answer_once(key, Asked(request, run, pings), reply, gate)
         except HeadgateError as error:
             run.fail(error)
             await reply.fail(error)
@@ -53,7 +58,7 @@ class ModelRoute:
             run.fail(fault)
             await reply.fail(fault)
         finally:
-            gate.active.discard(task)
+            gate.active.pop(task, None)
             gate.metrics.in_flight -= 1
             settle(run, gate.deps)
 
@@ -67,6 +72,7 @@ class ModelRoute:
         run.model = request.model
         run.stream = request.stream
         run.wants_usage = request.wants_usage
+        run.mode = headers.get(b"x-routing-mode", b"").decode("latin-1")
         run.tells_more = headers.get(b"x-events", b"").lower() != b"none"
         run.wishes = wishes_of(headers, stream=request.stream)
         return request
@@ -86,6 +92,10 @@ async def _cut_off(gate: Gate, run: Run, reply: Reply, refusal: HeadgateError | 
     if refusal is not None:
         run.fail(refusal)
         run.status = refusal.status
+        return
+    if run.stopped_by is not None:
+        run.cut_off()
+        await reply.fail(run.stopped_by)
         return
     if reply.caller_left or not gate.draining:
         run.outcome = "disconnected"

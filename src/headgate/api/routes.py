@@ -12,11 +12,26 @@ from starlette.responses import Response
 from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
-from headgate.api import health, info, litellm_keys, model_info, models, tools
-from headgate.api.admin import keys, tenants
+from headgate.api import (
+    health,
+    info,
+    litellm_health,
+    litellm_keys,
+    litellm_teams,
+    litellm_users,
+    model_info,
+    models,
+    runs,
+    tenant_config,
+    tools,
+)
+from headgate.api.admin import audit, budgets, keys, tenants
+from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute, refuse
 from headgate.api.gate import Gate, Receive, Scope, Send
+from headgate.api.litellm_refused import REMEDIES, Refused
+from headgate.api.litellm_reports import LitellmReports
 from headgate.api.relay import ModelRoute
 from headgate.api.spend import SpendRoutes
 from headgate.core.errors import MethodNotAllowed, RouteNotFound
@@ -35,18 +50,21 @@ class Route:
     public: bool = False
     logged: bool = False
     needs: str = ""
+    litellm: bool = False
+    """Its errors have LiteLLM's types."""
 
 
 def control_routes(gate: Gate) -> list[Route]:
     ready = health.Readiness()
+    theirs = litellm_health.LitellmHealth(ready)
     return [
         Route("/", health.front_door, public=True),
         Route("/healthz", health.healthz, public=True),
-        Route("/health", health.healthz, public=True),
+        Route("/health", theirs.health, public=True),
         Route("/health/liveness", health.alive, public=True),
         Route("/health/liveliness", health.alive, public=True),
         Route("/readyz", ready, public=True),
-        Route("/health/readiness", ready, public=True),
+        Route("/health/readiness", theirs.readiness, public=True),
         Route("/health/targets", health.targets),
         Route("/errors", health.errors, public=True),
         Route("/metrics", health.metrics, public=gate.metrics_public),
@@ -64,20 +82,49 @@ def control_routes(gate: Gate) -> list[Route]:
         *_key_routes(),
         *_tenant_routes(),
         *_litellm_key_routes(),
-        *_usage_routes(UsageRoutes(gate.reports), SpendRoutes(gate.reports, gate.list_price)),
+        *_tenant_config_routes(),
+        *_run_routes(),
+        *_audit_routes(),
+        *_litellm_user_routes(),
+        *_litellm_team_routes(),
+        *_litellm_health_routes(),
+        Route("/admin/budgets", budgets.list_all, logged=True, needs="budgets:read"),
+        *_usage_routes(
+            UsageRoutes(gate.reports), ReconcileRoute(gate.reports), SpendRoutes(gate.reports, gate.list_price)
+        ),
+        *_litellm_reports(LitellmReports(gate.reports)),
+        *_litellm_refused_routes(),
     ]
 
 
-def _usage_routes(usage: UsageRoutes, spend: SpendRoutes) -> list[Route]:
+def _run_routes() -> list[Route]:
+    """They need no scope: a key without it sees its own runs. Ids that callers choose may hold slashes."""
+    return [
+        Route("/v1/runs", runs.list_all, logged=True),
+        Route("/v1/runs/{id:path}/cancel", runs.cancel, ("POST",), logged=True),
+        Route("/v1/runs/{id:path}", runs.get, logged=True),
+    ]
+
+
+def _audit_routes() -> list[Route]:
+    """Read only: no route changes or removes a row."""
+    return [
+        Route("/admin/audit", audit.list_all, logged=True, needs="audit:read"),
+        Route("/admin/audit/verify", audit.verify, logged=True, needs="audit:read"),
+    ]
+
+
+def _usage_routes(usage: UsageRoutes, reconcile: ReconcileRoute, spend: SpendRoutes) -> list[Route]:
     """LiteLLM's routes need no scope: a key without it sees what it spent itself."""
     return [
         Route("/admin/usage", usage.totals, logged=True, needs="usage:read"),
         Route("/admin/usage/export", usage.export, logged=True, needs="usage:read"),
-        Route("/spend/logs", spend.logs, logged=True),
-        Route("/spend/keys", spend.keys, logged=True),
-        Route("/spend/users", spend.users, logged=True),
-        Route("/spend/tags", spend.tags, logged=True),
-        Route("/spend/calculate", spend.calculate, ("POST",), logged=True),
+        Route("/admin/usage/reconcile", reconcile, ("POST",), logged=True, needs="usage:read"),
+        Route("/spend/logs", spend.logs, logged=True, litellm=True),
+        Route("/spend/keys", spend.keys, logged=True, litellm=True),
+        Route("/spend/users", spend.users, logged=True, litellm=True),
+        Route("/spend/tags", spend.tags, logged=True, litellm=True),
+        Route("/spend/calculate", spend.calculate, ("POST",), logged=True, litellm=True),
     ]
 
 
@@ -121,18 +168,99 @@ def _tenant_routes() -> list[Route]:
     ]
 
 
+def _tenant_config_routes() -> list[Route]:
+    every, one, read, write = (
+        "/v1/tenant/config",
+        "/v1/tenant/config/{key}",
+        "tenant_config:read",
+        "tenant_config:write",
+    )
+    return [
+        Route(every, tenant_config.show, logged=True, needs=read),
+        Route(every, tenant_config.put, ("PUT",), logged=True, needs=write),
+        Route(every, tenant_config.clear, ("DELETE",), logged=True, needs=write),
+        Route(one, tenant_config.get, logged=True, needs=read),
+        Route(one, tenant_config.put_one, ("PUT",), logged=True, needs=write),
+        Route(one, tenant_config.delete, ("DELETE",), logged=True, needs=write),
+    ]
+
+
 def _litellm_key_routes() -> list[Route]:
     read, write = "keys:read", "keys:write"
     return [
-        Route("/key/generate", litellm_keys.generate, ("POST",), logged=True, needs=write),
-        Route("/key/info", litellm_keys.info, logged=True),
-        Route("/key/update", litellm_keys.update, ("POST",), logged=True, needs=write),
-        Route("/key/delete", litellm_keys.delete, ("POST",), logged=True, needs=write),
-        Route("/key/block", litellm_keys.block, ("POST",), logged=True, needs=write),
-        Route("/key/unblock", litellm_keys.unblock, ("POST",), logged=True, needs=write),
-        Route("/key/regenerate", litellm_keys.regenerate, ("POST",), logged=True, needs=write),
-        Route("/key/{key}/regenerate", litellm_keys.regenerate, ("POST",), logged=True, needs=write),
-        Route("/key/list", litellm_keys.list_all, logged=True, needs=read),
+        Route("/key/generate", litellm_keys.generate, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/key/info", litellm_keys.info, logged=True, litellm=True),
+        Route("/v2/key/info", litellm_keys.infos, ("POST",), logged=True, needs=read, litellm=True),
+        Route("/key/update", litellm_keys.update, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/key/delete", litellm_keys.delete, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/key/block", litellm_keys.block, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/key/unblock", litellm_keys.unblock, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/key/regenerate", litellm_keys.regenerate, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/key/{key}/regenerate", litellm_keys.regenerate, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/key/list", litellm_keys.list_all, logged=True, needs=read, litellm=True),
+    ]
+
+
+def _litellm_user_routes() -> list[Route]:
+    """Who asks for itself needs no scope to read."""
+    read, write = "users:read", "users:write"
+    return [
+        Route("/user/new", litellm_users.new, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/user/info", litellm_users.info, logged=True, litellm=True),
+        Route("/v2/user/info", litellm_users.info_alone, logged=True, litellm=True),
+        Route("/user/update", litellm_users.update, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/user/delete", litellm_users.delete, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/user/list", litellm_users.list_all, logged=True, needs=read, litellm=True),
+    ]
+
+
+def _litellm_team_routes() -> list[Route]:
+    read, write, users = "tenants:read", "tenants:write", "users:write"
+    return [
+        Route("/team/new", litellm_teams.new, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/team/info", litellm_teams.info, logged=True, needs=read, litellm=True),
+        Route("/team/update", litellm_teams.update, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/team/delete", litellm_teams.delete, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/team/list", litellm_teams.list_all, logged=True, needs=read, litellm=True),
+        Route("/v2/team/list", litellm_teams.page, logged=True, needs=read, litellm=True),
+        Route("/team/available", litellm_teams.available, logged=True, litellm=True),
+        Route("/team/block", litellm_teams.block, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/team/unblock", litellm_teams.unblock, ("POST",), logged=True, needs=write, litellm=True),
+        Route("/team/member_add", litellm_teams.member_add, ("POST",), logged=True, needs=users, litellm=True),
+        Route("/team/member_update", litellm_teams.member_update, ("POST",), logged=True, needs=users, litellm=True),
+        Route("/team/member_delete", litellm_teams.member_delete, ("POST",), logged=True, needs=users, litellm=True),
+    ]
+
+
+def _litellm_health_routes() -> list[Route]:
+    return [Route("/health/services", litellm_health.services, logged=True, litellm=True)]
+
+
+def _litellm_reports(reports: LitellmReports) -> list[Route]:
+    """A key without the scope `usage:read` sees what it spent itself."""
+    return [
+        Route("/global/spend", reports.spend, logged=True, litellm=True),
+        Route("/global/spend/logs", reports.by_day, logged=True, litellm=True),
+        Route("/global/spend/keys", reports.keys, logged=True, litellm=True),
+        Route("/global/spend/teams", reports.teams, logged=True, litellm=True),
+        Route("/global/spend/models", reports.models, logged=True, litellm=True),
+        Route("/global/spend/tags", reports.tags, logged=True, litellm=True),
+        Route("/global/spend/end_users", reports.end_users, ("POST",), logged=True, litellm=True),
+        Route("/global/spend/report", reports.report, logged=True, litellm=True),
+        Route("/global/all_end_users", reports.names_of_users, logged=True, litellm=True),
+        Route("/global/activity", reports.activity, logged=True, litellm=True),
+        Route("/global/activity/model", reports.activity_by_model, logged=True, litellm=True),
+        Route("/user/daily/activity", reports.daily_of_users, logged=True, litellm=True),
+        Route("/team/daily/activity", reports.daily_of_teams, logged=True, litellm=True),
+        Route("/tag/daily/activity", reports.daily_of_tags, logged=True, litellm=True),
+    ]
+
+
+def _litellm_refused_routes() -> list[Route]:
+    """What LiteLLM's clients may ask and is not had: told with what to do instead."""
+    return [
+        Route(path, Refused(remedy), ("GET", "POST", "PUT", "PATCH", "DELETE"), logged=True, litellm=True)
+        for path, remedy in REMEDIES.items()
     ]
 
 
@@ -149,7 +277,12 @@ class Application:
             [
                 StarletteRoute(
                     route.path,
-                    ControlRoute(route.handler, gate, route.path, Access(route.public, route.logged, route.needs)),
+                    ControlRoute(
+                        route.handler,
+                        gate,
+                        route.path,
+                        Access(route.public, route.logged, route.needs, route.litellm),
+                    ),
                     methods=list(route.methods),
                 )
                 for route in self.controls

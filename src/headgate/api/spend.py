@@ -1,9 +1,10 @@
 """What was spent, in the shapes of LiteLLM's proxy: `/spend/logs`, `/spend/keys`, `/spend/users`, `/spend/tags` and
-`/spend/calculate`. A key without the scope `usage:read` sees what was spent with itself.
+`/spend/calculate`. A key without the scope `usage:read` sees what was spent with itself. Amounts are those billed.
 """
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -56,25 +57,31 @@ class SpendRoutes:
         if asked.get("start_date") and asked.get("end_date") and summarized:
             return json_answer(await self._by_day(span, where))
         entries = await self._reports.newest(span, where, _MOST_ROWS)
-        answer = json_answer([_log(entry) for entry in entries])
+        answer = json_answer([_log(entry, self._reports.billed_of(entry)) for entry in entries])
         if len(entries) == _MOST_ROWS:
             answer.headers["x-litellm-spend-logs-truncated"] = "true"
         return answer
 
     async def keys(self, request: Request, gate: Gate) -> Response:
         rows = await self._rows("key", request)
-        return json_answer([{"token": row.name, "key_name": row.name, "spend": _spend(row)} for row in rows])
+        return json_answer(
+            [{"token": row.name, "key_name": row.name, "spend": self._reports.billed_usd(row)} for row in rows]
+        )
 
     async def users(self, request: Request, gate: Gate) -> Response:
         rows = await self._rows("user", request)
         named = [(row.name.partition("/")[2], row) for row in rows]
-        return json_answer([{"user_id": name, "spend": _spend(row)} for name, row in named if name])
+        return json_answer([{"user_id": name, "spend": self._reports.billed_usd(row)} for name, row in named if name])
 
     async def tags(self, request: Request, gate: Gate) -> Response:
         rows = await self._rows("tag", request)
         return json_answer(
             [
-                {"individual_request_tag": row.name, "log_count": row.attempts, "total_spend": _spend(row)}
+                {
+                    "individual_request_tag": row.name,
+                    "log_count": row.attempts,
+                    "total_spend": self._reports.billed_usd(row),
+                }
                 for row in rows
             ]
         )
@@ -84,26 +91,32 @@ class SpendRoutes:
         model, tokens = _asked_cost(await read_fields(request))
         target = (gate.deps.catalog.configured(model) or await gate.deps.catalog.find(model)).targets[0]
         price = target.price or self._list_price(target.upstream, target.model, tokens.prompt)
-        return json_answer({"cost": None if price is None else _float(cost_of(tokens, price))})
+        if price is None:
+            return json_answer({"cost": None})
+        markup = Decimal(1) if self._given is None else self._given.markup_of(who_asks(request).tenant)
+        return json_answer({"cost": float(usd(cost_of(tokens, price)) * markup)})
 
     async def _rows(self, by: Dimension, request: Request) -> list[Totals]:
         """Sums, the largest first."""
         span = asked_span(request, "start_date", "end_date")
         report = await self._reports.report(by, span, _visible(request))
-        return sorted(report.rows, key=lambda row: -row.chargeable)
+        return sorted(report.rows, key=lambda row: -self._reports.billed_usd(row))
 
     async def _by_day(self, span: Span, where: Filter) -> list[dict[str, Any]]:
         daily = {by: await self._reports.daily(by, span, where) for by in _BY_DAY}
         return [
             {
-                **_spends(daily["key"][day]),
+                **self._spends(daily["key"][day]),
                 "startTime": day,
-                "spend": _float(sum(row.chargeable for row in rows)),
-                "users": _spends(daily["user"][day]),
-                "models": _spends(rows),
+                "spend": sum(map(self._reports.billed_usd, rows)),
+                "users": self._spends(daily["user"][day]),
+                "models": self._spends(rows),
             }
             for day, rows in daily["model"].items()
         ]
+
+    def _spends(self, rows: list[Totals]) -> dict[str, float]:
+        return {row.name: self._reports.billed_usd(row) for row in rows}
 
 
 _BY_DAY: tuple[Dimension, ...] = ("key", "user", "model")
@@ -137,13 +150,13 @@ def _asked_cost(asked: dict[str, Any]) -> tuple[str, Tokens]:
     return model, tokens
 
 
-def _log(entry: Entry) -> dict[str, Any]:
+def _log(entry: Entry, billed: int) -> dict[str, Any]:
     return {
         "request_id": entry.run,
         "litellm_call_id": entry.run,
         "call_type": _CALLS.get(entry.route, entry.route),
         "api_key": entry.key,
-        "spend": _float((entry.cost or 0) * entry.billed),
+        "spend": _float(billed),
         "total_tokens": entry.prompt + entry.completion,
         "prompt_tokens": entry.prompt,
         "completion_tokens": entry.completion,
@@ -165,14 +178,6 @@ def _log(entry: Entry) -> dict[str, Any]:
         "request_tags": orjson.loads(entry.tags),
         "status": "success" if entry.outcome == "ok" else "failure",
     }
-
-
-def _spends(rows: list[Totals]) -> dict[str, float]:
-    return {row.name: _spend(row) for row in rows}
-
-
-def _spend(row: Totals) -> float:
-    return _float(row.chargeable)
 
 
 def _float(amount: int) -> float:

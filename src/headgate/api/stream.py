@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from headgate.api.decisions import decision_headers
 from headgate.api.errors import error_event, error_response
@@ -11,12 +12,15 @@ from headgate.api.protocol import outlet_of
 from headgate.api.writers import Writers, chat_writer
 from headgate.core import sse
 from headgate.core.chat import ChatEvent, Ended
-from headgate.core.errors import HeadgateError
+from headgate.core.errors import HeadgateError, UpstreamBroke
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.run import Run
 from headgate.dialects.chat import Writer
+from headgate.idempotency.types import Answer, Started
 
 _EVENT_STREAM = b"text/event-stream; charset=utf-8"
+_OF_THE_MOMENT = b"x-ratelimit-"
+"""Headers that are not true any more when an answer is repeated."""
 
 
 class Reply:
@@ -53,7 +57,7 @@ class Reply:
         self._events = False
         self.started = False
 
-    async def deliver(self, events: AsyncGenerator[Event] | AsyncGenerator[ChatEvent], pings: float) -> None:
+    async def deliver(self, events: AsyncGenerator[Event | ChatEvent], pings: float) -> None:
         """Send all that comes. Raises what the events raise; `fail` then tells the caller."""
         if pings:
             self._pings = pings
@@ -89,6 +93,31 @@ class Reply:
         if type(event) is Ended and (body := self._writer.end()):
             await self._whole(Whole(body))  # before the run is settled, so that its status and size are known
 
+    async def replay(self, answer: Answer, *, again: bool) -> None:
+        """Send a recorded answer, and follow one that is still being made. `again`: the caller is not its first.
+
+        Raises MakerGone, or UpstreamBroke for an answer that was broken off.
+        """
+        async with aclosing(answer.events()) as events:
+            async for event in events:
+                if type(event) is bytes:
+                    await self._piece(event)
+                elif type(event) is Started:
+                    await self._begin_again(event, again=again)
+        if answer.ended is None or not answer.ended.is_whole or not self.started:
+            raise UpstreamBroke("The recorded answer ends before it is complete.")
+        self._run.outcome = answer.ended.outcome
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _begin_again(self, answer: Started, *, again: bool) -> None:
+        headers = answer.headers
+        if again:
+            headers = [header for header in headers if not header[0].startswith(_OF_THE_MOMENT)]
+            headers.append((b"idempotent-replayed", b"true"))
+            self._run.label = answer.label
+        self._events = any(name == b"content-type" and kind.startswith(b"text/event-") for name, kind in headers)
+        await self._start(answer.status, headers)
+
     async def fail(self, error: HeadgateError) -> None:
         """Tell the caller of an error: as a status while nothing was sent, else as the stream's last event.
 
@@ -96,11 +125,11 @@ class Reply:
         """
         self._stop_pings()
         if not self.started:
-            status, headers, body = error_response(error, self._run.id)
+            status, headers, body = error_response(error, self._run.id, litellm=self._litellm)
             headers += decision_headers(self._run, litellm=self._litellm)
             await self._start(status, headers)
         elif self._events:
-            body = error_event(error, self._run.id)
+            body = error_event(error, self._run.id, litellm=self._litellm)
         else:
             if self._outlet is not None:
                 self._outlet.cut()

@@ -45,7 +45,7 @@ async def execute(request: Request, gate: Gate) -> Response:
     request.scope["cancel_on_disconnect"] = True
     task = asyncio.current_task()
     assert task is not None
-    gate.active.add(task)
+    gate.active[task] = run
     started = time.perf_counter()
     try:
         result = await run_tool(tool, arguments, _caller(run), gate.tool_bounds)
@@ -58,7 +58,7 @@ async def execute(request: Request, gate: Gate) -> Response:
         return Response(status_code=_LEFT)
     finally:
         request.scope["cancel_on_disconnect"] = False
-        gate.active.discard(task)
+        gate.active.pop(task, None)
     _note(run, tool, "failed" if result.failed else "ok", started)
     return json_answer(_told(tool.info, result, run))
 

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from headgate.agents.book import Agents
 from headgate.api.gate import Bounds, Gate
-from headgate.app.agents import toolbox_of
+from headgate.app.agents import steer_with
 from headgate.app.governance import governed, keys_of
+from headgate.app.idempotency import repeating
 from headgate.app.prepare import Prepared
+from headgate.app.secrets import secrets_of
 from headgate.app.targets import composer_of, lists_of, upstream_of
 from headgate.app.tools import equip
+from headgate.app.tracing import traced
+from headgate.config.tenants import cascade_of
 from headgate.core.run import Run
 from headgate.pipeline.context import Deps
 from headgate.routing.catalog import Alias, Catalog
@@ -43,11 +46,11 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
     catalog = Catalog(models, offering, composer, aliases)
     book = Book(cooldown_of(settings.routing))
     planner = Planner(policy_of(settings.routing), book, catalog.configured)
-    keys = keys_of(prepared)
+    cascade = cascade_of(settings)
+    keys = keys_of(prepared, cascade)
     prices = Prices(lists.listed_now)
-    for one in settings.upstreams:
-        if one.api_key:
-            conceal(one.api_key.get_secret_value())
+    for secret in (*secrets_of(settings), prepared.pepper.decode("latin-1")):
+        conceal(secret)
     limits = settings.server.limits
     gate = Gate(
         keys=keys,
@@ -60,17 +63,14 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         key_header=(settings.auth.key_header or "").lower().encode(),
         lists=lists,
     )
-    registry = equip(gate, settings)
-    if settings.agents:
-        gate.deps.agents = Agents(settings.agents)
-        gate.deps.toolbox = toolbox_of(registry)
+    steer_with(gate.deps, settings, equip(gate, settings))
     loop = asyncio.get_running_loop()
     duties = [loop.create_task(exchange.keep_publishing())]
     if every := settings.routing.probes.every:
         targets = [target for model in models for target in model.targets]
         duties.append(loop.create_task(keep_probing(every, targets, upstreams, book)))
     try:
-        async with governed(prepared, gate, prices):
+        async with traced(settings, gate, wire), governed(prepared, gate, prices, cascade), repeating(prepared, gate):
             yield gate
     finally:
         for duty in (*duties, *gate.deps.mirrors):

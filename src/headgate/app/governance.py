@@ -3,13 +3,18 @@
 import asyncio
 import contextlib
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headgate.api.gate import Gate
+from headgate.app.allotments import allotments_of
+from headgate.app.gauges import measuring
+from headgate.app.lessons import Lessons
+from headgate.app.oversight import audit_log, note_start, overseen
 from headgate.app.prepare import Prepared
+from headgate.config.tenants import markups_of, standing_of
 from headgate.config.tree import Settings
 from headgate.core.ports import Counters
 from headgate.db.engine import Database, default_url, open_database
@@ -23,13 +28,19 @@ from headgate.limits.limiter import Limiter
 from headgate.limits.local import LocalTable
 from headgate.limits.shared import SharedTable
 from headgate.limits.types import BoundSettings, bound_of
+from headgate.settings.cascade import Cascade
+from headgate.settings.compose import reader_of
+from headgate.settings.service import TenantConfig
+from headgate.settings.types import Standing
 from headgate.telemetry.redact import conceal
 from headgate.usage import pricing
+from headgate.usage.allotments import Allotment, Allotments
 from headgate.usage.journal import Journal
 from headgate.usage.ledger import Ledger
 from headgate.usage.prices import Prices
 from headgate.usage.recorder import Recorder
 from headgate.usage.reports import Reports
+from headgate.usage.runs import Runs
 from headgate.usage.store import AttemptStore
 
 if TYPE_CHECKING:
@@ -39,15 +50,21 @@ __all__ = ["bring_up_to_date", "governed", "keys_of"]
 _LAST_DRAIN_SECONDS = 10.0
 
 
-def keys_of(prepared: Prepared) -> KeyRing:
+def keys_of(prepared: Prepared, cascade: Cascade) -> KeyRing:
     """The keys of the configuration."""
     settings, limits = prepared.settings, prepared.settings.limits
-    allowances = (_allowance(one) for one in (limits.keys, limits.users, limits.tenants))
+    everyone = bound_of("gateway", limits.gateway)
     keys = KeyRing(
         prepared.pepper,
         required=settings.auth.required,
         tenants=configured_tenants(settings.tenants),
-        defaults=Defaults(*allowances),
+        defaults=Defaults(
+            _allowance(limits.keys),
+            _allowance(limits.users),
+            _allowance(limits.tenants),
+            (everyone,) if everyone else (),
+        ),
+        terms_of=cascade.terms,
     )
     for key, is_master in prepared.keys:
         keys.add(key, is_admin=is_master)
@@ -65,7 +82,7 @@ def _allowance(settings: BoundSettings) -> Allowance:
 
 
 @contextlib.asynccontextmanager
-async def governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncIterator[None]:
+async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Cascade) -> AsyncIterator[None]:
     """Limits, and what is kept: keys, tenants and the ledger, opened, brought up to date and kept going."""
     settings, folder = prepared.settings, prepared.data_dir
     limiter = Limiter(await _counters(settings, folder))
@@ -74,6 +91,10 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncItera
     gate.deps.refuses_unpriced = settings.usage.refuse_unpriced
     gate.deps.typical_answer = settings.limits.typical_answer
     gate.list_price = prices.of
+    if settings.server.stream_cost:
+        gate.deps.cost_of = prices.cost_of
+    gate.requires_user = settings.auth.require_user
+    gate.budgets = limiter.look
     try:
         if folder is None:
             yield
@@ -83,8 +104,14 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices) -> AsyncItera
             await migrate(database)
             signal = Signal(folder / "run" / "keys")
             try:
-                gate.identity = await identity_of(database, gate.keys, signal)
-                async with _recorded(folder, AttemptStore(database), settings, gate, prices):
+                gate.audit = audit_log(database, prepared.pepper, folder)
+                store, changed = reader_of(database, cascade, gate.audit)
+                gate.identity = await identity_of(database, gate.keys, signal, changed, gate.audit)
+                gate.settings = TenantConfig(cascade, store, _standings(gate.keys), gate.keys.publish)
+                if settings.server.workers == 1:
+                    await note_start(gate.audit, settings)
+                attempts = AttemptStore(database, markups_of(cascade))
+                async with _recorded(folder, attempts, settings, gate, prices), overseen(folder, gate):
                     yield
             finally:
                 signal.close()
@@ -100,20 +127,57 @@ async def _recorded(
 ) -> AsyncIterator[None]:
     """The ledger: replayed, told to the limits, and drained until the end."""
     journal = Journal(folder / "journal")
-    ledger = Ledger(folder / "journal", journal, store)
+    ledger = Ledger(folder / "journal", journal, store, most_lag=settings.usage.most_lag)
+    refuse = settings.usage.if_unwritable
     gate.reports = Reports(store, settings.usage)
+    gate.runs = Runs(store, folder / "journal")
     gate.deps.record = Recorder(journal, prices).record
-    gate.trouble = lambda: ledger.trouble
+    gate.deps.unwritable = lambda bounds: ledger.unwritable(refuse, bounds)
+    gate.trouble = gate.exchange.trouble = lambda: ledger.trouble
+    gate.lag = lambda: ledger.lag
+    gate.measure = measuring(settings, gate, ledger)
     await ledger.drain()
     assert gate.deps.limiter is not None
     gate.deps.limiter.learn(await gate.reports.spent_by_period(datetime.now(UTC)))
     loop = asyncio.get_running_loop()
+    lessons = Lessons(ledger, gate.reports, gate.deps.limiter)
+    gate.keys.on_new_budgets(lessons.learn)
+    repeating = loop.create_task(lessons.keep_repeating())
     duties = [loop.create_task(ledger.keep_draining()), loop.create_task(asyncio.to_thread(pricing.load))]
+    refreshing = await _allotted(store, settings, gate)
     try:
         yield
     finally:
+        repeating.cancel()
+        refreshing.cancel()
         ledger.end()
         await asyncio.wait(duties, timeout=_LAST_DRAIN_SECONDS)
+
+
+def _standings(keys: KeyRing) -> Callable[[str], Standing]:
+    """What the record of a tenant says; nothing of one that there is no more."""
+
+    def standing(tenant_id: str) -> Standing:
+        tenant = keys.tenant(tenant_id)
+        return standing_of(tenant) if tenant else Standing()
+
+    return standing
+
+
+async def _allotted(store: AttemptStore, settings: Settings, gate: Gate) -> "asyncio.Future[None]":
+    """Budgets of targets and providers: known from the ledger, and kept so."""
+    loop = asyncio.get_running_loop()
+    several = allotments_of(settings, gate.lists.provider_of)
+    if not several:
+        return loop.create_future()
+
+    async def spent(one: Allotment, since: int) -> int:
+        return await store.spent_on(one.target, one.upstreams, since)
+
+    allotments = Allotments(several, spent, gate.deps.book.spent_out)
+    await allotments.refresh()
+    gate.deps.observers += (allotments.observe,)
+    return loop.create_task(allotments.keep_refreshing())
 
 
 async def _counters(settings: Settings, folder: Path | None) -> Counters:
@@ -138,12 +202,21 @@ async def _counters(settings: Settings, folder: Path | None) -> Counters:
 
 
 async def bring_up_to_date(prepared: Prepared) -> None:
-    """Make or migrate the database before several workers open it at once; raises StartupError."""
+    """Make or migrate the database before several workers open it at once, and put the start down in the audit log.
+
+    What was left in journals is carried into it as well, for each worker learns from it at start what was spent.
+    Raises StartupError.
+    """
     if prepared.data_dir is None:
         return
     database = _opened(prepared, prepared.data_dir)
     try:
         await migrate(database)
+        await note_start(audit_log(database, prepared.pepper, prepared.data_dir), prepared.settings)
+        journals = prepared.data_dir / "journal"
+        ledger = Ledger(journals, Journal(journals), AttemptStore(database))
+        ledger.end()
+        await ledger.keep_draining()
     finally:
         await database.close()
 

@@ -23,7 +23,7 @@ async def serve(prepared: Prepared, listening: socket.socket, when_ready: Callab
     """Serve until a signal says to stop and the streams have ended."""
     writer = LineWriter(sys.stdout.buffer)
     _log_to(writer, logging.DEBUG if prepared.settings.logging.debug else logging.INFO)
-    observers = (request_logger(writer.write),) if prepared.settings.logging.requests else ()
+    observers = (request_logger(writer.write, prepared.settings.logging.requests),)
     try:
         async with gateway(prepared, observers) as gate:
             server = http_server(gate, prepared.settings)

@@ -6,7 +6,6 @@ from typing import Any
 
 from headgate.agents.types import AgentSettings
 from headgate.api.gate import Gate
-from headgate.app.agents import toolbox_of
 from headgate.config.tree import Settings
 from headgate.core.principal import Principal
 from headgate.core.surfaces import IMAGES
@@ -46,7 +45,6 @@ def equip(gate: Gate, settings: Settings) -> Registry:
     for agent in settings.agents:
         _tell_of_unknown(agent, registry)
     if tools.inject.tools:
-        deps.toolbox = toolbox_of(registry)
         allowed = registry.chosen(tools.inject.tools)
         deps.inject = Injection(allowed, tuple(tools.inject.models), deps.catalog)
     return registry

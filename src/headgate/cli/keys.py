@@ -8,6 +8,7 @@ import click
 
 from headgate.cli.remote import Remote, json_option, part, remote_options, show_json, show_table
 
+ENVIRONMENTS = ("dev", "eval", "prod")
 _COLUMNS = ("id", "alias", "tenant", "user", "state", "models", "budgets", "expires_at")
 
 
@@ -29,6 +30,7 @@ def fields_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--tpm", type=click.IntRange(1), help="Tokens per minute."),
             click.option("--streams", type=click.IntRange(1), help="Streams at once."),
             click.option("--budget", "budgets", multiple=True, help="USD and period, as 10/month, 5/day or 100."),
+            click.option("--environment", help="What it is for, as dev, eval or prod."),
             click.option("--tag", "tags", multiple=True, help="A tag for every request."),
             click.option("--metadata", help="Anything else, as a JSON object."),
             click.option("--expires", help="After a time, as 30d, or at an instant, as 2030-01-01T00:00:00Z."),
@@ -82,6 +84,31 @@ def update(remote: Remote, key_id: str, as_json: bool, **given: Any) -> None:
     _changed(remote.call("PATCH", f"/admin/keys/{part(key_id)}", fields_of(given)), as_json)
 
 
+@command.command("setup")
+@click.argument("environments", nargs=-1)
+@click.option("--tenant", default="default", show_default=True, help="Whose keys they are.")
+@json_option
+@remote_options
+def setup(remote: Remote, environments: tuple[str, ...], tenant: str, as_json: bool) -> None:
+    """Make a key for each environment, dev, eval and prod if none is named, and print them as variables.
+
+    They have no budget and no limits of their own. A key that is there already stays as it is.
+    """
+    listed = remote.pages("/admin/keys", limit=1000, tenant=tenant)
+    there = {key["alias"] for key in listed if key["state"] != "revoked"}
+    made = {}
+    for name in environments or ENVIRONMENTS:
+        if name in there:
+            click.echo(f"The tenant {tenant} has a key {name} already.", err=True)
+            continue
+        body = {"alias": name, "tenant": tenant, "environment": name}
+        made[name] = remote.call("POST", "/admin/keys", body)
+        if not as_json:  # at once: should a later one fail, this one is shown nowhere else
+            click.echo(f"HEADGATE_{name.upper().replace('-', '_')}_KEY={made[name]['key']}")
+    if as_json:
+        show_json(made)
+
+
 @command.command("rotate")
 @click.argument("key_id")
 @click.option("--grace", help="How long the old text is still good; 1h if not given, 0s for not at all.")
@@ -122,7 +149,9 @@ def revoke(remote: Remote, key_id: str, as_json: bool) -> None:
 
 def fields_of(given: dict[str, Any]) -> dict[str, Any]:
     """Options as fields of the API: what was not given is left out, an empty text takes away."""
-    fields: dict[str, Any] = {name: given[name] for name in ("alias", "user", "tenant") if given.get(name) is not None}
+    fields: dict[str, Any] = {
+        name: given[name] for name in ("alias", "user", "tenant", "environment") if given.get(name) is not None
+    }
     fields |= {name: _without_empty(given[name]) for name in ("scopes", "tags") if given.get(name)}
     lists = {name: given[name] for name in ("allow", "deny") if given.get(name)}
     if lists:

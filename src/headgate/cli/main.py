@@ -14,6 +14,9 @@ _COMMANDS = {
     "config": "Work with configuration files.",
     "keys": "Make, list and change keys of a running gateway.",
     "tenants": "Make, list and change tenants of a running gateway.",
+    "runs": "List, show and cancel runs of a running gateway.",
+    "audit": "Read and check the audit log of a running gateway.",
+    "budgets": "Show what a running gateway's budgets have left.",
     "usage": "Show what a running gateway was used for and what it cost.",
     "completion": "Print the completion for a shell.",
 }

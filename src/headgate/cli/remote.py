@@ -36,18 +36,18 @@ class Remote:
         self._key = key
         self._opener = build_opener(_NoRedirect, *([ProxyHandler({})] if _is_here(url) else []))
 
-    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, **asked: Any) -> Any:
+    def call(self, method: str, path: str, body: Mapping[str, Any] | bytes | None = None, **asked: Any) -> Any:
         """The JSON of an answer; parameters of the query that are None are left out."""
         with self.open(method, path, body, **asked) as answer:
             return json.loads(answer.read())
 
-    def open(self, method: str, path: str, body: Mapping[str, Any] | None = None, **asked: Any) -> HTTPResponse:
-        """An answer as it comes."""
-        query = urlencode({name: value for name, value in asked.items() if value is not None})
+    def open(self, method: str, path: str, body: Mapping[str, Any] | bytes | None = None, **asked: Any) -> HTTPResponse:
+        """An answer as it comes. A body of bytes is sent as it is."""
+        query = urlencode({name: value for name, value in asked.items() if value is not None}, doseq=True)
         request = Request(  # noqa: S310 - the scheme was checked
             f"{self._url}{path}{'?' if query else ''}{query}",
             method=method,
-            data=None if body is None else json.dumps(body).encode(),
+            data=body if body is None or isinstance(body, bytes) else json.dumps(body).encode(),
             headers={"authorization": f"Bearer {self._key}", "content-type": "application/json"},
         )
         try:

@@ -1,5 +1,6 @@
 """`headgate tenants …`: tenants of a running gateway."""
 
+import json
 from typing import Any
 
 import click
@@ -24,6 +25,7 @@ def command() -> None:
 @click.option("--tpm", type=click.IntRange(1), help="Tokens per minute of all its keys.")
 @click.option("--streams", type=click.IntRange(1), help="Streams at once of all its keys.")
 @click.option("--budget", "budgets", multiple=True, help="USD and period, as 10/month, 5/day or 100.")
+@click.option("--environment", help="What it is for, as dev, eval or prod.")
 @click.option("--metadata", help="Anything else, as a JSON object.")
 @json_option
 @remote_options
@@ -61,6 +63,60 @@ def show(remote: Remote, tenant_id: str) -> None:
 def delete(remote: Remote, tenant_id: str, as_json: bool) -> None:
     """Forget a tenant that has no keys."""
     _told(remote.call("DELETE", f"/admin/tenants/{part(tenant_id)}"), as_json, "is forgotten")
+
+
+@command.group("config")
+def config() -> None:
+    """See and change settings of a tenant; without --tenant, of the key's own."""
+
+
+@config.command("get")
+@click.argument("setting", required=False)
+@click.option("--tenant", help="Whose settings.")
+@json_option
+@remote_options
+def get(remote: Remote, setting: str | None, tenant: str | None, as_json: bool) -> None:
+    """Show all settings, or one: what holds, and where that was set."""
+    path = "/v1/tenant/config" if setting is None else f"/v1/tenant/config/{part(setting)}"
+    _show_settings(remote.call("GET", path, tenant=tenant), as_json)
+
+
+@config.command("set")
+@click.argument("setting")
+@click.argument("value")
+@click.option("--tenant", help="Whose settings.")
+@json_option
+@remote_options
+def set_(remote: Remote, setting: str, value: str, tenant: str | None, as_json: bool) -> None:
+    """Set one to a value: JSON, or a plain text."""
+    body = {"value": _value(value)}
+    _show_settings(remote.call("PUT", f"/v1/tenant/config/{part(setting)}", body, tenant=tenant), as_json)
+
+
+@config.command("unset")
+@click.argument("setting")
+@click.option("--tenant", help="Whose settings.")
+@json_option
+@remote_options
+def unset(remote: Remote, setting: str, tenant: str | None, as_json: bool) -> None:
+    """Take the tenant's own value away, so that the one above it holds again."""
+    _show_settings(remote.call("DELETE", f"/v1/tenant/config/{part(setting)}", tenant=tenant), as_json)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _show_settings(answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show_json(answer)
+        return
+    found = answer["settings"].values() if "settings" in answer else [answer]
+    rows = [[one["key"], json.dumps(one["value"]), one["source"], "yes" if one["writable"] else "no"] for one in found]
+    show_table(("SETTING", "VALUE", "SOURCE", "WRITABLE"), rows)
 
 
 def _told(tenant: dict[str, Any], as_json: bool, what: str) -> None:

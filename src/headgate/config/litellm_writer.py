@@ -32,6 +32,7 @@ _STRATEGIES = {
     "usage": "usage-based-routing-v2",
 }
 _MILLION = 1_000_000
+_KINDS = ("audio_input", "audio_output", "image_input", "image_output")
 _FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
 
@@ -177,7 +178,7 @@ class _Writer:
         self.told |= {(*here, "info"), (*here, "groups"), (*path, "id"), (*path, "context_window")}
         names = ("mode", "context_window", "max_output_tokens", "tools", "json_schema", "reasoning")
         self.told |= {(*here, "capabilities", name) for name in names}
-        priced = ("input", "output", "cached_input", "cache_write")
+        priced = ("input", "output", "cached_input", "cache_write", *_KINDS)
         self.told |= {(*owner, "price", name) for owner in (here, path) for name in priced}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -240,9 +241,13 @@ class _Writer:
         written = {}
         for name, value in values.items():
             is_text = isinstance(value, str)
-            is_secret = (is_text and may_be_secret(name)) or (is_text and holds_secret(value))
+            is_secret = is_text and (may_be_secret(name) or holds_secret(value) or self._is_reference((*path, name)))
             written[name] = self._secret((*path, name), _spelled(f"{prefix}_{name}")) if is_secret else value
         return written
+
+    def _is_reference(self, path: Path_) -> bool:
+        """Whether the value stands in a variable, and had better stay there."""
+        return REFERENCE.fullmatch(str(value_at(self.loaded.written, path))) is not None
 
     def _is_set(self, path: Path_) -> bool:
         return value_at(self.loaded.draft.data, path) is not None
@@ -262,6 +267,10 @@ def _prices(price: PriceSettings | None) -> dict[str, float | None]:
         "output_cost_per_token": price.output,
         "cache_read_input_token_cost": price.cached_input,
         "cache_creation_input_token_cost": price.cache_write,
+        "input_cost_per_audio_token": price.audio_input,
+        "output_cost_per_audio_token": price.audio_output,
+        "input_cost_per_image_token": price.image_input,
+        "output_cost_per_image_token": price.image_output,
     }
     return {name: None if value is None else float(value / _MILLION) for name, value in per_token.items()}
 

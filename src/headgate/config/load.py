@@ -13,7 +13,7 @@ from typing import Any
 import platformdirs
 from dotenv import dotenv_values
 
-from headgate.config import document, environment, native
+from headgate.config import document, environment, native, otel
 from headgate.config.discovery import discover, fill_in, with_proxy
 from headgate.config.draft import Draft, Path_, Place, literal
 from headgate.config.litellm import reader
@@ -117,6 +117,7 @@ def gather(given: Path | None = None, options: Mapping[str, Any] | None = None) 
     if file is None and not has_models:
         discover(draft, variables)
     overlay(draft, variables)
+    otel.overlay(draft, variables)
     for name, value in options.items():
         if value is not None and name not in environment.OPTIONS:
             path, flag = FLAGS[name]

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from headgate.config.draft import Draft, Path_
 from headgate.config.problems import did_you_mean
+from headgate.config.tenants import REGISTRY
 from headgate.config.tree import Settings
-from headgate.core.errors import UpstreamError, catalogue
+from headgate.core.errors import InvalidField, TenantConfigKeyUnknown, UpstreamError, catalogue
 from headgate.telemetry.redact import redact
 from headgate.upstreams.registry import PROVIDERS
 
@@ -86,6 +87,8 @@ def check(draft: Draft) -> None:
             _check_name(draft, path, name, names, "model")
     for path in _error_tables(draft):
         _check_error_code(draft, path)
+    for path, tenant in _entries(draft, "tenants"):
+        _check_settings(draft, (*path, "settings"), _mapping(tenant, "settings"))
 
 
 def _entries(draft: Draft, section: str) -> Iterator[tuple[Path_, dict[str, Any]]]:
@@ -148,6 +151,18 @@ def _check_error_code(draft: Draft, path: Path_) -> None:
     if path[-1] not in codes:
         remedy = did_you_mean(str(path[-1]), codes, f"Codes: {', '.join(codes)}.")
         draft.problem(path, f"There is no error of an upstream '{path[-1]}'.", remedy)
+
+
+def _check_settings(draft: Draft, path: Path_, values: dict[str, Any]) -> None:
+    for key, value in values.items():
+        try:
+            REGISTRY.in_file(key, value)
+        except TenantConfigKeyUnknown:
+            known = [name for name, one in REGISTRY.settings.items() if "yaml" in one.levels and not one.of_record]
+            remedy = did_you_mean(key, known, f"Settings of tenants: {', '.join(known)}.")
+            draft.problem((*path, key), f"There is no setting of tenants '{key}'.", remedy)
+        except InvalidField as error:
+            draft.problem((*path, key), error.message, "See docs/settings.md.")
 
 
 def _check_unique(draft: Draft, names: list[tuple[Path_, str]]) -> None:

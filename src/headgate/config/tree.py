@@ -2,11 +2,13 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from headgate.agents.types import AgentSettings
+from headgate.agents.types import AgentSettings, StrategySettings
 from headgate.db.types import DatabaseSettings
+from headgate.idempotency.types import IdempotencySettings
 from headgate.identity.types import AuthSettings, TenantSettings
 from headgate.limits.types import LimitsSettings
 from headgate.routing.types import AliasSettings, ModelSettings, ParameterSettings, RoutingSettings
+from headgate.telemetry.types import TracingSettings
 from headgate.tools.settings import ToolSettings
 from headgate.upstreams.types import UpstreamSettings
 from headgate.usage.types import UsageSettings
@@ -35,6 +37,7 @@ class ServerSettings(BaseModel):
     ping_seconds: float = Field(15.0, ge=0, description="Silence after which a stream gets a comment; 0 for never.")
     idle_seconds: float = Field(75.0, gt=0, description="How long an idle connection is kept open.")
     litellm_headers: bool = Field(False, description="Also send the response headers that LiteLLM's proxy sends.")
+    stream_cost: bool = Field(False, description="Add `cost`, in USD, to the usage that streams report.")
     metrics_public: bool = Field(False, description="Whether GET /metrics needs no key.")
     limits: LimitSettings = Field(default_factory=LimitSettings)
 
@@ -66,4 +69,7 @@ class Settings(BaseModel):
     usage: UsageSettings = Field(default_factory=UsageSettings)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     tools: ToolSettings = Field(default_factory=ToolSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
+    idempotency: IdempotencySettings = Field(default_factory=IdempotencySettings)
+    strategies: StrategySettings = Field(default_factory=StrategySettings)
     agents: list[AgentSettings] = Field(default_factory=list, description="Models with a prompt, tools and skills.")

@@ -25,6 +25,10 @@ _ALIASES: dict[Path_, tuple[str, ...]] = {
     ("auth", "master_key"): ("HEADGATE_MASTER_KEY", "LITELLM_MASTER_KEY"),
     ("auth", "required"): ("REQUIRE_AUTH",),
     ("parameters", "reasoning_effort"): ("REASONING_EFFORT",),
+    ("tracing", "endpoint"): ("OTEL_EXPORTER_OTLP_ENDPOINT",),
+    ("tracing", "service_name"): ("OTEL_SERVICE_NAME",),
+    ("tracing", "sampler"): ("OTEL_TRACES_SAMPLER",),
+    ("tracing", "ratio"): ("OTEL_TRACES_SAMPLER_ARG",),
 }
 _WORDS = {"false": False, "0": False, "no": False, "off": False, "true": True, "1": True, "yes": True, "on": True}
 RETIRED = {

@@ -33,11 +33,16 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What holds for one subject: `key:ID`, `user:TENANT/USER`, `tenant:ID` or `model:NAME`."""
+    """What holds for one subject: `gateway`, `key:ID`, `user:TENANT/USER`, `tenant:ID` or `model:NAME`."""
 
     subject: str
     rate: Rate = Rate()
     budgets: tuple[Budget, ...] = ()
+
+
+def is_budgeted(bounds: tuple[Bound, ...]) -> bool:
+    """Whether one of them holds a hard budget."""
+    return any(budget.hard for bound in bounds for budget in bound.budgets)
 
 
 class Want(NamedTuple):
@@ -46,6 +51,18 @@ class Want(NamedTuple):
     tokens: int = 0
     nano_usd: int = 0
     is_stream: bool = False
+
+
+class Used(NamedTuple):
+    """What one subject used: nano-USD spent by period, of those that run, and nano-USD that requests in flight hold.
+
+    `ends`: when the periods end, in seconds since the epoch; infinite for `total`.
+    """
+
+    bound: "Bound"
+    spent: Mapping[Period, int]
+    reserved: int
+    ends: Mapping[Period, float]
 
 
 @dataclass(slots=True)
@@ -91,3 +108,5 @@ class Ticket:
     at: int = 0
     holder: str = ""
     is_open: bool = True
+    spent: int | None = None
+    """Nano-USD of the first bound's first budget that were spent before; None where nobody looked."""

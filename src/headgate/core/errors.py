@@ -21,7 +21,7 @@ Every leaf has a stable `code`; codes are never reused. Errors are raised anywhe
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from headgate.core.bounds import Standing
+from headgate.core.bounds import Refusal, Standing
 
 
 class HeadgateError(Exception):
@@ -73,7 +73,7 @@ class KeyExpired(Unauthenticated):
 
 class KeyBlocked(Unauthenticated):
     code = "key_blocked"
-    title = "The key, or its tenant, is blocked"
+    title = "The key, its user or its tenant is blocked"
     remedy = "Ask whoever gave out the key; `POST /admin/keys/{id}/unblock` opens it again."
 
 
@@ -109,6 +109,13 @@ class AddressForbidden(Forbidden):
     typical_param = "url"
 
 
+class UserForbidden(Forbidden):
+    code = "user_forbidden"
+    title = "The key belongs to another user than the one named"
+    remedy = "Leave the header `X-User-Id` out, name the key's own user, or use a key that belongs to no user."
+    typical_param = "x-user-id"
+
+
 class Conflict(RequestError):
     status = 409
     type = "conflict"
@@ -125,6 +132,36 @@ class NotChangeable(Conflict):
     code = "not_changeable"
     title = "The object is in a state in which this cannot be done"
     remedy = "The message says why: it stands in the configuration file, is revoked, or is still in use."
+
+
+class RunCancelled(Conflict):
+    code = "run_cancelled"
+    should_retry = False
+    title = "The run was cancelled while it was running"
+    remedy = "Somebody stopped it with `POST /v1/runs/{id}/cancel`; send the request again if it is still wanted."
+
+
+class RunNotRunning(Conflict):
+    code = "run_not_running"
+    should_retry = False
+    title = "The run has ended already"
+    remedy = "Nothing is left to cancel; `GET /v1/runs/{id}` shows how it ended."
+
+
+class IdempotencyKeyReused(Conflict):
+    code = "idempotency_key_reused"
+    should_retry = False
+    title = "The `Idempotency-Key` was used for another request"
+    remedy = "Send a new key with a new request; repeat a request with the same bytes and headers."
+    typical_param = "idempotency-key"
+
+
+class AnswerNotKept(Conflict):
+    code = "answer_not_kept"
+    should_retry = False
+    title = "The request was answered before, but its answer was too large to be kept"
+    remedy = "Send a new `Idempotency-Key` to have it answered anew, or raise `idempotency.max_answer_bytes`."
+    typical_param = "idempotency-key"
 
 
 class NotFound(RequestError):
@@ -169,6 +206,18 @@ class ToolNotFound(NotFound):
     title = "There is no such tool, or the key may not use it"
     remedy = "List them with `GET /v1/tools`."
     typical_param = "name"
+
+
+class RunNotFound(NotFound):
+    code = "run_not_found"
+    title = "No such run, or it is somebody else's"
+    remedy = "List them with `GET /v1/runs`. Requests that were refused before any upstream was called are not kept."
+
+
+class UserNotFound(NotFound):
+    code = "user_not_found"
+    title = "There is no such user among those the key may see"
+    remedy = "Look the id up in `GET /user/list`."
 
 
 class Unreadable(RequestError):
@@ -259,6 +308,15 @@ class NotForAgents(Invalid):
     typical_param = "model"
 
 
+class OrchestrationNotReady(HeadgateError):
+    code = "orchestration_not_ready"
+    status = 501
+    type = "not_implemented"
+    title = "No orchestration is set up here"
+    remedy = "Use the routing mode passthrough, reasoning or auto."
+    should_retry = False
+
+
 class DuplicateField(Invalid):
     code = "duplicate_field"
     title = "A field occurs twice in the JSON object"
@@ -280,6 +338,34 @@ class InvalidHeader(Invalid):
     typical_param = "x-headgate-timeout"
 
 
+class UserRequired(Invalid):
+    code = "user_required"
+    title = "Calls have to say for which end user they are"
+    remedy = "Send the header `X-User-Id` with 1 to 256 printable characters, or use a key that belongs to a user."
+    typical_param = "x-user-id"
+
+
+class TenantConfigKeyUnknown(Invalid):
+    code = "tenant_config_key_unknown"
+    title = "There is no tenant setting of this name"
+    remedy = "Use one of the names in the message; `GET /v1/tenant/config` lists them."
+    typical_param = "reasoning_effort"
+
+
+class TenantConfigKeyReadonly(Invalid):
+    code = "tenant_config_key_readonly"
+    title = "The tenant setting cannot be changed at run time"
+    remedy = "Have the operator set it where the message says; `GET /v1/tenant/config` shows what is writable."
+    typical_param = "markup"
+
+
+class TenantConfigLoosens(Invalid):
+    code = "tenant_config_loosens"
+    title = "The tenant setting may be made stricter at run time, not looser"
+    remedy = "Stay within what the message names, or have the operator change it in the configuration."
+    typical_param = "requests_per_minute"
+
+
 class NoTargetForTags(Invalid):
     code = "no_target_for_tags"
     title = "No target of the model carries one of the request's tags"
@@ -288,11 +374,12 @@ class NoTargetForTags(Invalid):
 
 
 class LimitReached(RequestError):
-    """`standing`: what is left of the limits per minute."""
+    """`standing`: what is left of the limits per minute. `refusal`: which limit it was."""
 
     status = 429
     type = "rate_limit_exceeded"
     standing: Standing | None = None
+    refusal: Refusal | None = None
 
 
 class RateLimited(LimitReached):
@@ -488,6 +575,12 @@ class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
     title = "The database cannot be read or written now"
     remedy = "Try again after `retry-after`; the log and `GET /readyz` say what is wrong with it."
+
+
+class LedgerUnavailable(Unavailable):
+    code = "ledger_unavailable"
+    title = "What the call costs could not be written now, and such calls are refused here"
+    remedy = "Try again after `retry-after`; `GET /readyz` says what is wrong. See the setting `usage.if_unwritable`."
 
 
 class TargetsBusy(Unavailable):

@@ -93,3 +93,9 @@ def changed(raw: bytes, parsed: Form, put: Mapping[str, str], drop: Container[st
         if name in drop and name not in put:
             edits += [splice.Edit(start, end, b"") for start, end in parts]
     return splice.apply(raw, edits)
+
+
+def without_boundary(raw: bytes, parsed: Form) -> bytes:
+    """The form without the text between its parts, which clients make up anew for each try."""
+    found = _BOUNDARY.search(parsed.content_type.decode("latin-1"))
+    return raw.replace((found[1] or found[2]).encode("latin-1"), b"") if found else raw

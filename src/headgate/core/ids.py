@@ -7,19 +7,40 @@ from typing import NamedTuple
 
 _random = Random()  # seeded by the system; ids must be unique, not secret
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_STATE = re.compile(r"[ -~]{1,512}")
+_ODD = frozenset("13579bdf")
 _CALLER_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
 class Trace(NamedTuple):
-    """One span: 32 and 16 hexadecimal digits and two of flags."""
+    """One span: 32 and 16 hexadecimal digits and two of flags.
+
+    `parent` is the span id it stands under, empty for a root. `state` is the caller's `tracestate`, passed on as it is.
+    """
 
     trace_id: str
     span_id: str
     flags: str
+    parent: str = ""
+    state: str = ""
 
     @property
     def traceparent(self) -> str:
         return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+    @property
+    def is_sampled(self) -> bool:
+        return self.flags[1] in _ODD
+
+    def child(self) -> "Trace":
+        """A new span under this one."""
+        return Trace(self.trace_id, f"{_random.getrandbits(64) or 1:016x}", self.flags, self.span_id, self.state)
+
+    def sampled(self, yes: bool) -> "Trace":
+        """The same span with the flag that says whether it is kept."""
+        if yes is self.is_sampled:
+            return self
+        return self._replace(flags=f"{int(self.flags, 16) ^ 1:02x}")
 
 
 def new_run_id(caller_id: str | None = None) -> str:
@@ -29,10 +50,14 @@ def new_run_id(caller_id: str | None = None) -> str:
     return f"req_{time.time_ns() // 1_000_000:012x}{_random.getrandbits(80):020x}"
 
 
-def child_of(traceparent: str | None) -> Trace:
-    """A new span under the caller's; without a valid `traceparent`, the root of a new, unsampled trace."""
+def child_of(traceparent: str | None, tracestate: str | None = None) -> Trace:
+    """A new span under the caller's; without a valid `traceparent`, the root of a new, unsampled trace.
+
+    A `tracestate` that is too long or holds other than printable ASCII is not passed on, nor is one without a parent.
+    """
     span_id = f"{_random.getrandbits(64) or 1:016x}"
     parent = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
     if parent is None or not int(parent[1], 16) or not int(parent[2], 16):
         return Trace(f"{_random.getrandbits(128) or 1:032x}", span_id, "00")
-    return Trace(parent[1], span_id, parent[3])
+    state = tracestate if tracestate and _STATE.fullmatch(tracestate) else ""
+    return Trace(parent[1], span_id, parent[3], parent[2], state)

@@ -1,10 +1,11 @@
 """Protocols between features, each with at least two real implementations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from headgate.core.bounds import Bound, Refusal, Spent, Ticket, Want
+from headgate.core.audit import Act
+from headgate.core.bounds import Bound, Refusal, Spent, Ticket, Used, Want
 from headgate.core.events import Room, Sink, Whole
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Attempt
@@ -21,6 +22,7 @@ class Call(NamedTuple):
     run_id: str
     traceparent: str
     changes: Changes = UNCHANGED
+    tracestate: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +89,18 @@ class Counters(Protocol):
     def learn(self, spent: Spent) -> None:
         """What the ledger knows to be spent; amounts that are known here to be larger stay."""
 
+    async def look(self, bounds: Sequence[Bound]) -> list[Used]:
+        """What the subjects of bounds with budgets used, one for each; takes nothing. Raises LimitsUnavailable."""
+
     async def close(self) -> None:
         """Let go of files and connections; whatever is still held is given back."""
+
+
+class Witness(Protocol):
+    """Who keeps what was done. A change that it cannot note is undone."""
+
+    async def note(self, transaction: Any, act: Act) -> Any:
+        """Put an act down within the transaction that does it. Raises DatabaseUnavailable."""
+
+    async def committed(self, noted: Any) -> None:
+        """Told once that transaction is committed, with what `note` gave; never raises."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from headgate.core.bounds import Bound
+from headgate.core.terms import NO_TERMS, Terms
 
 DEFAULT_TENANT = "default"
 
@@ -20,8 +21,9 @@ class Principal:
     """The holder of a key. `key_id` is a short public name for the key, never the key itself.
 
     `user` is the end user that a request is for, empty if none. `allow` and `deny` are patterns of model names; an
-    empty `allow` allows all, and so it is with `within`, the tenant's, which has to be met besides. `bounds` are those
-    of the key, its user and its tenant. `expires_at` is seconds since the epoch, 0.0 for never.
+    empty `allow` allows all, and so it is with `within`, the tenant's, and `of_user`, the user's, which have to be met
+    besides. `bounds` are those of the key, its user, its tenant and of all keys together. `expires_at` is seconds since
+    the epoch, 0.0 for never. `terms` are what the tenant's settings change.
     """
 
     key_id: str
@@ -38,6 +40,14 @@ class Principal:
     within: tuple[str, ...] = ()
     inject: Injected | None = None
     """What the key or its tenant says of tools for plain models; None if nothing."""
+    of_user: tuple[str, ...] = ()
+    terms: Terms = NO_TERMS
+
+    @property
+    def is_choosy(self) -> bool:
+        """Whether some models may not be used."""
+        own = self.allow or self.deny or self.within or self.of_user
+        return bool(own or self.terms.allow or self.terms.deny)
 
 
 ANYONE = Principal("anonymous")

@@ -51,6 +51,10 @@ class ModelRequest(Protocol):
     def size(self) -> int:
         """Bytes of the body as received."""
 
+    @property
+    def identity(self) -> bytes:
+        """What two requests have in common if they are the same."""
+
     def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
         """(content type, body) to send when the provider calls the model `model`."""
 
@@ -70,6 +74,10 @@ class JsonRequest:
     @property
     def size(self) -> int:
         return len(self.raw)
+
+    @property
+    def identity(self) -> bytes:
+        return self.raw
 
     def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
         if changes is not UNCHANGED:
@@ -132,6 +140,10 @@ class FormRequest:
     def size(self) -> int:
         return len(self.raw)
 
+    @property
+    def identity(self) -> bytes:
+        return form.without_boundary(self.raw, self.parsed)
+
     def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
         texts = {name: _as_text(value) for name, value in changes.put.items()}
         texts["model"] = model
@@ -162,6 +174,12 @@ def parse_json(surface: Surface, raw: bytes) -> JsonRequest:
         stream=surface.streams and (fields.get("stream") is True or fields.get("stream_format") == "sse"),
         wants_usage=bool(options and options.get("include_usage")),
     )
+
+
+def json_request(surface: Surface, fields: dict[str, Any]) -> JsonRequest:
+    """A request that the gateway makes itself, from fields that are right."""
+    raw = orjson.dumps(fields, option=orjson.OPT_NON_STR_KEYS)
+    return JsonRequest(surface, raw, fields, fields["model"], fields.get("stream") is True, wants_usage=False)
 
 
 def parse_form(surface: Surface, raw: bytes, content_type: str) -> FormRequest:

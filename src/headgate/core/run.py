@@ -1,9 +1,9 @@
 """A run: one execution of a request, and its attempts. Filled in as things happen; read when it is settled."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 from headgate.core.bounds import Ticket
 from headgate.core.errors import HeadgateError
@@ -37,12 +37,38 @@ class Attempt:
     chunks: int = 0
     text_bytes: int = 0
     """Bytes of the answer's text, where they were counted; of an answer in one piece, its size."""
+    component: str = ""
+    """Which part of the gateway made the call, where it is not the run's."""
     tokens: Tokens | None = None
     price: Price | None = None
     """The target's own price, if it has one."""
     error: HeadgateError | None = None
     dropped: tuple[str, ...] = ()
     applied: tuple[str, ...] = ()
+    span: str = ""
+    """The id that the provider was given as its parent: of a span of its own, or the run's if no trace is kept."""
+    used: Tokens | None = None
+    """The tokens it is charged for, once that is known: as reported, or as estimated."""
+    measure: str = ""
+    """How they are known: reported, counted or estimated; empty before they are."""
+    cost: int | None = None
+    """Nano-USD for them, once it is settled; None where no price is known."""
+    cost_of: "CostOf | None" = None
+    """What tokens of this attempt cost, where its stream is to tell."""
+    answer: bytearray | None = None
+    """The beginning of the answer as it came, where it is to be kept for a while."""
+
+
+CostOf = Callable[[Attempt, Tokens], int | None]
+"""Nano-USD; None where no price is known."""
+
+
+class StrategyChoice(NamedTuple):
+    """How a run is answered, where the choice came from, and why."""
+
+    name: str
+    source: Literal["passthrough_rule", "header_override", "agent_default", "default", "llm_classifier"]
+    reason: str = ""
 
 
 class ToolCall(NamedTuple):
@@ -57,7 +83,8 @@ class ToolCall(NamedTuple):
 class Run:
     """One request: who asked for what, which attempts were made and how it ended.
 
-    `outcome` is ok, error or disconnected. `status` is the HTTP status sent (or, of an error, about to be), 0 if none.
+    `outcome` is ok, error, disconnected or cancelled. `status` is the HTTP status sent (or, of an error,
+    about to be), 0 if none.
     """
 
     id: str
@@ -82,36 +109,75 @@ class Run:
     """What was done to the caller's wishes, such as `retries=5` where more were asked."""
     passed_over: dict[str, str] = field(default_factory=dict)
     """Targets that were not tried, or later than others, by public name, and why."""
+    choices: list[Any] = field(default_factory=list)
+    """What the planner had to choose from, where it had a choice; see routing.plan.Choice."""
+    decision: str = ""
+    """JSON that says why these targets were tried, once the run is settled; empty where there was nothing to decide."""
     mirror_of: str | None = None
     """The run whose copy this is."""
+    replay_of: str | None = None
+    """The run whose recorded answer this one gave; it has no attempts of its own."""
     parent: str = ""
     """The run on whose behalf this one was made."""
     component: str = "passthrough"
     """Which part of the gateway made the calls."""
+    mode: str = ""
+    """How the caller wants it answered, as the header says it."""
+    strategy: StrategyChoice | None = None
+    """How it is answered and who chose that; None where nothing had to be chosen."""
     fields: Mapping[str, Any] | None = None
     """The request's fields, for what has to be estimated; None if it was not read."""
     label: str = ""
     """The model's name in metrics; empty until a model was found, so that callers cannot invent label values."""
     ticket: Ticket | None = None
     """What the run holds under limits and budgets."""
+    further: tuple[Ticket, ...] = ()
+    """What it holds besides since it fell back on dearer models."""
     ended: float = 0.0
     """When the run ended; 0.0 before."""
     depth: int = 0
     """How many agents stand above this run."""
     deepest: int = 16
     """How deep its delegates may go, as the agents above it allow."""
+    below: int = 0
+    """Nano-USD that runs on behalf of this one spent, as far as prices are known."""
     added: tuple[str, ...] = ()
     """Tools that the caller did not ask for."""
     tools: tuple[ToolCall, ...] = ()
     """The gateway's own tools that were called, in the order in which they ended."""
     accounted: int = 0
     """How many attempts are in the ledger."""
-    cost: int = 0
-    """Nano-USD of what is in the ledger, as far as prices are known."""
+    goes_on: bool = False
+    """More attempts may follow those that are there, as turns do."""
+    stopped_by: HeadgateError | None = None
+    """What its caller is told when somebody stops the run; its task is cancelled then."""
     is_accounted: bool = False
     is_settled: bool = False
+
+    @property
+    def cost(self) -> int | None:
+        """Nano-USD of all attempts; None while that is not settled, or where a price is not known."""
+        total = 0
+        for attempt in self.attempts:
+            if attempt.cost is None:
+                return None
+            total += attempt.cost
+        return total
+
+    def hand_over(self) -> "Run":
+        """The same run for whoever goes on with it and settles it; nobody settles this one any more."""
+        self.is_accounted = self.is_settled = True
+        return replace(self, is_accounted=False, is_settled=False)
 
     def fail(self, error: HeadgateError) -> None:
         self.outcome = "error"
         self.error = error
         self.status = self.status or error.status
+
+    def cut_off(self) -> None:
+        """Its task was cancelled: because somebody stopped the run, or else because the caller left."""
+        if self.stopped_by is None:
+            self.outcome = "disconnected"
+        else:
+            self.fail(self.stopped_by)
+            self.outcome = "cancelled"

@@ -20,6 +20,8 @@ from headgate.core.errors import DatabaseUnavailable, StartupError
 
 FILE = "headgate.db"
 _BUSY_MILLISECONDS = 5000
+_WAIT_SECONDS = 5.0
+_COMMAND_SECONDS = 60.0
 _PRAGMAS = (
     f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}",
     "PRAGMA foreign_keys=ON",
@@ -34,11 +36,13 @@ class Database:
         self.engine = engine
         self.file = file
         self._reader = engine.execution_options(read_only=True)
+        self._place = _place(file)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that sees one state and waits for nobody; raises DatabaseUnavailable."""
         with _told():
+            await self._stay()
             async with self._reader.connect() as connection:
                 yield connection
 
@@ -46,8 +50,25 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that is committed at the end, or undone on an error; raises DatabaseUnavailable."""
         with _told():
+            await self._stay()
             async with self.engine.begin() as connection:
                 yield connection
+            await self._stay()
+
+    async def _stay(self) -> None:
+        """SQLite goes on writing a file that was removed or moved away, and all of that would be lost.
+
+        A file that was put in its place is opened anew.
+        """
+        if self.file is None:
+            return
+        place = _place(self.file)
+        if place is None:
+            raise DatabaseUnavailable("The file of the database is gone.", retry_after=1)
+        if place != self._place:
+            await self.engine.dispose()
+            self._place = place
+            raise DatabaseUnavailable("The file of the database was replaced.", retry_after=1)
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -60,9 +81,23 @@ class _told:  # noqa: N801 - used like a function
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DBAPIError | PoolTimeout | OSError):
+        if isinstance(error, DBAPIError | PoolTimeout | OSError) or _is_asyncpg(error):
             cause = type(getattr(error, "orig", None) or error).__name__
             raise DatabaseUnavailable(f"The database cannot be used now ({cause}).", retry_after=1) from error
+
+
+def _is_asyncpg(error: BaseException | None) -> bool:
+    """Its errors of connecting come as they are; the library is imported only where it is used."""
+    return type(error).__module__.partition(".")[0] == "asyncpg"
+
+
+def _place(file: Path | None) -> tuple[int, int] | None:
+    """Which file it is, whatever its name; None if there is none."""
+    try:
+        found = file.stat() if file is not None else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def default_url(data_dir: Path) -> str:
@@ -74,10 +109,16 @@ def open_database(address: str) -> Database:
     """A database by its address; connects on first use. Raises StartupError for an address that cannot be used."""
     try:
         url = make_url(address)
-        engine = create_async_engine(url, hide_parameters=True, pool_pre_ping=not address.startswith("sqlite"))
+        more: dict[str, Any] = (
+            {} if url.drivername.startswith("sqlite") else {"pool_pre_ping": True, "pool_timeout": _WAIT_SECONDS}
+        )
+        if url.drivername == "postgresql+asyncpg":
+            more["connect_args"] = {"timeout": _WAIT_SECONDS, "command_timeout": _COMMAND_SECONDS}
+        engine = create_async_engine(url, hide_parameters=True, **more)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
         raise StartupError(
-            "The address in `database.url` cannot be used. Write it as sqlite+aiosqlite:///FILE."
+            "The address in `database.url` cannot be used. Write it as sqlite+aiosqlite:///FILE, or as "
+            "postgresql+asyncpg://USER:PASSWORD@HOST/NAME with `pip install 'headgate[postgres]'`."
         ) from None
     file = None
     if engine.dialect.name == "sqlite":

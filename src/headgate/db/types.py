@@ -10,5 +10,6 @@ class DatabaseSettings(BaseModel):
 
     url: SecretStr | None = Field(
         None,
-        description="Address as `sqlite+aiosqlite:///FILE`. Without one, the file `headgate.db` of the data directory.",
+        description="Address as `sqlite+aiosqlite:///FILE`, or `postgresql+asyncpg://USER:PASSWORD@HOST/NAME` with the "
+        "extra `postgres`. Without one, the file `headgate.db` of the data directory.",
     )

@@ -28,6 +28,7 @@ from headgate.core.chat import (
 )
 from headgate.core.errors import UpstreamGarbled
 from headgate.core.tokens import Tokens
+from headgate.dialects.think import ThinkSplitter
 
 _FINISHES = frozenset(get_args(Finish))
 _OURS = frozenset(("role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls"))
@@ -40,6 +41,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.answer = Answer()
+        self._think = ThinkSplitter()
         self._calls: dict[int, list[str]] = {}
 
     def feed(self, frames: bytes) -> Iterable[ChatEvent]:
@@ -61,15 +63,15 @@ class Reader:
             self._piece({"index": number, **call})
         yield from self._chunk({**completion, "choices": [{**first, "delta": {**message, "tool_calls": None}}]})
 
-    def finish(self) -> Answer:
-        """The turn is over."""
+    def finish(self) -> Iterable[ChatEvent]:
+        """The turn is over; gives what was held back until now."""
+        yield from map(self._noted, self._think.end())
         answer = self.answer
         answer.calls = tuple(Call(*self._calls[index]) for index in sorted(self._calls))
         if answer.calls:
             answer.finish = "tool_calls"
         elif answer.finish == "tool_calls":
             answer.finish = "stop"
-        return answer
 
     def _chunk(self, chunk: Mapping[str, Any]) -> Iterable[ChatEvent]:
         answer = self.answer
@@ -86,11 +88,10 @@ class Reader:
         answer = self.answer
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if thought:
-            answer.thought += thought
-            yield Thought(thought)
+            yield self._noted(Thought(thought))
         if text := delta.get("content"):
-            answer.text += text
-            yield Text(text, beside or NONE)
+            for piece in self._think.feed(text):
+                yield self._noted(piece._replace(beside=beside) if beside and isinstance(piece, Text) else piece)
         if refusal := delta.get("refusal"):
             answer.refusal += refusal
             yield Refusal(refusal)
@@ -99,6 +100,13 @@ class Reader:
         unknown = {name: delta[name] for name in delta.keys() - _OURS if delta[name]}
         if unknown:
             yield Other(unknown)
+
+    def _noted(self, piece: Text | Thought) -> Text | Thought:
+        if isinstance(piece, Text):
+            self.answer.text += piece.text
+        else:
+            self.answer.thought += piece.text
+        return piece
 
     def _piece(self, piece: Mapping[str, Any]) -> None:
         """Providers that leave out the index send each call whole, with an id of its own."""

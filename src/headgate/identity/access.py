@@ -1,4 +1,7 @@
-"""Which models the holder of a key may use. The tenant's lists hold besides the key's own, so keys can only narrow."""
+"""Which models the holder of a key may use. The tenant's lists hold besides the key's own, so keys can only narrow.
+
+What the tenant set for itself at run time holds besides both.
+"""
 
 import re
 from functools import lru_cache
@@ -11,11 +14,13 @@ _MOST_REMEMBERED = 8192
 
 def may_use(who: Principal, *names: str) -> bool:
     """Whether a model may be used that goes by these names: the one asked for, its own, and its groups."""
-    if not (who.allow or who.within or who.deny):
+    if not who.is_choosy:
         return True
-    if who.deny and _any(who.deny, names):
+    terms = who.terms
+    if _any(who.deny, names) or _any(terms.deny, names):
         return False
-    return (not who.allow or _any(who.allow, names)) and (not who.within or _any(who.within, names))
+    lists = (who.allow, who.within, who.of_user, terms.allow)
+    return all(_any(allowed, names) for allowed in lists if allowed)
 
 
 def refuse_model(who: Principal, *names: str) -> None:
@@ -25,7 +30,7 @@ def refuse_model(who: Principal, *names: str) -> None:
 
 
 def _any(patterns: tuple[str, ...], names: tuple[str, ...]) -> bool:
-    return any(_matches(patterns, name) for name in names)
+    return bool(patterns) and any(_matches(patterns, name) for name in names)
 
 
 @lru_cache(_MOST_REMEMBERED)

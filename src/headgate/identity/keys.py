@@ -10,11 +10,12 @@ import hmac
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, time
 
+from headgate.core.bounds import Bound
 from headgate.core.errors import (
     DatabaseUnavailable,
     InvalidAuthorization,
@@ -22,9 +23,10 @@ from headgate.core.errors import (
     KeyExpired,
     MissingAuthorization,
     StartupError,
+    UserForbidden,
 )
-from headgate.core.principal import ANYONE, DEFAULT_TENANT, Principal
-from headgate.identity.holders import Builder
+from headgate.core.principal import DEFAULT_TENANT, Principal
+from headgate.identity.holders import Builder, TermsOf, no_terms
 from headgate.identity.signal import Signal
 from headgate.identity.types import Changed, Defaults, KeyInForce, Tenant
 
@@ -33,6 +35,7 @@ _WELL_KNOWN = frozenset(("sk-1234", "sk-local-master", "changeme", "secret", "pa
 _SHORTEST = 16
 _NOBODY = Tenant(DEFAULT_TENANT)
 _RETRY_SECONDS = 1.0
+_AT_ONCE = 1000
 
 
 class KeyRing:
@@ -49,12 +52,14 @@ class KeyRing:
         required: bool = True,
         tenants: Mapping[str, Tenant] | None = None,
         defaults: Defaults | None = None,
+        terms_of: TermsOf = no_terms,
     ) -> None:
         self._pepper = pepper
         self._required = required
         self._configured = dict(tenants or {})
         self._tenants = {DEFAULT_TENANT: _NOBODY, **self._configured}
-        self._builder = Builder(defaults or Defaults())
+        self._builder = Builder(defaults or Defaults(), terms_of)
+        self._anyone = self._builder.anyone()
         self._holders: dict[bytes, Principal] = {}
         self._blocked: set[bytes] = set()
         self._own: dict[bytes, tuple[KeyInForce, bool]] = {}
@@ -63,6 +68,11 @@ class KeyRing:
         self._previous: dict[str, bytes] = {}
         self._signal: Signal | None = None
         self._load: Callable[[int], AsyncIterator[Changed]] | None = None
+        self._terms_changed: Callable[[], Awaitable[frozenset[str]]] | None = None
+        self._on_new_budgets: Callable[[frozenset[str]], Awaitable[None]] | None = None
+        self._new_budgets: set[str] = set()
+        self._untuned: set[str] = set()
+        """Tenants whose settings changed; it stays so when whoever waits for the change leaves in between."""
         self._seen = -1
         self._revision = 0
         self._retry_at = 0.0
@@ -89,7 +99,7 @@ class KeyRing:
                 raise self._refusal(digest, who)
         if self._required:
             raise MissingAuthorization("No key was sent.")
-        return ANYONE
+        return self._anyone
 
     def _refusal(self, digest: bytes, who: Principal | None) -> Exception:
         if who is not None:
@@ -109,22 +119,47 @@ class KeyRing:
     def tenant(self, tenant_id: str) -> Tenant | None:
         return self._tenants.get(tenant_id)
 
+    def bounds_of_tenants(self) -> list[Bound]:
+        """What holds for each tenant's keys together, where something does."""
+        return [bound for tenant in self._tenants.values() for bound in self._builder.tenant_bounds(tenant)]
+
     @property
     def configured(self) -> Mapping[str, Tenant]:
         """The tenants of the configuration."""
         return self._configured
 
+    @property
+    def everyone(self) -> tuple[Bound, ...]:
+        """What holds for all keys together."""
+        return self._builder.everyone
+
     def for_user(self, who: Principal, user: str) -> Principal:
-        """The same holder, asking for one of its users."""
+        """The same holder, asking for one of its users.
+
+        Raises UserForbidden when the key belongs to another, and KeyBlocked for a user that is shut out.
+        """
         if user == who.user or who.is_admin:
             return who if user == who.user else replace(who, user=user)
-        old = self._builder.user_bounds(who.tenant, who.user)
-        rest = tuple(bound for bound in who.bounds if bound not in old)
-        return replace(who, user=user, bounds=rest + self._builder.user_bounds(who.tenant, user))
+        if who.user:
+            raise UserForbidden("This key belongs to another user.", param="x-user-id")
+        bounds, known = who.bounds + self._builder.user_bounds(who.tenant, user), self._builder.user(who.tenant, user)
+        if known is None:
+            return replace(who, user=user, bounds=bounds)
+        if known.blocked:
+            raise KeyBlocked("The user is blocked.")
+        return replace(who, user=user, bounds=bounds, of_user=known.rights.allow, deny=who.deny + known.rights.deny)
 
-    async def follow(self, signal: Signal, load: Callable[[int], AsyncIterator[Changed]]) -> None:
-        """Learn all keys of a database, and from now on every change of them. Raises DatabaseUnavailable."""
-        self._signal, self._load = signal, load
+    async def follow(
+        self,
+        signal: Signal,
+        load: Callable[[int], AsyncIterator[Changed]],
+        terms_changed: Callable[[], Awaitable[frozenset[str]]] | None = None,
+    ) -> None:
+        """Learn all keys of a database, and from now on every change of them. Raises DatabaseUnavailable.
+
+        `terms_changed` reads the settings of tenants anew and gives those that changed.
+        """
+        self._signal, self._load, self._terms_changed = signal, load, terms_changed
         seen = signal.read()
         gc.disable()  # many are made and all are kept: walking them again and again takes as long as making them
         try:
@@ -132,6 +167,29 @@ class KeyRing:
         finally:
             gc.enable()
         self._seen = seen
+
+    def on_new_budgets(self, tell: Callable[[frozenset[str]], Awaitable[None]]) -> None:
+        """From now on, tell of subjects that get their first budget for a period, before the change is in force."""
+        self._new_budgets.clear()
+        self._on_new_budgets = tell
+
+    @property
+    def bounds(self) -> Iterator[tuple[str, Bound]]:
+        """(tenant, what holds for one of its keys, for a key's user or for itself), each once."""
+        seen: set[str] = set()
+        for who in list(self._holders.values()):
+            for bound in who.bounds:
+                if bound.subject not in seen:
+                    seen.add(bound.subject)
+                    yield who.tenant, bound
+        for tenant in list(self._tenants.values()):
+            for bound in self._builder.tenant_bounds(tenant):
+                if bound.subject not in seen:
+                    yield tenant.id, bound
+
+    def user_bounds(self, tenant_id: str, user: str) -> tuple[Bound, ...]:
+        """What holds for a user of a tenant, whatever the key."""
+        return self._builder.user_bounds(tenant_id, user)
 
     @property
     def is_stale(self) -> bool:
@@ -161,6 +219,34 @@ class KeyRing:
         await self.refresh()
 
     async def _learn(self, load: Callable[[int], AsyncIterator[Changed]]) -> None:
+        if self._terms_changed is not None:
+            self._untuned |= await self._terms_changed()
+        if self._untuned:
+            await self._retune(frozenset(self._untuned))
+            self._untuned.clear()
+        await self._learn_keys(load)
+        if self._new_budgets and self._on_new_budgets is not None:
+            await self._on_new_budgets(frozenset(self._new_budgets))
+            self._new_budgets.clear()
+
+    async def _retune(self, tenants: frozenset[str]) -> None:
+        """The settings of tenants changed. Requests that come meanwhile wait for the end; streams in flight go on."""
+        for tenant_id in tenants:
+            self._builder.forget(tenant_id)
+        self._anyone = self._builder.anyone()
+        for number, (digest, who) in enumerate(list(self._holders.items())):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            tenant = self._tenants.get(who.tenant)
+            if who.tenant in tenants and tenant is not None:
+                self._let(digest, self._builder.retuned(who, tenant), who)
+
+    def _let(self, digest: bytes, who: Principal, old: Principal | None) -> None:
+        self._holders[digest] = who
+        if self._on_new_budgets is not None and any(bound.budgets for bound in who.bounds):
+            self._new_budgets |= _new_budgets(old.bounds if old else (), who.bounds)
+
+    async def _learn_keys(self, load: Callable[[int], AsyncIterator[Changed]]) -> None:
         try:
             async for part in load(self._revision):
                 self._take(part)
@@ -175,6 +261,8 @@ class KeyRing:
     def _take(self, part: Changed) -> None:
         for tenant_id, tenant in part.tenants.items():
             self._put_tenant(tenant_id, tenant)
+        for name, user in part.users.items():
+            self._builder.put_user(name, user)
         if part.tenants:
             for digest in self._own:
                 self._let_in_own(digest)
@@ -193,39 +281,41 @@ class KeyRing:
             self._tenants.pop(tenant_id, None)
 
     def _put_key(self, key: KeyInForce) -> None:
-        for known in (self._digests.pop(key.id, None), self._previous.pop(key.id, None)):
+        old = None
+        for known in (self._previous.pop(key.id, None), self._digests.pop(key.id, None)):
             if known is not None and known not in self._own:
-                self._holders.pop(known, None)
+                old = self._holders.pop(known, None) or old
                 self._blocked.discard(known)
         if key.is_gone:
             return
         self._digests[key.id] = key.digest
-        self._let_in(key, key.digest)
+        self._let_in(key, key.digest, old)
         if key.previous is not None and key.previous_until > time():
             self._previous[key.id] = key.previous
             ends = min(key.previous_until, key.expires_at or key.previous_until)
-            self._let_in(replace(key, expires_at=ends), key.previous)
+            self._let_in(replace(key, expires_at=ends), key.previous, old)
 
-    def _let_in(self, key: KeyInForce, digest: bytes) -> None:
+    def _let_in(self, key: KeyInForce, digest: bytes, old: Principal | None) -> None:
         tenant = self._tenants.get(key.tenant)
         if digest in self._own:
             return
-        if key.blocked or tenant is None or tenant.blocked:
+        user = self._builder.user(key.tenant, key.user)
+        if key.blocked or tenant is None or tenant.blocked or (user is not None and user.blocked):
             self._blocked.add(digest)
         else:
-            self._holders[digest] = self._builder.holder(key, tenant)
+            self._let(digest, self._builder.holder(key, tenant), old)
 
     def _let_in_own(self, digest: bytes) -> Principal:
         """A tenant that is blocked shuts out its keys of the configuration as well, but never the master key."""
         key, is_admin = self._own[digest]
         tenant = self._tenants.get(key.tenant, _NOBODY)
         who = self._builder.holder(key, tenant, is_admin=is_admin)
-        self._holders.pop(digest, None)
+        old = self._holders.pop(digest, None)
         self._blocked.discard(digest)
         if tenant.blocked and not is_admin:
             self._blocked.add(digest)
         else:
-            self._holders[digest] = who
+            self._let(digest, who, old)
         return who
 
     def _forget_all(self) -> None:
@@ -235,8 +325,15 @@ class KeyRing:
         self._digests.clear()
         self._previous.clear()
         self._tenants = {DEFAULT_TENANT: _NOBODY, **self._configured}
+        self._builder.forget_users()
         for digest in self._own:
             self._let_in_own(digest)
+
+
+def _new_budgets(old: tuple[Bound, ...], new: tuple[Bound, ...]) -> set[str]:
+    """Subjects that have a budget for a period for which they had none."""
+    known = {(bound.subject, one.period) for bound in old for one in bound.budgets}
+    return {bound.subject for bound in new for one in bound.budgets if (bound.subject, one.period) not in known}
 
 
 def is_weak(key: str) -> bool:

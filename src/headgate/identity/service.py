@@ -11,6 +11,7 @@ from time import time
 
 from headgate.core.errors import AlreadyExists, InvalidField, KeyNotFound, NotChangeable
 from headgate.core.principal import Principal
+from headgate.identity.acts import key_act
 from headgate.identity.keys import KeyRing, is_weak, new_key
 from headgate.identity.scopes import require, require_no_more, tenants_with
 from headgate.identity.store import Change, Store
@@ -72,6 +73,7 @@ class Keys:
             if self._ring.is_configured(record.digest) or await change.has_digest(record.digest):
                 raise AlreadyExists("This key cannot be used, for it was given out before.", param="key")
             await change.add_key(record)
+            await change.note(key_act("key.created", None, record))
         await self._ring.publish()
         return Issued(record, text)
 
@@ -109,14 +111,19 @@ class Keys:
                 expires_at=_end(change, self.clock()) if given & {"expires_at", "expires_in"} else old.expires_at,
             )
 
-        return await self._changed(key_id, by, changed)
+        return await self._changed(key_id, by, changed, "key.updated")
 
     async def block(self, key_id: str, by: Principal, *, blocked: bool = True) -> KeyRecord:
-        return await self._changed(key_id, by, lambda old: replace(old, blocked=blocked))
+        act = "key.blocked" if blocked else "key.unblocked"
+        return await self._changed(key_id, by, lambda old: replace(old, blocked=blocked), act)
 
     async def revoke(self, key_id: str, by: Principal) -> KeyRecord:
         """For good; the record stays to be read."""
-        return await self._changed(key_id, by, lambda old: replace(old, revoked_at=self.clock(), previous_until=0.0))
+
+        def revoked(old: KeyRecord) -> KeyRecord:
+            return replace(old, revoked_at=self.clock(), previous_until=0.0)
+
+        return await self._changed(key_id, by, revoked, "key.revoked")
 
     async def rotate(self, key_id: str, by: Principal, grace_seconds: float = 0.0, text: str | None = None) -> Issued:
         """A new text for the same key. The old one is good for the grace time, and one from before it no more."""
@@ -131,7 +138,7 @@ class Keys:
             until = now + grace_seconds if kept else 0.0
             return replace(old, digest=digest, previous=kept, previous_until=until, rotated_at=now)
 
-        return Issued(await self._changed(key_id, by, rotated), text)
+        return Issued(await self._changed(key_id, by, rotated, "key.rotated"), text)
 
     async def delete(self, key_id: str, by: Principal) -> KeyRecord:
         """Forget the key; only its hash is kept, so that it is never given out again."""
@@ -140,10 +147,13 @@ class Keys:
             old = _visible(await change.key(key_id), by, WRITE)
             require_no_more(by, old.rights.scopes, old.tenant)
             await change.erase_key(key_id)
+            await change.note(key_act("key.deleted", old, None))
         await self._ring.publish()
         return old
 
-    async def _changed(self, key_id: str, by: Principal, edit: Callable[[KeyRecord], KeyRecord]) -> KeyRecord:
+    async def _changed(
+        self, key_id: str, by: Principal, edit: Callable[[KeyRecord], KeyRecord], action: str
+    ) -> KeyRecord:
         require(by, WRITE)
         async with self._store.change() as change:
             old = _visible(await change.key(key_id), by, WRITE)
@@ -158,6 +168,7 @@ class Keys:
             ):
                 raise AlreadyExists("This key cannot be used, for it was given out before.", param="new_key")
             await change.put_key(new)
+            await change.note(key_act(action, old, new))
         await self._ring.publish()
         return new
 

@@ -23,11 +23,14 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
     type_coerce,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from headgate.core.audit import Act
 from headgate.core.bounds import Budget, Rate
+from headgate.core.ports import Witness
 from headgate.db.columns import Instant, Json, Name, metadata
 from headgate.db.engine import Database
 from headgate.identity.types import (
@@ -40,6 +43,8 @@ from headgate.identity.types import (
     KeyRecord,
     Rights,
     Tenant,
+    User,
+    UserQuery,
     injected,
 )
 
@@ -91,6 +96,23 @@ keys = Table(
     Index(None, "tenant", "alias"),
     Index(None, "tenant", "user_id"),
 )
+users = Table(
+    "users",
+    metadata,
+    Column("tenant", Name, primary_key=True),
+    Column("id", Name, primary_key=True),
+    Column("alias", Name, nullable=False),
+    Column("email", Name, nullable=False),
+    Column("rights", Text, nullable=False),
+    Column("metadata", Json, nullable=False),
+    Column("blocked", Boolean, nullable=False),
+    Column("erased", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Index(None, "revision"),
+    Index(None, "id"),
+)
 _IN_FORCE = (
     keys.c.id,
     keys.c.digest,
@@ -110,17 +132,23 @@ _IN_FORCE = (
 class Store:
     """Reads, and changes in transactions of their own."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, witness: Witness | None = None) -> None:
         self._database = database
+        self._witness = witness
 
     async def changed(self, after: int) -> AsyncIterator[Changed]:
-        """All that changed after a revision, in parts: the keys that did, and those of tenants that did."""
+        """All that changed after a revision, in parts: the keys that did, and those of tenants and users that did."""
         async with self._database.reading() as connection:
             revision = int((await connection.execute(select(changes.c.revision))).scalar_one())
             if revision < after:  # another database than before, such as a copy that was put back
                 raise LookupError("the database is older than what was read from it")
             found = await connection.execute(select(tenants).where(tenants.c.revision > after))
             yield Changed(revision, {row.id: None if row.erased else _tenant(row) for row in found})
+            counts = (users.c.rights != "{}") | users.c.blocked if not after else true()
+            found = await connection.execute(select(users).where(users.c.revision > after, counts))
+            changed_users = {(row.tenant, row.id): None if row.erased else _user(row) for row in found}
+            if changed_users:
+                yield Changed(revision, users=changed_users)
             theirs = select(tenants.c.id).where(tenants.c.revision > after)
             query = select(*_IN_FORCE).where(or_(keys.c.revision > after, keys.c.tenant.in_(theirs)))
             if not after:
@@ -128,6 +156,10 @@ class Store:
             rows = await connection.stream(query.execution_options(yield_per=_BATCH))
             async for part in rows.partitions():
                 yield Changed(revision, {}, tuple(_in_force(row) for row in part))
+            if changed_users and after:
+                own = and_(users.c.tenant == keys.c.tenant, users.c.id == keys.c.user_id, users.c.revision > after)
+                found = await connection.execute(select(*_IN_FORCE).join_from(users, keys, own))
+                yield Changed(revision, {}, tuple(_in_force(row) for row in found))
 
     async def key(self, key_id: str) -> KeyRecord | None:
         async with self._database.reading() as connection:
@@ -157,21 +189,52 @@ class Store:
         async with self._database.reading() as connection:
             return [_tenant(row) for row in await connection.execute(select(tenants).where(~tenants.c.erased))]
 
+    async def users(self, query: UserQuery) -> list[User]:
+        """In the order of their ids."""
+        chosen = _chosen_users(select(users), query).order_by(users.c.id, users.c.tenant)
+        async with self._database.reading() as connection:
+            found = await connection.execute(chosen.offset(query.skip).limit(query.limit))
+            return [_user(row) for row in found]
+
+    async def count_users(self, query: UserQuery) -> int:
+        chosen = _chosen_users(select(func.count()).select_from(users), query)
+        async with self._database.reading() as connection:
+            return int((await connection.execute(chosen)).scalar_one())
+
+    async def count_keys_of_users(self, tenant: str, names: list[str]) -> dict[str, int]:
+        """How many keys each user of a tenant has."""
+        mine = (keys.c.tenant == tenant, keys.c.user_id.in_(names), ~keys.c.erased, keys.c.revoked_at == 0)
+        query = select(keys.c.user_id, func.count()).where(*mine).group_by(keys.c.user_id)
+        async with self._database.reading() as connection:
+            return {name: int(count) for name, count in await connection.execute(query)}
+
     @asynccontextmanager
     async def change(self) -> AsyncIterator["Change"]:
         """A transaction; changes come one after another, for each takes the next number."""
         async with self._database.writing() as connection:
             await connection.execute(changes.update().values(revision=changes.c.revision + 1))
             revision = (await connection.execute(select(changes.c.revision))).scalar_one()
-            yield Change(connection, revision)
+            change = Change(connection, revision, self._witness)
+            yield change
+        if self._witness is not None:
+            for noted in change.noted:
+                await self._witness.committed(noted)
 
 
 class Change:
     """What can be read and written within one change."""
 
-    def __init__(self, connection: AsyncConnection, revision: int) -> None:
+    def __init__(self, connection: AsyncConnection, revision: int, witness: Witness | None = None) -> None:
         self._connection = connection
         self._revision = revision
+        self._witness = witness
+        self.noted: list[Any] = []
+        """What the witness has to be told of once all is committed."""
+
+    async def note(self, act: Act) -> None:
+        """Have it kept, with the change and only with it."""
+        if self._witness is not None:
+            self.noted.append(await self._witness.note(self._connection, act))
 
     async def key(self, key_id: str) -> KeyRecord | None:
         return await _key(self._connection, key_id)
@@ -212,8 +275,42 @@ class Change:
             await self._connection.execute(tenants.insert().values(values))
 
     async def erase_tenant(self, tenant_id: str) -> None:
+        """The tenant, and what is known of its users."""
+        theirs = and_(users.c.tenant == tenant_id, ~users.c.erased)
+        for row in (await self._connection.execute(select(users).where(theirs))).all():
+            await self.put_user(User(tenant_id, row.id, updated_at=time()), erased=True)
         values = {**self._tenant_values(Tenant(tenant_id, updated_at=time())), "erased": True}
         await self._connection.execute(tenants.update().where(tenants.c.id == tenant_id).values(values))
+
+    async def user(self, tenant: str, user_id: str) -> User | None:
+        query = select(users).where(users.c.tenant == tenant, users.c.id == user_id, ~users.c.erased)
+        row = (await self._connection.execute(query)).one_or_none()
+        return None if row is None else _user(row)
+
+    async def put_user(self, user: User, *, erased: bool = False) -> None:
+        values = {
+            "tenant": user.tenant,
+            "id": user.id,
+            "alias": user.alias,
+            "email": user.email,
+            "rights": rights_text(user.rights),
+            "metadata": user.metadata,
+            "blocked": user.blocked,
+            "erased": erased,
+            "created_at": user.created_at,
+            "updated_at": user.updated_at,
+            "revision": self._revision,
+        }
+        mine = and_(users.c.tenant == user.tenant, users.c.id == user.id)
+        if not (await self._connection.execute(users.update().where(mine).values(values))).rowcount:
+            await self._connection.execute(users.insert().values(values))
+
+    async def keys_of(self, tenant: str, user_id: str | None = None) -> list[KeyRecord]:
+        """All keys of a tenant, or of a user there."""
+        query = select(keys).where(keys.c.tenant == tenant, ~keys.c.erased)
+        if user_id is not None:
+            query = query.where(keys.c.user_id == user_id)
+        return [_record(row) for row in await self._connection.execute(query)]
 
     async def _any(self, query: Select[Any]) -> bool:
         return (await self._connection.execute(query.limit(1))).first() is not None
@@ -264,6 +361,7 @@ def rights_text(rights: Rights) -> str:
         "tags": rights.tags,
         "rate": [rate.requests_per_minute, rate.tokens_per_minute, rate.streams] if rate != NO_RATE else [],
         "budgets": [[one.nano_usd, one.period, one.hard] for one in rights.budgets],
+        "environment": rights.environment,
     }
     return orjson.dumps({name: value for name, value in said.items() if value}).decode()
 
@@ -281,6 +379,7 @@ def rights_of(text: str) -> Rights:
         tuple(said.get("tags", ())),
         Rate(*said.get("rate", ())),
         tuple(Budget(*one) for one in said.get("budgets", ())),
+        said.get("environment", ""),
     )
 
 
@@ -310,6 +409,18 @@ def _chosen(rows: Select[Any], query: KeyQuery) -> Select[Any]:
     if query.state == "blocked":
         return rows
     return rows.where(has_ended if query.state == "expired" else ~has_ended)
+
+
+def _chosen_users(rows: Select[Any], query: UserQuery) -> Select[Any]:
+    rows = rows.where(~users.c.erased)
+    if query.tenants is not None:
+        rows = rows.where(users.c.tenant.in_(sorted(query.tenants)))
+    if query.ids:
+        rows = rows.where(users.c.id.in_(query.ids))
+    for column, wanted in ((users.c.tenant, query.tenant), (users.c.email, query.email)):
+        if wanted is not None:
+            rows = rows.where(column == wanted)
+    return rows
 
 
 def _in_force(row: Row[*tuple[Any, ...]]) -> KeyInForce:
@@ -346,6 +457,20 @@ def _tenant(row: Row[Any]) -> Tenant:
     return Tenant(
         id=row.id,
         name=row.name,
+        rights=rights_of(row.rights),
+        metadata=row.metadata,
+        blocked=row.blocked,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _user(row: Row[Any]) -> User:
+    return User(
+        tenant=row.tenant,
+        id=row.id,
+        alias=row.alias,
+        email=row.email,
         rights=rights_of(row.rights),
         metadata=row.metadata,
         blocked=row.blocked,

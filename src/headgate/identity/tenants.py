@@ -9,8 +9,9 @@ from time import time
 
 from headgate.core.errors import AlreadyExists, NotChangeable, TenantNotFound
 from headgate.core.principal import DEFAULT_TENANT, Principal
+from headgate.identity.acts import key_act, tenant_act
 from headgate.identity.keys import KeyRing
-from headgate.identity.scopes import require, tenants_with
+from headgate.identity.scopes import require, require_no_more, tenants_with
 from headgate.identity.store import Store
 from headgate.identity.types import PLAIN, NewTenant, Tenant, TenantChange, with_changes
 
@@ -40,6 +41,7 @@ class Tenants:
             if wanted.id in self._ring.configured or await change.tenant(wanted.id):
                 raise AlreadyExists(f"There is a tenant '{wanted.id}' already.", param="id")
             await change.put_tenant(made)
+            await change.note(tenant_act("tenant.created", None, made))
         await self._ring.publish()
         return made
 
@@ -66,26 +68,34 @@ class Tenants:
                 metadata=(change.metadata or {}) if "metadata" in given else old.metadata,
             )
 
-        return await self._changed(tenant_id, by, changed)
+        return await self._changed(tenant_id, by, changed, "tenant.updated")
 
     async def block(self, tenant_id: str, by: Principal, *, blocked: bool = True) -> Tenant:
         """Shut out all its keys, or let them in again."""
-        return await self._changed(tenant_id, by, lambda old: replace(old, blocked=blocked))
+        act = "tenant.blocked" if blocked else "tenant.unblocked"
+        return await self._changed(tenant_id, by, lambda old: replace(old, blocked=blocked), act)
 
-    async def delete(self, tenant_id: str, by: Principal) -> Tenant:
-        """A tenant without keys. Of `default`, what was set is forgotten."""
+    async def delete(self, tenant_id: str, by: Principal, *, with_keys: bool = False) -> Tenant:
+        """A tenant without keys, or with them, and its users. Of `default`, what was set is forgotten."""
         require(by, WRITE)
         self._refuse_foreign(tenant_id, by, WRITE)
         self._refuse_configured(tenant_id)
         async with self._store.change() as change:
             old = await change.tenant(tenant_id) or self._default(tenant_id)
-            if tenant_id != DEFAULT_TENANT and await change.has_keys(tenant_id):
+            if with_keys and tenant_id != DEFAULT_TENANT:
+                for key in await change.keys_of(tenant_id):
+                    require(by, "keys:write", tenant_id)
+                    require_no_more(by, key.rights.scopes, tenant_id)
+                    await change.erase_key(key.id)
+                    await change.note(key_act("key.deleted", key, None))
+            elif tenant_id != DEFAULT_TENANT and await change.has_keys(tenant_id):
                 raise NotChangeable(f"The tenant '{tenant_id}' has keys. Delete or revoke them first.")
             await change.erase_tenant(tenant_id)
+            await change.note(tenant_act("tenant.deleted", old, None))
         await self._ring.publish()
         return old
 
-    async def _changed(self, tenant_id: str, by: Principal, edit: Callable[[Tenant], Tenant]) -> Tenant:
+    async def _changed(self, tenant_id: str, by: Principal, edit: Callable[[Tenant], Tenant], action: str) -> Tenant:
         require(by, WRITE)
         self._refuse_foreign(tenant_id, by, WRITE)
         self._refuse_configured(tenant_id)
@@ -94,6 +104,7 @@ class Tenants:
             now = self._clock()
             new = replace(edit(old), updated_at=now, created_at=old.created_at or now)
             await change.put_tenant(new)
+            await change.note(tenant_act(action, old, new))
         await self._ring.publish()
         return new
 

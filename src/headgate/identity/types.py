@@ -12,12 +12,13 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     SecretStr,
     StringConstraints,
     model_validator,
 )
 
-from headgate.core.bounds import Budget, Period, Rate
+from headgate.core.bounds import Bound, Budget, Period, Rate
 from headgate.core.money import nano
 from headgate.core.principal import DEFAULT_TENANT, Injected
 
@@ -30,7 +31,11 @@ Scope = Annotated[
 ]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=_PRINTABLE)]
 TenantId = Annotated[str, StringConstraints(max_length=128, pattern=_ID)]
+UserId = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_PRINTABLE)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}[smhdw]$")]
+Environment = Annotated[str, StringConstraints(max_length=32, pattern=r"^([a-z][a-z0-9_-]*)?$")]
+"""What a key or a tenant is for; the known ones are ENVIRONMENTS."""
+ENVIRONMENTS = ("dev", "eval", "prod")
 NO_RATE = Rate()
 State = Literal["active", "blocked", "expired", "revoked"]
 
@@ -50,6 +55,9 @@ class AuthSettings(BaseModel):
     )
     tokens: list[SecretStr] = Field(
         default_factory=list, description="Further keys that may call models. Also read from API_TOKENS, by commas."
+    )
+    require_user: bool = Field(
+        False, description="Refuse calls that do not name their end user in `X-User-Id`, unless the key belongs to one."
     )
 
 
@@ -136,6 +144,7 @@ class TenantChange(BaseModel):
     models: ModelAccess | None = Field(None, description="Models that its keys may use.")
     rate: RateLimits | None = Field(None, description="How much its keys may ask together.")
     budgets: Budgets | None = Field(None, description="What its keys may spend together.")
+    environment: Environment | None = Field(None, description="What it is for: dev, eval, prod or another.")
     metadata: Metadata | None = Field(None, description="Anything else; kept and shown.")
 
 
@@ -155,6 +164,10 @@ class TenantSettings(BaseModel):
     models: ModelAccess = Field(default_factory=ModelAccess)
     rate: RateLimits = Field(default_factory=RateLimits)
     budgets: Budgets = Field(default_factory=list, description="What its keys may spend together.")
+    environment: Environment = Field("", description="What it is for: dev, eval, prod or another; see keys.")
+    settings: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Settings of the tenant by their keys; see docs/settings.md."
+    )
     keys: list[SecretStr] = Field(default_factory=list, description="Keys that may call models, as `${VARIABLE}`.")
     metadata: Metadata = Field(default_factory=dict, description="Anything else, such as `inject_tools`.")
 
@@ -170,6 +183,7 @@ class KeyChange(BaseModel):
     models: ModelAccess | None = Field(None, description="Models it may use.")
     rate: RateLimits | None = Field(None, description="How much it may ask.")
     budgets: Budgets | None = Field(None, description="What it may spend.")
+    environment: Environment | None = Field(None, description="What it is for: dev, eval, prod or another.")
     tags: list[Tag] | None = Field(None, max_length=50, description="Put on every request it makes.")
     metadata: Metadata | None = Field(None, description="Anything else; kept and shown.")
     expires_at: AwareDatetime | None = Field(None, description="When it ends; null for never.")
@@ -191,6 +205,26 @@ class KeyChange(BaseModel):
 class NewKey(KeyChange):
     """A key to make."""
 
+    tenant: TenantId = DEFAULT_TENANT
+
+
+class UserChange(BaseModel):
+    """What may be set of a user; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    alias: str | None = Field(None, max_length=256, pattern=_PRINTABLE, description="A name for people.")
+    email: str | None = Field(None, max_length=256, pattern=_PRINTABLE, description="An address; kept and shown.")
+    models: ModelAccess | None = Field(None, description="Models that may be used on its behalf.")
+    rate: RateLimits | None = Field(None, description="How much may be asked on its behalf.")
+    budgets: Budgets | None = Field(None, description="What may be spent on its behalf.")
+    metadata: dict[str, Any] | None = Field(None, description="Anything else; kept and shown.")
+
+
+class NewUser(UserChange):
+    """A user to make."""
+
+    id: UserId
     tenant: TenantId = DEFAULT_TENANT
 
 
@@ -217,6 +251,7 @@ class Rights:
     tags: tuple[str, ...] = ()
     rate: Rate = NO_RATE
     budgets: tuple[Budget, ...] = ()
+    environment: str = ""
 
 
 PLAIN = Rights()
@@ -232,6 +267,21 @@ class Tenant:
     metadata: dict[str, Any] = field(default_factory=dict)
     blocked: bool = False
     configured: bool = False
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An end user of a tenant who has something of its own: a name, limits, or a lock. Others need not be known."""
+
+    tenant: str
+    id: str
+    alias: str = ""
+    email: str = ""
+    rights: Rights = PLAIN
+    metadata: dict[str, Any] = field(default_factory=dict)
+    blocked: bool = False
     created_at: float = 0.0
     updated_at: float = 0.0
 
@@ -288,11 +338,15 @@ class KeyInForce:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A part of what changed up to `revision`. The tenants come before all keys; an erased one is None."""
+    """A part of what changed up to `revision`. Tenants and users come before all keys; an erased one is None.
+
+    Users are those with limits or a lock, by (tenant, id).
+    """
 
     revision: int
     tenants: Mapping[str, Tenant | None] = field(default_factory=dict)
     keys: tuple[KeyInForce, ...] = ()
+    users: Mapping[tuple[str, str], User | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +364,8 @@ class Defaults:
     key: Allowance = Allowance()
     user: Allowance = Allowance()
     tenant: Allowance = Allowance()
+    everyone: tuple[Bound, ...] = ()
+    """What all keys share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +382,18 @@ class KeyQuery:
     limit: int = 100
 
 
+@dataclass(frozen=True, slots=True)
+class UserQuery:
+    """Which users to list. `tenants` are those that the asker may see, None for all; empty `ids` are any."""
+
+    tenants: frozenset[str] | None = None
+    tenant: str | None = None
+    ids: tuple[str, ...] = ()
+    email: str | None = None
+    skip: int = 0
+    limit: int = 100
+
+
 def configured_tenants(settings: Sequence[TenantSettings]) -> dict[str, Tenant]:
     """The tenants of the configuration file by id."""
     return {
@@ -337,6 +405,7 @@ def configured_tenants(settings: Sequence[TenantSettings]) -> dict[str, Tenant]:
                 deny=tuple(one.models.deny),
                 rate=one.rate.rate,
                 budgets=tuple(limit.budget for limit in one.budgets),
+                environment=one.environment,
             ),
             metadata=one.metadata,
             configured=True,
@@ -345,7 +414,7 @@ def configured_tenants(settings: Sequence[TenantSettings]) -> dict[str, Tenant]:
     }
 
 
-def with_changes(rights: Rights, change: KeyChange | TenantChange) -> Rights:
+def with_changes(rights: Rights, change: KeyChange | TenantChange | UserChange) -> Rights:
     """The rights after a change: each field that was given replaces what was there, null by nothing.
 
     Of models and rates, what is left out stays, so that nobody allows everything by denying one thing more.
@@ -365,7 +434,10 @@ def with_changes(rights: Rights, change: KeyChange | TenantChange) -> Rights:
         named = {name: getattr(limits, name) or 0 for name in limits.model_fields_set}
         rate = replace(rate, **named)
     budgets = tuple(one.budget for one in change.budgets or ()) if "budgets" in given else rights.budgets
-    return Rights(scopes, allow, deny, tags, rate, budgets)
+    environment = rights.environment
+    if not isinstance(change, UserChange) and "environment" in given:
+        environment = change.environment or ""
+    return Rights(scopes, allow, deny, tags, rate, budgets, environment)
 
 
 _ALL_MODELS = ModelAccess(allow=[], deny=[])

@@ -4,11 +4,11 @@ Knows how to count, not where the table lies; see `local` and `shared`.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from headgate.core.bounds import Bound, Period, Refusal, Spent, Standing, Ticket, Want
+from headgate.core.bounds import Bound, Period, Refusal, Spent, Standing, Ticket, Used, Want
 from headgate.core.errors import LimitsUnavailable
 from headgate.limits import budget, rate, window
 from headgate.limits.window import RING, SLOT, Cells
@@ -41,6 +41,9 @@ class Table(Protocol):
         The row is touched. One that was touched in the last minute, holds something, or has spent something in a period
         that still runs (see `numbers`) is never given to another subject.
         """
+
+    def peek(self, subject: str) -> int | None:
+        """Where a subject's row begins; None if there is none. Touches nothing."""
 
     def streams(self, row: int) -> int:
         """Streams in flight, in all processes."""
@@ -114,8 +117,33 @@ class TableCounters:
         for subject, amounts in spent.items():
             self._news[subject] = [(period, numbers[period], amount) for period, amount in amounts.items()]
 
+    async def look(self, bounds: Sequence[Bound]) -> list[Used]:
+        table = self._table
+        table.lock()
+        try:
+            self._look_at_clocks()
+            return [self._used(bound) for bound in bounds]
+        finally:
+            table.unlock()
+
     async def close(self) -> None:
         self._table.close()
+
+    def _used(self, bound: Bound) -> Used:
+        """What was learnt and is not yet in the row counts as well."""
+        row, calendar = self._table.peek(bound.subject), self._calendar
+        spent: dict[Period, int] = {}
+        for period in {one.period for one in bound.budgets}:
+            number = calendar.numbers[period]
+            spent[period] = 0
+            if row is not None:
+                at = row + MONEY + budget.AT[period]
+                spent[period] = self._table.cells[at + 1] if self._table.cells[at] == number else 0
+            for learnt, of, amount in self._news.get(bound.subject, ()):
+                if (learnt, of) == (period, number):
+                    spent[period] = max(spent[period], amount)
+        reserved = 0 if row is None else self._table.reserved(row)
+        return Used(bound, spent, reserved, {period: calendar.ends[period] for period in spent})
 
     def _look_at_clocks(self) -> None:
         self._now = self._clock()
@@ -149,7 +177,9 @@ class TableCounters:
             self._book(bound, row, want)
         standing.requests_left -= 1
         standing.tokens_left -= want.tokens
-        return Ticket(bounds, want, standing, tuple(over), slot)
+        first = bounds[0].budgets if bounds else ()
+        spent = self._spent(rows[0], first[0].period) if first else None
+        return Ticket(bounds, want, standing, tuple(over), slot, spent=spent)
 
     def _weigh_rate(self, bound: Bound, row: int, tokens: int, standing: Standing, against: list[Refusal]) -> None:
         """Who wants more tokens than the limit itself waits until all of it is free, and is not refused for ever."""

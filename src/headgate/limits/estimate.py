@@ -5,6 +5,7 @@ address, tokens of tools the provider adds, and retries are what it can fall sho
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from headgate.core.bounds import Want
@@ -17,8 +18,12 @@ _LARGE = 1 << 15
 _TOKENS_PER_PART = 1600
 """A picture or a piece of sound, whatever its bytes."""
 _MILLION = 1_000_000
+_MOST_TOKENS = 10**9
+_MOST_NANO_USD = 10**15
+"""No request is larger, whatever numbers stand in it: sums of many have to fit into 63 bits."""
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _ANSWERS = ("n", "best_of")
+_TEXT = ["text"]
 
 
 def wanted(request: ModelRequest, price: Price | None, *, longest: int = 0, typical: int = 4096) -> Want:
@@ -34,7 +39,10 @@ def wanted(request: ModelRequest, price: Price | None, *, longest: int = 0, typi
     times = max((_count(fields.get(name)) for name in _ANSWERS), default=1) or 1 if generates else 0
     most = (told or longest or typical) * times
     likely = (told or min(longest or typical, typical)) * times
-    return Want(prompt + likely, cost(price, prompt, most), request.stream)
+    if price is not None and price.has_kinds:
+        price = _of_kinds(price, request)
+    money = min(cost(price, prompt, most), _MOST_NANO_USD)
+    return Want(min(prompt + likely, _MOST_TOKENS), money, request.stream)
 
 
 def cost(price: Price | None, prompt: int, completion: int) -> int:
@@ -43,6 +51,16 @@ def cost(price: Price | None, prompt: int, completion: int) -> int:
         return 0
     dearest = max(price.input, price.cache_write or 0)
     return -(-(prompt * dearest + completion * price.output) // _MILLION) + price.request
+
+
+def _of_kinds(price: Price, request: ModelRequest) -> Price:
+    """The price to reserve by, if the request may hold or bring sound or pictures, which may be dearer than text."""
+    input_, output = price.input, price.output
+    if request.surface.form or _parts(request.fields):
+        input_ = max(input_, price.audio_input or 0, price.image_input or 0)
+    if request.surface.name != "chat" or request.fields.get("modalities", _TEXT) not in (None, _TEXT):
+        output = max(output, price.audio_output or 0, price.image_output or 0)
+    return replace(price, input=input_, output=output)
 
 
 def bound_of(fields: Mapping[str, Any]) -> int:
@@ -54,10 +72,15 @@ def prompt_tokens(size: int, fields: Mapping[str, Any]) -> int:
     """From the bytes of the body; of a large one, its pictures and sounds are counted by number."""
     if size < _LARGE:
         return size // _BYTES_PER_TOKEN + 1
-    parts = [part for message in _list(fields.get("messages")) for part in _list(_of(message, "content"))]
-    held = [part for part in parts if isinstance(part, dict) and part.get("type") not in ("text", "refusal")]
+    held = _parts(fields)
     inline = sum(_length(part) for part in held)
     return max(0, size - inline) // _BYTES_PER_TOKEN + 1 + len(held) * _TOKENS_PER_PART
+
+
+def _parts(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The pictures, sounds and files of a chat."""
+    parts = [part for message in _list(fields.get("messages")) for part in _list(_of(message, "content"))]
+    return [part for part in parts if isinstance(part, dict) and part.get("type") not in ("text", "refusal")]
 
 
 def _length(part: Mapping[str, Any]) -> int:

@@ -4,8 +4,9 @@ Knows how a refusal is worded, not how anything is counted.
 """
 
 import math
+from collections.abc import Sequence
 
-from headgate.core.bounds import Bound, Refusal, Spent, Ticket, Want
+from headgate.core.bounds import Bound, Refusal, Spent, Ticket, Used, Want
 from headgate.core.errors import BudgetExceeded, LimitReached, RateLimited
 from headgate.core.money import usd
 from headgate.core.ports import Counters
@@ -44,6 +45,10 @@ class Limiter:
         """What the ledger knows to be spent: at start, and of a subject that gets a budget while we run."""
         self._counters.learn(spent)
 
+    async def look(self, bounds: Sequence[Bound]) -> list[Used]:
+        """What the subjects of bounds with budgets used and hold; raises LimitsUnavailable."""
+        return await self._counters.look(bounds)
+
     async def close(self) -> None:
         await self._counters.close()
 
@@ -55,7 +60,7 @@ def _error(refusal: Refusal) -> LimitReached:
         error = BudgetExceeded(f"{worded(refusal)} does not cover this request.", retry_after=wait)
     else:
         error = RateLimited(f"{worded(refusal)} is reached.", retry_after=wait)
-    error.standing = refusal.standing
+    error.standing, error.refusal = refusal.standing, refusal
     return error
 
 

@@ -35,6 +35,9 @@ class LocalTable:
         self.cells[row + TOUCHED] = slot
         return row
 
+    def peek(self, subject: str) -> int | None:
+        return self._rows.get(subject)
+
     def streams(self, row: int) -> int:
         return self.cells[row + _STREAMS]
 

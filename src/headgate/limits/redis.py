@@ -8,7 +8,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha1
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from headgate.core.bounds import Bound, Period, Refusal, Spent, Standing, Ticket, Want
+from headgate.core.bounds import Bound, Period, Refusal, Spent, Standing, Ticket, Used, Want
 from headgate.core.errors import LimitsUnavailable, StartupError
 from headgate.limits.budget import Calendar
 from headgate.limits.scripts import SETTLE, TAKE
@@ -103,6 +103,32 @@ class RedisCounters:
         for subject, amounts in spent.items():
             for period, amount in amounts.items():
                 self._known[subject, period] = self._calendar.numbers[period], amount
+
+    async def look(self, bounds: Sequence[Bound]) -> list[Used]:
+        self._calendar.turn_to(self._today())
+        try:
+            async with asyncio.timeout(_PATIENCE), self._client.pipeline(transaction=False) as pipe:
+                await self._live()
+                for bound in bounds:
+                    for one in self._bound(bound)["budgets"]:
+                        pipe.get(one["key"])
+                    pipe.hgetall(f"{self._prefix}held:{bound.subject}")
+                answers: list[Any] = await pipe.execute()
+                workers = {name[2:] for one in answers if isinstance(one, dict) for name in one}
+                lives = {one for one in workers if await self._client.exists(f"{self._prefix}life:{one.decode()}")}
+        except (RedisError, OSError, TimeoutError) as error:
+            raise LimitsUnavailable("The counters of limits and budgets cannot be reached.", retry_after=1) from error
+        told = iter(answers)
+        return [self._used(bound, told, lives) for bound in bounds]
+
+    def _used(self, bound: Bound, told: Iterator[Any], lives: set[bytes]) -> Used:
+        """What dead workers held does not count; see the scripts."""
+        spent: dict[Period, int] = {}
+        for one, asked in zip(bound.budgets, self._bound(bound)["budgets"], strict=True):
+            spent[one.period] = max(int(next(told) or 0), asked["known"])
+        held = next(told)
+        reserved = sum(int(value) for name, value in held.items() if name[:2] == b"n:" and name[2:] in lives)
+        return Used(bound, spent, reserved, {period: self._calendar.ends[period] for period in spent})
 
     async def close(self) -> None:
         """Make the calls that wait, and end this worker's life. Nothing is cancelled, for that can get lost."""

@@ -150,9 +150,13 @@ for i, bound in ipairs(ask.bounds) do
     end
   end
   if ask.cost > 0 then
+    local booked = {}
     for _, budget in ipairs(bound.budgets) do
-      redis.call('INCRBY', budget.key, whole(ask.cost))
-      keep(budget)
+      if not booked[budget.key] then
+        booked[budget.key] = true
+        redis.call('INCRBY', budget.key, whole(ask.cost))
+        keep(budget)
+      end
     end
   end
   if bound.streams > 0 and ask.stream then let_go(KEYS[key + 2], 's', 1) end

@@ -79,6 +79,18 @@ class SharedTable:
         cells[row + TOUCHED] = slot
         return row
 
+    def peek(self, subject: str) -> int | None:
+        digest = _digest(subject)
+        step = digest >> 32 | 1
+        for probe in range(digest, digest + _TRIES * step, step):
+            number = self.cells[_HEADER + probe % self._rows]
+            if not number:
+                return None
+            row = self._first + (number - 1) * self._width
+            if self.cells[row + _DIGEST] == digest:
+                return row
+        return None
+
     def streams(self, row: int) -> int:
         first = row + _STREAMS
         return sum(self.cells[first : first + self._processes])

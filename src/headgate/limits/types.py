@@ -38,6 +38,9 @@ class LimitsSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    gateway: BoundSettings = Field(
+        default_factory=BoundSettings, description="All keys together, the master key among them."
+    )
     keys: BoundSettings = Field(default_factory=BoundSettings, description="Each key.")
     users: BoundSettings = Field(default_factory=BoundSettings, description="Each end user of a tenant.")
     tenants: BoundSettings = Field(default_factory=BoundSettings, description="Each tenant.")

@@ -1,7 +1,8 @@
 """Whether the one who asks may: the model is allowed, and every limit and budget has room for the request."""
 
-from headgate.core.errors import ModelUnpriced
-from headgate.core.money import Price
+from headgate.core.bounds import Bound, Want
+from headgate.core.errors import LedgerUnavailable, ModelUnpriced
+from headgate.core.money import Price, dearest
 from headgate.core.request import ModelRequest
 from headgate.core.run import Run
 from headgate.identity.access import refuse_model
@@ -11,22 +12,48 @@ from headgate.routing.types import Model, Target
 
 
 async def admit(plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> None:
-    """Take what the request may use at most; raises ModelForbidden, LimitReached or LimitsUnavailable."""
+    """Take what the request may use at most; raises Forbidden, LimitReached or Unavailable."""
     who, model = run.who, plan.model
-    if who.allow or who.deny or who.within:
+    if who.is_choosy:
         refuse_model(who, request.model, *model.known_as)
-    if deps.refuses_unpriced and any(_price_of(target, deps) is None for target in model.targets):
-        raise ModelUnpriced(f"What '{model.name}' costs is not known.", param="model")
+    _refuse_unpriced(model, run, deps)
     bounds = who.bounds + model.bounds if model.bounds else who.bounds
+    if why := deps.unwritable(bounds):
+        raise LedgerUnavailable(f"What this call costs could not be written now: {why}", retry_after=1)
     if bounds and deps.limiter is not None:
-        want = wanted(request, _dearest(model, deps), longest=_longest(model), typical=deps.typical_answer)
-        run.ticket = await deps.limiter.admit(bounds, want)
+        run.ticket = await deps.limiter.admit(bounds, _want(model, request, run, deps))
 
 
-def _dearest(model: Model, deps: Deps) -> Price | None:
-    """The highest price among the targets, for nobody knows yet which will answer."""
+async def afford(model: Model, request: ModelRequest, run: Run, deps: Deps) -> None:
+    """Before a request falls back on another model: reserve what that one may cost more than was reserved.
+
+    Raises ModelUnpriced, LimitReached or LimitsUnavailable.
+    """
+    _refuse_unpriced(model, run, deps)
+    if run.ticket is None or deps.limiter is None:
+        return
+    bounds = tuple(Bound(one.subject, budgets=one.budgets) for one in run.ticket.bounds if one.budgets)
+    if not bounds:
+        return
+    held = run.ticket.want.nano_usd + sum(one.want.nano_usd for one in run.further)
+    more = _want(model, request, run, deps).nano_usd - held
+    if more > 0:
+        run.further = (*run.further, await deps.limiter.admit(bounds, Want(nano_usd=more)))
+
+
+def _refuse_unpriced(model: Model, run: Run, deps: Deps) -> None:
+    of_tenant = run.who.terms.refuses_unpriced
+    if not (deps.refuses_unpriced if of_tenant is None else of_tenant):
+        return
+    if any(_price_of(target, deps) is None for target in model.targets):
+        raise ModelUnpriced(f"What '{model.name}' costs is not known.", param="model")
+
+
+def _want(model: Model, request: ModelRequest, run: Run, deps: Deps) -> Want:
+    """At the highest prices among the targets, for nobody knows yet which will answer."""
     prices = [price for target in model.targets if (price := _price_of(target, deps)) is not None]
-    return max(prices, key=lambda price: price.input + price.output, default=None)
+    typical = run.who.terms.typical_answer or deps.typical_answer
+    return wanted(request, dearest(prices), longest=_longest(model), typical=typical)
 
 
 def _price_of(target: Target, deps: Deps) -> Price | None:

@@ -8,9 +8,10 @@ import orjson
 
 from headgate.core.errors import UpstreamGarbled
 from headgate.core.events import Whole
+from headgate.core.request import json_request
 from headgate.core.surfaces import Surface
 from headgate.pipeline.context import Deps
-from headgate.pipeline.inner import inner_run, json_request
+from headgate.pipeline.inner import inner_run
 from headgate.pipeline.run import relay
 from headgate.tools.types import Caller
 

@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 
-from headgate.core.errors import HeadgateError, UpstreamError, UpstreamTimeout
+from headgate.core.errors import HeadgateError, LimitReached, ModelUnpriced, UpstreamError, UpstreamTimeout
 from headgate.core.events import Whole
 from headgate.core.ports import Call, Stream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Attempt, Run, now
+from headgate.pipeline.admit import afford
 from headgate.pipeline.context import Deps, Plan
 from headgate.routing.parameters import applied
 from headgate.routing.plan import Step
@@ -20,16 +21,23 @@ _SHORTEST_TRY = 0.001
 
 async def first_answer(plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> tuple[Whole | Stream, Attempt]:
     """The first good answer and the attempt that gave it. Raises the error that tells best why there is none."""
-    steps = deps.planner.steps(plan.model, plan.ask, run.passed_over)
+    steps = deps.planner.steps(plan.model, plan.ask, run.passed_over, run.choices)
     ends_at = run.started + plan.timeout if plan.timeout else 0.0
     told: UpstreamError | None = None
+    refused: HeadgateError | None = None
     try:
         step = next(steps)
         while True:
             if step.pause:
                 await _pause(step.pause, ends_at, told)
             try:
+                if step.model is not plan.model:
+                    await afford(step.model, request, run, deps)
                 return await _try(step, plan, request, run, deps)
+            except (LimitReached, ModelUnpriced) as error:
+                run.passed_over[step.target.name] = error.code
+                refused = refused or error
+                step = steps.send(_NotAfforded(error.message))
             except UpstreamError as error:
                 log.debug("%s: %s did not answer: %s: %s", run.id, step.target.name, error.code, error.message)
                 told = _more_telling(told, error)
@@ -38,19 +46,30 @@ async def first_answer(plan: Plan, request: ModelRequest, run: Run, deps: Deps) 
                 step = steps.send(error)
     except StopIteration as end:
         untried: HeadgateError = end.value
-        raise (told or untried) from None
+        raise (told or refused or untried) from None
+
+
+class _NotAfforded(UpstreamError):
+    """Tells the planner, and nobody else, that a model is beyond the caller's means."""
+
+    elsewhere = True
 
 
 async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> tuple[Whole | Stream, Attempt]:
     target, book, surface = step.target, deps.book, plan.ask.surface
     attempt = Attempt(target.upstream, target.model, target.name, target.key, step.model.name, now())
     attempt.price = target.price
+    attempt.cost_of = deps.cost_of
     run.attempts.append(attempt)
-    changes = plan.changes if target.rules is None else _changes(target.rules, plan, request, attempt)
+    parameters = run.who.terms.parameters
+    rules = target.rules if parameters is None or target.layers is None else target.layers.under(parameters)
+    changes = plan.changes if rules is None else _changes(rules, plan, request, attempt)
     timeout, hurried = 0.0, False
     if plan.timeout or target.timeout or target.stream_timeout:
         timeout, hurried = _time_for(target, plan, request, run)
-    call = Call(request, target.model, run.id, run.trace.traceparent, changes)
+    span = run.trace.child() if run.trace.is_sampled else run.trace
+    attempt.span = span.span_id
+    call = Call(request, target.model, run.id, span.traceparent, changes, span.state)
     book.begin(target, surface, counted=target.limits is not None or step.model.balance == "usage")
     blameless = True
     answer: Whole | Stream | None = None

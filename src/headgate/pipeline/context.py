@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from headgate.agents.book import Agents
-from headgate.agents.types import AgentSettings
+from headgate.agents.prompts import Prompts
+from headgate.agents.reasoner import Reasoner
+from headgate.agents.types import AgentSettings, ReasoningSettings
+from headgate.core.bounds import Bound
 from headgate.core.money import Price
 from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
-from headgate.core.run import Run
+from headgate.core.run import CostOf, Run, StrategyChoice
 from headgate.limits.limiter import Limiter
 from headgate.routing.catalog import Catalog
 from headgate.routing.health import Book
@@ -24,12 +27,24 @@ def _no_tools(_: AgentSettings) -> Sequence[Tool]:
     return ()
 
 
+def _no_tool_calls(_: str) -> bool:
+    return False
+
+
+async def _pass_through(_: ModelRequest, __: Run, ___: "Deps") -> StrategyChoice:
+    return StrategyChoice("passthrough", "llm_classifier", "no classifier is set")
+
+
 async def _plain_prompt(agent: AgentSettings, _: Run) -> str:
     return agent.system_prompt
 
 
 def _no_price(_: Target) -> None:
     return None
+
+
+def _is_written(_: tuple[Bound, ...]) -> str:
+    return ""
 
 
 class Plan(NamedTuple):
@@ -56,7 +71,7 @@ class Deps:
     upstreams: Mapping[str, Upstream]
     observers: tuple[Callable[[Run], None], ...]
     """Each is called once with every settled run."""
-    mirrors: "set[asyncio.Task[None]]" = field(default_factory=set)
+    mirrors: "dict[asyncio.Task[None], Run]" = field(default_factory=dict)
     """Copies of requests under way."""
     agents: Agents | None = None
     """None where there are none."""
@@ -68,11 +83,25 @@ class Deps:
     """A plain model as an agent with tools, where a setting adds some; None where no setting does."""
     reads_marks: frozenset[str] = frozenset()
     """Upstreams whose models may take marks such as `<|im_start|>` in a tool's output for control."""
+    prompts: Prompts = field(default_factory=Prompts)
+    reasoner: Reasoner = field(default_factory=lambda: Reasoner(ReasoningSettings()))
+    classify: "Callable[[ModelRequest, Run, Deps], Awaitable[StrategyChoice]]" = _pass_through
+    """Chooses the strategy of a request whose caller leaves it to the gateway."""
+    step_temperature: float | None = None
+    """Of the steps of reasoning; None for the caller's."""
+    calls_tools: Callable[[str], bool] = _no_tool_calls
+    """Whether a model, by its name, makes native tool calls."""
     limiter: Limiter | None = None
     record: Callable[[Run], list[Entry]] | None = None
     """Writes what a run spent into the journal."""
+    unwritable: Callable[[tuple[Bound, ...]], str] = _is_written
+    """Why what a run under these bounds spends could not be written, if it has to be; empty if it could."""
+    cost_of: CostOf | None = None
+    """What tokens of an attempt cost, where streams are to tell it."""
     refuses_unpriced: bool = False
     typical_answer: int = 4096
     """Tokens reserved for an answer that nobody bounds."""
+    keeps_answers: int = 0
+    """Bytes of each answer that are kept until its run is settled, for the observers."""
     price_of: Callable[[Target], Price | None] = _no_price
     """The list price of a target that has none of its own."""

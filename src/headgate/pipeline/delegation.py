@@ -12,11 +12,11 @@ from typing import Any
 from headgate.agents.types import AgentSettings, DelegateSettings, History
 from headgate.core.chat import Call, ChatEvent, Ended, Refusal, Text
 from headgate.core.errors import DelegationTooDeep
-from headgate.core.request import ModelRequest
+from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Run
 from headgate.core.surfaces import CHAT
 from headgate.pipeline.context import Deps
-from headgate.pipeline.inner import inner_run, json_request
+from headgate.pipeline.inner import inner_run
 from headgate.pipeline.prepare import Prompt
 from headgate.tools.types import Caller, Hints, ToolInfo, ToolResult
 
@@ -90,7 +90,7 @@ class Delegate:
         try:
             return await self._answer(request, child)
         finally:
-            self.run.cost += child.cost
+            self.run.below += child.below + sum(attempt.cost or 0 for attempt in child.attempts)
 
     async def _answer(self, request: ModelRequest, child: Run) -> ToolResult:
         said: list[str] = []

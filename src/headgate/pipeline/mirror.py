@@ -24,12 +24,12 @@ def mirror(plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> None:
     to = plan.model.mirror
     if to is None or (to.share < 1 and random() >= to.share) or len(deps.mirrors) >= _MOST_AT_ONCE:
         return
-    copy = Run(f"{run.id}-mirror", run.trace, "mirror", who=run.who, model=to.model, mirror_of=run.id)
+    copy = Run(f"{run.id}-mirror", run.trace.child(), "mirror", who=run.who, model=to.model, mirror_of=run.id)
     copy.stream = request.stream
     copy.fields, copy.bytes_in = request.fields, request.size
     task = asyncio.get_running_loop().create_task(_copy(to.model, request, copy, deps))
-    deps.mirrors.add(task)
-    task.add_done_callback(deps.mirrors.discard)
+    deps.mirrors[task] = copy
+    task.add_done_callback(deps.mirrors.pop)
 
 
 async def _copy(name: str, request: ModelRequest, run: Run, deps: Deps) -> None:
@@ -57,7 +57,7 @@ async def _copy(name: str, request: ModelRequest, run: Run, deps: Deps) -> None:
     except HeadgateError as error:
         run.fail(error)
     except asyncio.CancelledError:
-        run.outcome = "disconnected"
+        run.cut_off()
         raise
     except Exception:
         log.exception("the mirrored request %s failed", run.id)

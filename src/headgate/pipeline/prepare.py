@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from headgate.agents.types import AgentSettings
 from headgate.core.errors import InvalidField
-from headgate.core.request import JsonRequest, ModelRequest
+from headgate.core.request import JsonRequest, ModelRequest, json_request
 from headgate.core.run import Run
+from headgate.core.surfaces import Surface
 from headgate.pipeline.context import Deps
 from headgate.tools.types import Tool
 
@@ -27,7 +26,7 @@ class Prompt:
 
     agent: AgentSettings
     model: str
-    surface: Any
+    surface: Surface
     fields: Mapping[str, Any]
     messages: list[dict[str, Any]]
     tools: Mapping[str, Tool]
@@ -48,8 +47,7 @@ class Prompt:
             fields.pop("parallel_tool_calls", None)
         if self.stream:
             fields["stream"] = True
-        raw = orjson.dumps(fields, option=orjson.OPT_NON_STR_KEYS)
-        return JsonRequest(self.surface, raw, fields, self.model, self.stream, wants_usage=False)
+        return json_request(self.surface, fields)
 
 
 async def prepare(agent: AgentSettings, request: ModelRequest, run: Run, deps: Deps) -> Prompt:

@@ -25,9 +25,10 @@ async def resolve(request: ModelRequest, run: Run, deps: Deps) -> Plan:
     model = deps.catalog.configured(request.model) or await deps.catalog.find(request.model)
     if not model.accepts_image_url and (where := _first_image(request.fields.get("messages"))):
         raise ImageUrlNotSupported(f"The model '{model.name}' does not take images.", param=where)
-    who = run.who
-    is_bound = bool(who.allow or who.deny or who.within)
-    if run.wishes is NOTHING and model.affinity == "none" and deps.planner.is_plain and not is_bound:
+    who, terms = run.who, run.who.terms
+    is_bound = who.is_choosy
+    is_usual = terms.retries is None and not terms.timeout
+    if run.wishes is NOTHING and model.affinity == "none" and deps.planner.is_plain and is_usual and not is_bound:
         return Plan(model, _PLAIN[request.surface])
     policy = deps.planner.policy
     wishes, changes = wishes_in_body(request, run.wishes) if policy.overrides.fields else (run.wishes, None)
@@ -35,16 +36,22 @@ async def resolve(request: ModelRequest, run: Run, deps: Deps) -> Plan:
     run.wishes = wishes
     ask = Ask(
         request.surface.name,
-        wishes.retries,
+        wishes.retries if wishes.retries is not None else _retries(model, terms.retries),
         wishes.tags,
         _belongs(model, wishes, request.fields),
         request.size // _BYTES_PER_TOKEN if policy.check_context else 0,
         wishes.fallbacks,
         (lambda other: may_use(who, *other.known_as)) if is_bound else None,
     )
-    timeout = min(wishes.timeout or policy.timeout or 0.0, policy.timeout or float("inf"))
-    hurried = wishes.timeout is not None and timeout < (policy.timeout or float("inf"))
+    longest = terms.timeout or policy.timeout or 0.0
+    timeout = min(wishes.timeout or longest, longest or float("inf"))
+    hurried = wishes.timeout is not None and timeout < (longest or float("inf"))
     return Plan(model, ask, timeout, hurried) if changes is None else Plan(model, ask, timeout, hurried, changes)
+
+
+def _retries(model: Model, of_tenant: int | None) -> int | None:
+    """Those of the tenant, for models that say nothing themselves; None for the model's."""
+    return of_tenant if model.settings is None or model.settings.retries is None else None
 
 
 def _bounded(wishes: Wishes, policy: Policy) -> tuple[Wishes, tuple[str, ...]]:

@@ -1,8 +1,10 @@
 """The story of one request. Knows no HTTP, no SQL and no provider."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
 
+from headgate.agents.types import AgentSettings
 from headgate.core.chat import ChatEvent
 from headgate.core.errors import HeadgateError
 from headgate.core.events import Event, Opened, Whole
@@ -11,22 +13,44 @@ from headgate.core.run import Run, now
 from headgate.pipeline.admit import admit
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.context import Deps
+from headgate.pipeline.kept import KeptStream
 from headgate.pipeline.mirror import mirror
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import Settling, account
 from headgate.pipeline.steer import steer, steer_plain
+from headgate.pipeline.strategy import decide
 
 
-def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event] | AsyncGenerator[ChatEvent]:
+def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
     """One request, top to bottom. Settled when the iterator ends, on success, error and disconnect alike."""
-    if deps.agents is not None and (agent := deps.agents.find(request.model)) is not None:
-        return steer(agent, request, run, deps)
-    if deps.inject is not None and (agent := deps.inject(request, run)) is not None:
-        return steer_plain(agent, request, run, deps)
-    return relay(request, run, deps)
+    agent = deps.agents.find(request.model) if deps.agents is not None else None
+    if agent is None and not run.mode:
+        return relay(request, run, deps) if deps.inject is None else plain(request, run, deps)
+    return decided(agent, request, run, deps)
 
 
-async def relay(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event]:
+def plain(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
+    """A plain model, with the tools that a setting adds if it does."""
+    model = deps.inject(request, run) if deps.inject is not None else None
+    return relay(request, run, deps) if model is None else steer_plain(model, request, run, deps)
+
+
+async def decided(
+    agent: AgentSettings | None, request: ModelRequest, run: Run, deps: Deps
+) -> AsyncGenerator[Event | ChatEvent]:
+    """The same where a strategy has to be chosen first."""
+    with Settling(run, deps):
+        run.strategy = await decide(agent, request, run, deps)
+        if agent is None and run.strategy.name == "passthrough":
+            story: AsyncGenerator[Event | ChatEvent] = plain(request, run, deps)
+        else:
+            story = steer(agent or deps.reasoner.on(request.model), request, run, deps)
+        async with aclosing(story):
+            async for event in story:
+                yield event
+
+
+async def relay(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
     """A plain model's answer as its provider gives it."""
     with Settling(run, deps):
         plan = await resolve(request, run, deps)
@@ -39,14 +63,17 @@ async def relay(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[E
         if isinstance(answer, Whole):
             if attempt.tokens is None:
                 attempt.text_bytes = len(answer.body)
+            if deps.keeps_answers:
+                attempt.answer = bytearray(answer.body[: deps.keeps_answers])
             account(run, deps)
             yield answer
             return
-        answer.before_end = partial(account, run, deps)
+        stream = KeptStream(answer, attempt, deps.keeps_answers) if deps.keeps_answers else answer
+        stream.before_end = partial(account, run, deps)
         left = True
         try:
-            yield Opened(answer.content_type, answer.events, answer.pour)
-            while piece := await answer.next():
+            yield Opened(stream.content_type, stream.events, stream.pour)
+            while piece := await stream.next():
                 yield piece
             left = False
         except HeadgateError as error:
@@ -55,5 +82,5 @@ async def relay(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[E
             raise
         finally:
             attempt.ended = now()
-            answer.close()
+            stream.close()
             deps.book.end(attempt, plan.ask.surface, blameless=left)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from headgate.core.errors import HeadgateError, InternalError
 from headgate.core.run import Run, now
 from headgate.pipeline.context import Deps
+from headgate.pipeline.decision import decision_of, has_decided
 from headgate.usage.types import Entry
 
 
@@ -16,19 +17,28 @@ def account(run: Run, deps: Deps, *, over: bool = True) -> None:
     """
     if run.is_accounted:
         return
-    run.is_accounted = over
+    run.is_accounted, run.goes_on = over, not over
     run.ended = now()
     entries: Sequence[Entry] = ()
-    if len(run.attempts) > run.accounted:
-        if not run.attempts[-1].error:
-            run.attempts[-1].ended = run.ended
-        if deps.record is not None:
+    fresh = run.attempts[run.accounted :] if run.accounted else run.attempts
+    if fresh and not fresh[-1].error:
+        fresh[-1].ended = run.ended
+    if over and has_decided(run):
+        run.decision = decision_of(run)
+    try:
+        if deps.record is not None and fresh:
             entries = deps.record(run)
-            run.cost += sum(entry.cost or 0 for entry in entries)
+            for attempt, entry in zip(fresh, entries, strict=False):
+                attempt.used = attempt.tokens or entry.tokens
+                attempt.measure, attempt.cost = entry.measure, entry.cost
         run.accounted = len(run.attempts)
-    if run.ticket is not None and deps.limiter is not None:
-        tokens = sum(entry.prompt + entry.completion for entry in entries)
-        deps.limiter.settle(run.ticket, tokens, sum(entry.cost or 0 for entry in entries))
+    finally:  # whatever a fault of ours does to the ledger, nothing stays reserved
+        if run.ticket is not None and deps.limiter is not None:
+            tokens = sum(entry.prompt + entry.completion for entry in entries)
+            deps.limiter.settle(run.ticket, tokens, sum(entry.cost or 0 for entry in entries))
+            for further in run.further:
+                deps.limiter.release(further)
+            run.further = ()
 
 
 class Settling:
@@ -48,7 +58,7 @@ class Settling:
             if isinstance(error, HeadgateError):
                 self._run.fail(error)
             elif isinstance(error, asyncio.CancelledError | GeneratorExit):
-                self._run.outcome = "disconnected"
+                self._run.cut_off()
             else:
                 self._run.fail(InternalError("A fault of the gateway itself."))
         settle(self._run, self._deps)

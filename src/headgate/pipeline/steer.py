@@ -12,6 +12,7 @@ from headgate.identity.access import refuse_model
 from headgate.pipeline.context import Deps
 from headgate.pipeline.delegation import add_delegates
 from headgate.pipeline.prepare import prepare
+from headgate.pipeline.reasoning import reason
 from headgate.pipeline.settle import Settling, account
 from headgate.pipeline.turns import take_turns
 
@@ -23,10 +24,11 @@ async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Dep
             raise NotForAgents(f"The agent '{agent.name}' answers chat completions only.", param="model")
         refuse_model(run.who, request.model, agent.name)
         run.label = agent.name
-        run.component = "agent"
+        reasons = run.strategy is not None and run.strategy.name == "reasoning"
+        run.component = "reasoning-agent" if reasons else "agent"
         prompt = await prepare(agent, request, run, deps)
         add_delegates(prompt, run, deps, steer)
-        async for event in take_turns(prompt, run, deps):
+        async for event in (reason if reasons else take_turns)(prompt, run, deps):
             if type(event) is Ended:
                 account(run, deps)
             yield event

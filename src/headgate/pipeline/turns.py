@@ -48,7 +48,7 @@ class Watch:
             return "time_limit"
         if bounds.tokens and tokens is not None and tokens.prompt + tokens.completion >= bounds.tokens:
             return "token_limit"
-        if bounds.usd and self.run.cost >= bounds.usd * 1e9:
+        if bounds.usd and self.run.below + sum(one.cost or 0 for one in self.run.attempts) >= bounds.usd * 1e9:
             return "budget_limit"
         return ""
 
@@ -60,7 +60,11 @@ class Watch:
         self.last_calls = these
         if bounds.same_calls and self.same >= bounds.same_calls:
             return "repeated_tool_call"
-        return "tool_loop_limit" if self.turns >= bounds.turns else ""
+        return self.tired()
+
+    def tired(self) -> StopReason:
+        """The bound on turns alone."""
+        return "tool_loop_limit" if self.turns >= self.prompt.agent.bounds.turns else ""
 
     @property
     def seconds_left(self) -> float | None:
@@ -87,8 +91,9 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
         account(run, deps, over=False)
         if stop:
             raise ToolLoopLimit(f"The model went on calling tools after the bound '{stop}' was met.")
-        batch = Batch(own[: prompt.agent.bounds.calls_per_turn], prompt.tools, *_of_tools(watch, run, deps))
-        prompt.messages.append(chat.message_of(answer, own[: prompt.agent.bounds.calls_per_turn]))
+        own = own[: prompt.agent.bounds.calls_per_turn]
+        prompt.messages.append(chat.message_of(answer, own))
+        batch = Batch(own, prompt.tools, *tool_bounds(watch, run, deps), watch.turns)
         async for event in _use_tools(batch, prompt, run):
             yield event
         if over := watch.exceeded():
@@ -142,7 +147,8 @@ class Turn:
         else:
             async for event in self._read(answer, attempt, plan, deps):
                 yield event
-        self.reader.finish()
+        for event in self.reader.finish():
+            yield event
 
     async def _planned(self, run: Run, deps: Deps) -> Plan:
         plan = await resolve(self.request, run, deps)
@@ -176,10 +182,10 @@ class Turn:
             raise UpstreamTimeout("The model did not end within the time that its agent has.") from None
 
 
-def _of_tools(watch: Watch, run: Run, deps: Deps) -> tuple[ToolBounds, Caller, int]:
+def tool_bounds(watch: Watch, run: Run, deps: Deps) -> tuple[ToolBounds, Caller]:
+    """How the calls of a turn are run, and for whom."""
     bounds = bounds_of(watch.prompt, run, deps, watch.seconds_left)
-    agent = watch.prompt.agent
-    return bounds, Caller(run.who, run.id, agent.name, run.depth, run.trace.traceparent), watch.turns
+    return bounds, Caller(run.who, run.id, watch.prompt.agent.name, run.depth, run.trace.traceparent)
 
 
 def total_tokens(run: Run) -> Tokens | None:

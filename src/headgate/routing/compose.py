@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from functools import lru_cache
 
 from headgate.core.bounds import Bound
 from headgate.core.money import Price, nano
 from headgate.routing.capabilities import Facts
 from headgate.routing.health import Cooldown
-from headgate.routing.parameters import rules_for
+from headgate.routing.layers import RuleLayers
 from headgate.routing.plan import Overrides, Policy
 from headgate.routing.types import (
     Fallbacks,
@@ -77,6 +78,7 @@ class Composer:
         self._workers = workers
         self._bounds_of = bounds_of
         self._found_rules = lru_cache(_MOST_FOUND)(self._rules_of_found)
+        self._found_layers = lru_cache(_MOST_FOUND)(self._layers_of_found)
 
     def model(self, settings: ModelSettings) -> Model:
         balance = settings.balance or self._routing.balance
@@ -116,7 +118,8 @@ class Composer:
     def found(self, upstream: str, model_id: str, name: str = "") -> Model:
         """A model that an upstream lists, as `upstream/id` or under a name."""
         label = f"{upstream}/*"
-        target = Target(upstream, model_id, key=label, rules=self._found_rules(upstream, model_id))
+        rules, layers = self._found_rules(upstream, model_id), self._found_layers(upstream, model_id)
+        target = Target(upstream, model_id, key=label, rules=rules, layers=layers)
         return Model(
             name or f"{upstream}/{model_id}",
             (target,),
@@ -129,6 +132,7 @@ class Composer:
     def _target(self, settings: TargetSettings, model: ModelSettings, *, needs_price: bool) -> Target:
         facts = self._facts_of(settings.upstream, settings.model)
         price = settings.price or model.price
+        layers = RuleLayers(self._parameters, model, settings, facts)
         return Target(
             upstream=settings.upstream,
             model=settings.model,
@@ -142,7 +146,8 @@ class Composer:
             context=settings.context_window or model.capabilities.context_window or facts.context_window or 0,
             price=price_from(price) if price else None,
             list_price=None if price else self._listed(settings, needs_price=needs_price),
-            rules=rules_for(self._parameters, model, settings, facts),
+            rules=layers.rules(),
+            layers=layers,
         )
 
     def _listed(self, settings: TargetSettings, *, needs_price: bool) -> Price | None:
@@ -150,7 +155,10 @@ class Composer:
         return self._price_of(settings.upstream, settings.model) if needs_price else None
 
     def _rules_of_found(self, upstream: str, model_id: str) -> Rules | None:
-        return rules_for(self._parameters, None, None, self._facts_of(upstream, model_id))
+        return self._found_layers(upstream, model_id).rules()
+
+    def _layers_of_found(self, upstream: str, model_id: str) -> RuleLayers:
+        return RuleLayers(self._parameters, None, None, self._facts_of(upstream, model_id))
 
     def _limits(self, settings: TargetLimitSettings) -> Limits | None:
         values = (settings.requests_per_minute, settings.tokens_per_minute, settings.in_flight)
@@ -163,7 +171,15 @@ def price_from(settings: PriceSettings) -> Price:
     return Price(
         input=nano(settings.input),
         output=nano(settings.output),
-        cached_input=None if settings.cached_input is None else nano(settings.cached_input),
-        cache_write=None if settings.cache_write is None else nano(settings.cache_write),
+        cached_input=_nano(settings.cached_input),
+        cache_write=_nano(settings.cache_write),
         request=nano(settings.request),
+        audio_input=_nano(settings.audio_input),
+        audio_output=_nano(settings.audio_output),
+        image_input=_nano(settings.image_input),
+        image_output=_nano(settings.image_output),
     )
+
+
+def _nano(usd: Decimal | None) -> int | None:
+    return None if usd is None else nano(usd)

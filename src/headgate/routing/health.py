@@ -132,6 +132,11 @@ class State:
         return max(shares)
 
 
+def upstream_out(name: str) -> str:
+    """How it is noted that nothing more may be spent on an upstream."""
+    return f"upstream {name}"
+
+
 class Book:
     """The state of every target. `clock` gives seconds that never go back."""
 
@@ -139,6 +144,8 @@ class Book:
         self._cooldown = cooldown
         self._states: dict[str, State] = {}
         self.clock = clock
+        self.spent_out: set[str] = set()
+        """Keys of targets whose budget is spent, and names from `upstream_out`."""
 
     def state(self, key: str) -> State:
         state = self._states.get(key)

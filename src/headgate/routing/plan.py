@@ -8,11 +8,13 @@ are only tried last.
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from operator import attrgetter
 from random import choices, random
 from typing import NamedTuple
 
 from headgate.core.errors import (
+    BudgetExceeded,
     HeadgateError,
     NoTargetForTags,
     TargetsBusy,
@@ -22,8 +24,8 @@ from headgate.core.errors import (
     UpstreamTimeout,
 )
 from headgate.routing.affinity import nearest
-from headgate.routing.health import Book
-from headgate.routing.types import Model, Target
+from headgate.routing.health import Book, upstream_out
+from headgate.routing.types import Balance, Model, Target
 
 _LONGEST_PAUSE = 5.0
 _SPREAD = 0.5
@@ -68,6 +70,25 @@ class Ask:
     """Which models the caller may fall back on; None for all."""
 
 
+class Choice(NamedTuple):
+    """What there was to choose from. With `scores`, one choice among the targets that were ready, and how the rule
+    rated each; without, a model that was turned to, with its candidates in their order.
+    """
+
+    model: str
+    hop: int
+    rule: str
+    targets: Sequence[Target]
+    scores: tuple[float, ...] = ()
+
+
+class Notes(NamedTuple):
+    """Where the planner says what it left out and what it chose from."""
+
+    passed_over: dict[str, str]
+    choices: list[Choice]
+
+
 class Step(NamedTuple):
     """Call this target after `pause` seconds. `hop` counts the models before this one."""
 
@@ -92,8 +113,11 @@ class Planner:
         self.is_plain = not (policy.check_context or policy.timeout or policy.overrides.fields)
         """Whether nothing has to be found out about a request of a caller without wishes."""
 
-    def steps(self, first: Model, ask: Ask, passed_over: dict[str, str]) -> Steps:
-        """The way of one request. Notes in `passed_over` which targets were left out or put last, and why."""
+    def steps(self, first: Model, ask: Ask, passed_over: dict[str, str], choices: list[Choice] | None = None) -> Steps:
+        """The way of one request. Notes in `passed_over` which targets were left out or put last, and why, and in
+        `choices` what there was to choose from.
+        """
+        notes = Notes(passed_over, [] if choices is None else choices)
         waiting = deque([first])
         found = [first]
         last: list[Step] = []
@@ -102,10 +126,12 @@ class Planner:
         while waiting:
             model = waiting.popleft()
             candidates: Sequence[Target] = model.targets
-            if self._selects:
+            if self._selects or self._book.spent_out:
                 candidates, refused = self._eligible(model, ask, passed_over)
                 refusal = refusal or refused
-            error = yield from self._of_model(model, candidates, ask, hop, last, passed_over)
+            if hop or len(model.targets) > 1:
+                notes.choices.append(Choice(model.name, hop, model.balance, candidates))
+            error = yield from self._of_model(model, candidates, ask, hop, last, notes)
             if error is not None and not error.elsewhere:  # no target would take it; only a special fallback may
                 waiting.clear()
                 last.clear()
@@ -141,6 +167,13 @@ class Planner:
             for target in set(targets) - set(fitting):
                 passed_over[target.name] = "context window too small"
             targets = fitting or targets
+        if out := self._book.spent_out:
+            affordable = [one for one in targets if one.key not in out and upstream_out(one.upstream) not in out]
+            for target in set(targets) - set(affordable):
+                passed_over[target.name] = "its budget is spent"
+            if not affordable:
+                return (), BudgetExceeded(f"The budget of every target of '{model.name}' is spent.")
+            targets = affordable
         return targets, None
 
     def _of_model(
@@ -150,7 +183,7 @@ class Planner:
         ask: Ask,
         hop: int,
         last: list[Step],
-        passed_over: dict[str, str],
+        notes: Notes,
     ) -> Generator[Step, UpstreamError, UpstreamError | None]:
         """Every target once, as long as none answers; then those again that may do better. Returns the last error."""
         error: UpstreamError | None = None
@@ -159,7 +192,9 @@ class Planner:
         while candidates:
             untried = list(candidates)
             again: dict[Target, float] = {}
-            while untried and (target := self._choose(model, untried, ask, pause) or self._anyhow(untried, tries)):
+            while untried and (
+                target := self._choose(model, untried, ask, pause, notes) or self._anyhow(untried, tries)
+            ):
                 untried.remove(target)
                 tries[target] = tries.get(target, 0) + 1
                 error = yield Step(target, model, pause, hop)
@@ -169,7 +204,7 @@ class Planner:
                 wait = self._wait(error, tries[target], model, ask)
                 if wait is not None:
                     again[target] = wait
-            last += self._put_last(model, [one for one in untried if one not in tries], ask, hop, passed_over)
+            last += self._put_last(model, [one for one in untried if one not in tries], ask, hop, notes.passed_over)
             candidates = sorted(again, key=attrgetter("order"))
             pause = min(again.values(), default=0.0)
         return error
@@ -191,7 +226,7 @@ class Planner:
                 steps.append(Step(target, model, 0.0, hop))
         return steps
 
-    def _choose(self, model: Model, targets: Sequence[Target], ask: Ask, pause: float) -> Target | None:
+    def _choose(self, model: Model, targets: Sequence[Target], ask: Ask, pause: float, notes: Notes) -> Target | None:
         """The best of the targets, listed by order, that after the pause neither rest nor are at their limits."""
         book = self._book
         now = book.clock() + pause
@@ -203,30 +238,43 @@ class Planner:
         if ready[-1].order != lowest:
             ready = [target for target in ready if target.order == lowest]
         if ask.belongs is not None:
+            loads = tuple(book.state(target.key).in_flight for target in ready)
+            notes.choices.append(Choice(model.name, 0, "affinity", ready, loads))
             return nearest(ask.belongs, ready, lambda target: book.state(target.key).in_flight)
-        return self._balanced(model, ready, now)
+        scores = self._scores(model.balance, ready, now)
+        notes.choices.append(Choice(model.name, 0, model.balance, ready, scores))
+        return self._balanced(model, ready, scores)
 
     def _anyhow(self, targets: Sequence[Target], tries: Mapping[Target, int]) -> Target | None:
         """A target that may be tried again, though what this very request met there has put it to rest."""
         now = self._book.clock()
         return next((one for one in targets if one in tries and not self._book.busy_for(one, now)), None)
 
-    def _balanced(self, model: Model, ready: list[Target], now: float) -> Target:
+    def _scores(self, rule: Balance, ready: list[Target], now: float) -> tuple[float, ...]:
+        """How a rule rates the targets; the lowest is chosen, or one by chance where scores are weights."""
         state = self._book.state
-        match model.balance:
+        match rule:
             case "weighted":
-                weights = [target.weight for target in ready]
-                return choices(ready, weights if any(weights) else None)[0]
+                return tuple(target.weight for target in ready)
             case "least_busy":
-                return min(ready, key=lambda one: (state(one.key).in_flight, state(one.key).used_at))
+                return tuple(state(one.key).in_flight for one in ready)
             case "latency":
-                return min(ready, key=lambda one: state(one.key).slowness(now))
+                return tuple(state(one.key).slowness(now) for one in ready)
             case "cost":
-                return min(ready, key=_cost)
+                return tuple(map(_cost, ready))
             case "usage":
-                return min(ready, key=lambda one: (state(one.key).fill(one.limits, now), state(one.key).used_at))
+                return tuple(state(one.key).fill(one.limits, now) for one in ready)
             case "ordered":
-                return ready[0]
+                return tuple(one.order for one in ready)
+
+    def _balanced(self, model: Model, ready: list[Target], scores: tuple[float, ...]) -> Target:
+        if model.balance == "weighted":
+            return choices(ready, scores if any(scores) else None)[0]
+        lowest = min(scores)
+        alike = [target for target, score in zip(ready, scores, strict=True) if score == lowest]
+        if len(alike) > 1 and model.balance in ("least_busy", "usage"):
+            return min(alike, key=lambda one: self._book.state(one.key).used_at)
+        return alike[0]
 
     def _asked_pause(self, target: Target, ask: Ask) -> float:
         """A short rest that the provider itself asked for is waited for; a long one is not, for it may have ended.
@@ -281,7 +329,7 @@ def _tagged(targets: Sequence[Target], tags: frozenset[str]) -> Sequence[Target]
     return [target for target in targets if not target.tags] or targets
 
 
-def _cost(target: Target) -> tuple[bool, int]:
+def _cost(target: Target) -> float:
     """Prompts are longer than answers, three to one in common use. A target without a price comes last."""
     price = target.price or target.list_price
-    return (True, 0) if price is None else (False, 3 * price.input + price.output)
+    return inf if price is None else 3 * price.input + price.output

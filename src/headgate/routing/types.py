@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from headgate.core.bounds import Bound
 from headgate.core.money import Price
+from headgate.core.terms import Parameters
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Balance = Literal["ordered", "weighted", "least_busy", "latency", "cost", "usage"]
@@ -40,6 +41,10 @@ class PriceSettings(BaseModel):
     cached_input: Decimal | None = Field(None, ge=0, description="A million prompt tokens read from a cache.")
     cache_write: Decimal | None = Field(None, ge=0, description="A million prompt tokens written to a cache.")
     request: Decimal = Field(Decimal(0), ge=0, description="Each call, whatever its size.")
+    audio_input: Decimal | None = Field(None, ge=0, description="A million prompt tokens of sound, if others.")
+    audio_output: Decimal | None = Field(None, ge=0, description="A million answer tokens of sound, if others.")
+    image_input: Decimal | None = Field(None, ge=0, description="A million prompt tokens of pictures, if others.")
+    image_output: Decimal | None = Field(None, ge=0, description="A million answer tokens of pictures, if others.")
     further: dict[str, Decimal] = Field(
         default_factory=dict, description="Prices of other units in USD each, such as `image` or `second_of_audio`."
     )
@@ -101,7 +106,7 @@ class TargetSettings(BaseModel):
     context_window: int | None = Field(None, ge=1, description="Tokens of prompt and answer together, if others.")
     parameters: ParameterSettings = Field(default_factory=ParameterSettings)
     price: PriceSettings | None = Field(None, description="What tokens cost; else the packaged list is asked.")
-    budget: BudgetSettings | None = Field(None, description="What may be spent on it.")
+    budget: BudgetSettings | None = Field(None, description="What may be spent on it; then it is passed over.")
 
 
 class ConstraintSettings(BaseModel):
@@ -217,6 +222,9 @@ class RoutingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    provider_budgets: dict[str, BudgetSettings] = Field(
+        default_factory=dict, description="What may be spent with a provider; then its targets are passed over."
+    )
     balance: Balance = Field(
         "ordered",
         description="ordered: as listed. weighted: at random by `weight`. least_busy: fewest calls in flight. "
@@ -282,6 +290,13 @@ class Rules:
 AS_IT_IS = Rules()
 
 
+class Layers(Protocol):
+    """A target's rules under the parameters of a tenant."""
+
+    def under(self, parameters: Parameters) -> Rules | None:
+        """The rules; None when requests pass as they are."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """`upstream` is an upstream's name, `model` the provider's id.
@@ -306,6 +321,8 @@ class Target:
     list_price: Price | None = None
     """The list's for short prompts, where the price decides."""
     rules: Rules | None = None
+    layers: "Layers | None" = None
+    """What the rules were made of, to make those of a tenant with parameters of its own."""
 
     def __post_init__(self) -> None:
         name = self.name or f"{self.upstream}/{self.model}"

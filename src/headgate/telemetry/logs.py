@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from headgate.core.bounds import Refusal
+from headgate.core.errors import LimitReached
 from headgate.core.run import Attempt, Run
 from headgate.telemetry.redact import redact
 
@@ -84,11 +86,13 @@ class LineWriter:
         return lines
 
 
-def request_logger(write: Callable[[dict[str, Any]], None]) -> Callable[[Run], None]:
-    """An observer of runs that writes one line for each."""
+def request_logger(write: Callable[[dict[str, Any]], None], usual: bool = True) -> Callable[[Run], None]:
+    """An observer of runs that writes one line for each. `usual`: also for tenants whose settings say nothing of it."""
 
     def log_run(run: Run) -> None:
-        write(request_line(run))
+        of_tenant = run.who.terms.is_logged
+        if usual if of_tenant is None else of_tenant:
+            write(request_line(run))
 
     return log_run
 
@@ -103,6 +107,9 @@ def request_line(run: Run) -> dict[str, Any]:
         "request_id": run.id,
         "trace_id": run.trace.trace_id,
         "key": run.who.key_id,
+        "tenant": run.who.tenant,
+        "user": run.who.user or None,
+        "component": run.component,
         "route": run.route,
         "model": run.model,
         "target": last.target if last else None,
@@ -114,7 +121,8 @@ def request_line(run: Run) -> dict[str, Any]:
             {"target": attempt.target, "error": attempt.error.code if attempt.error else None}
             for attempt in run.attempts
         ],
-        **(_decisions(run, last) if last or run.passed_over else {}),
+        **(_decisions(run, last) if last or run.passed_over or run.error else {}),
+        **({"replay_of": run.replay_of} if run.replay_of else {}),
         **(_inside(run) if run.tools or run.parent else {}),
         "duration_ms": _milliseconds(run.started, run.ended),
         "first_byte_ms": _milliseconds(run.started, last.first_byte) if last and last.first_byte else None,
@@ -128,6 +136,9 @@ def request_line(run: Run) -> dict[str, Any]:
         "cached_tokens": tokens.cached if tokens else None,
         "reasoning_tokens": tokens.reasoning if tokens else None,
         **({"cache_write_tokens": tokens.cache_write} if tokens and tokens.cache_write else {}),
+        "cost_usd": None if (cost := run.cost) is None else cost / 1e9,
+        "cost_measure": last.measure or None if last else None,
+        "limited": run.ticket is not None,
     }
 
 
@@ -143,6 +154,10 @@ def _decisions(run: Run, last: Attempt | None) -> dict[str, Any]:
             told["dropped"] = last.dropped
         if last.applied or run.applied:
             told["applied"] = (*run.applied, *last.applied)
+    if isinstance(run.error, LimitReached) and (refusal := run.error.refusal) is not None:
+        told["refused_by"] = _limit(refusal)
+    if run.ticket is not None and run.ticket.over:
+        told["over"] = [_limit(one) for one in run.ticket.over]
     if run.mirror_of:
         told["mirror_of"] = run.mirror_of
     return told
@@ -152,6 +167,12 @@ def _inside(run: Run) -> dict[str, Any]:
     """The tools that ran, without what they were given and said, and the run that asked for this one."""
     tools = [{"tool": one.name, "result": one.result, "ms": round(one.seconds * 1000, 1)} for one in run.tools]
     return {**({"tools": tools} if tools else {}), **({"parent": run.parent} if run.parent else {})}
+
+
+def _limit(refusal: Refusal) -> dict[str, Any]:
+    """Which limit of whom; what is allowed is USD for a budget."""
+    allowed = refusal.allowed / 1e9 if refusal.limit == "budget" else refusal.allowed
+    return {"limit": refusal.limit, "of": refusal.subject, "period": refusal.period, "allowed": allowed}
 
 
 def _milliseconds(start: float, end: float) -> float:

@@ -11,6 +11,7 @@ import orjson
 
 from headgate.core import splice, sse
 from headgate.core.errors import UpstreamBroke, UpstreamError, UpstreamGarbled
+from headgate.core.money import usd
 from headgate.core.request import ModelRequest
 from headgate.core.run import Attempt, now
 from headgate.core.tokens import reported
@@ -186,9 +187,23 @@ class FrameRelay:
             event, data = _in_one_line(event, data)
         if self._hides_usage:
             event, data = event.replace(_NULL_USAGE, b""), data.replace(_NULL_USAGE, b"")
+        if self._attempt.cost_of is not None and self._attempt.tokens is not None and chunk.get("usage"):
+            event, data = self._with_cost(event, data)
         if chunk.get("model") is None or self._plain:
             return event
         return self._rename(event, data)
+
+    def _with_cost(self, event: bytes, data: bytes) -> tuple[bytes, bytes]:
+        """USD as a further member of `usage`, as LiteLLM's proxy tells it; nothing where no price is known."""
+        attempt, place = self._attempt, splice.locate(data, "usage")
+        assert attempt.cost_of is not None
+        assert attempt.tokens is not None
+        cost = attempt.cost_of(attempt, attempt.tokens)
+        if cost is None or place is None:
+            return event, data
+        end = place[1] - 1
+        told = b'%b,"cost":%b%b' % (data[:end].rstrip(), orjson.dumps(float(usd(cost))), data[end:])
+        return event.replace(data, told), told
 
     def _rename(self, event: bytes, data: bytes) -> bytes:
         offset = event.index(data)

@@ -81,6 +81,8 @@ class LiteLLMUpstream:
         function = await self._function(request.surface)
         fields = {**_passed(request.fields, call.changes), **self._options, "model": self._prefix + call.model}
         fields["extra_headers"] = {**self._headers, "x-request-id": call.run_id, "traceparent": call.traceparent}
+        if call.tracestate:
+            fields["extra_headers"]["tracestate"] = call.tracestate
         if request.surface is surfaces.CHAT:
             fields["_skip_mcp_handler"] = True  # else every call with tools needs the package `mcp`
         if request.stream:

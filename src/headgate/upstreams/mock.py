@@ -17,6 +17,7 @@ from headgate.upstreams.types import UpstreamSettings
 
 _USUAL = "This is a mock answer."
 _BYTES_PER_TOKEN = 4
+_END = sse.event(b"[DONE]")
 
 
 class MockUpstream:
@@ -66,7 +67,10 @@ class MockStream:
 
     async def next(self) -> bytes:
         self._attempt.chunks += 1
-        return next(self._frames, b"")
+        piece = next(self._frames, b"")
+        if piece == _END and self.before_end is not None:
+            self.before_end()
+        return piece
 
     async def pour(self, sink: Sink, room: Room) -> None:
         """Push nothing: all of it is here at once."""
@@ -85,7 +89,7 @@ def _events(head: dict[str, Any], answer: str, usage: dict[str, int] | None) -> 
     yield sse.event(orjson.dumps({**head, "choices": [_choice({}, "stop")]}))
     if usage:
         yield sse.event(orjson.dumps({**head, "choices": [], "usage": usage}))
-    yield sse.event(b"[DONE]")
+    yield _END
 
 
 def _choice(delta: dict[str, str], finish: str | None) -> dict[str, Any]:

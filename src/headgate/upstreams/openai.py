@@ -49,6 +49,8 @@ class OpenAIUpstream:
             call.run_id.encode(),
             call.traceparent.encode(),
         )
+        if call.tracestate:
+            head += b"tracestate: %b\r\n" % call.tracestate.encode()
         response = await self._origin.send(head, body, self._timeouts)
         attempt.first_byte = now()
         try:

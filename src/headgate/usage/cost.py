@@ -40,14 +40,37 @@ class Size(NamedTuple):
 def cost_of(tokens: Tokens, price: Price) -> int:
     """Nano-USD, rounded once to the nearest; parts that providers ask another price for are not counted twice."""
     cached, written = tokens.cached, tokens.cache_write
-    plain = tokens.prompt - cached - written
+    plain = max(tokens.prompt - cached - written, 0)
     total = (
-        max(plain, 0) * price.input
+        plain * price.input
         + cached * (price.input if price.cached_input is None else price.cached_input)
         + written * (price.input if price.cache_write is None else price.cache_write)
         + tokens.completion * price.output
     )
+    if price.has_kinds:
+        total += _more_for_kinds(tokens, plain, price)
     return min((total + _MILLION // 2) // _MILLION + price.request, _MOST)
+
+
+def _more_for_kinds(tokens: Tokens, plain: int, price: Price) -> int:
+    """What sound and pictures cost beyond the price of text.
+
+    Nobody reports which kind was read from a cache: cached tokens are taken for text first.
+    """
+    audio = min(tokens.prompt_audio, plain)
+    image = min(tokens.prompt_image, plain - audio)
+    spoken = min(tokens.completion_audio, tokens.completion)
+    drawn = min(tokens.completion_image, tokens.completion - spoken)
+    return (
+        audio * _above(price.audio_input, price.input)
+        + image * _above(price.image_input, price.input)
+        + spoken * _above(price.audio_output, price.output)
+        + drawn * _above(price.image_output, price.output)
+    )
+
+
+def _above(own: int | None, text: int) -> int:
+    return 0 if own is None else own - text
 
 
 def estimated(prompt: Size, answer: Size, most: int | None) -> Measured:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import orjson
 
-from headgate.core.errors import UpstreamBroke, UpstreamGarbled, UpstreamTimeout
+from headgate.core.errors import HeadgateError, UpstreamBroke, UpstreamGarbled, UpstreamTimeout
 from headgate.core.money import Price
 from headgate.core.run import Attempt, Run
 from headgate.core.tokens import Tokens
@@ -27,6 +27,7 @@ _ESTIMABLE = frozenset(
     ("chat", "delegated", "completions", "embeddings", "moderations", "rerank", "responses", "messages")
 )
 """Routes that take text. Of the others, the size says nothing of the tokens."""
+_DRAWING = frozenset(("images", "image_edits", "image_variations"))
 _MAY_HAVE_WORKED = (UpstreamTimeout, UpstreamBroke, UpstreamGarbled)
 """The provider had the request and may charge for it; what nobody saw is not charged, but the bound tells of it."""
 _UNKNOWN = Measured(Tokens(), "estimated")
@@ -38,7 +39,7 @@ _LONGEST_TAG = 128
 def entries_of(run: Run, settled_at: int, price_of: PriceOf) -> list[Entry]:
     """Entries of the attempts that are in the ledger not yet. `settled_at` is now, in milliseconds since the epoch."""
     tags = _tags(run)
-    last = len(run.attempts) if run.is_accounted else 0
+    last = 0 if run.goes_on else len(run.attempts)
     return [
         _entry(run, attempt, (number, number == last), settled_at, tags, price_of)
         for number, attempt in enumerate(run.attempts[run.accounted :], run.accounted + 1)
@@ -52,7 +53,7 @@ def _entry(run: Run, attempt: Attempt, place: tuple[int, bool], settled_at: int,
     known = _measured(run, attempt)
     tokens = known.tokens
     price = price_of(attempt, tokens)
-    outcome: Outcome = "error" if error else "disconnected" if final and run.outcome == "disconnected" else "ok"
+    outcome = _outcome(run, error, final=final)
     started_at = settled_at - int((run.ended - start) * 1000)
     return Entry(
         f"{started_at:012x}{run.trace.span_id}{'m' if run.mirror_of else '-'}{number}",
@@ -68,7 +69,7 @@ def _entry(run: Run, attempt: Attempt, place: tuple[int, bool], settled_at: int,
         attempt.target,
         attempt.upstream,
         attempt.model,
-        run.component,
+        attempt.component or run.component,
         run.route,
         tags,
         started_at,
@@ -84,7 +85,17 @@ def _entry(run: Run, attempt: Attempt, place: tuple[int, bool], settled_at: int,
         outcome,
         error.code if error else "",
         0 if run.mirror_of else 1,
+        run.decision if final else "",
+        *((None,) * 4 if price is None else price.of_kinds),
     )
+
+
+def _outcome(run: Run, error: HeadgateError | None, *, final: bool) -> Outcome:
+    if final and run.outcome == "cancelled":
+        return "cancelled"
+    if error is not None:
+        return "error"
+    return "disconnected" if final and run.outcome == "disconnected" else "ok"
 
 
 def _columns(price: Price | None) -> tuple[int | None, int | None, int | None, int | None, int | None]:
@@ -104,7 +115,7 @@ def _cost(known: Measured, price: Price | None) -> int | None:
 def _measured(run: Run, attempt: Attempt) -> Measured:
     """The tokens of an attempt: as reported; none if it failed before anything came; else by what was seen."""
     if attempt.tokens is not None:
-        return Measured(attempt.tokens)
+        return Measured(_drawn(attempt.tokens) if run.route in _DRAWING else attempt.tokens)
     began = bool(attempt.chunks or attempt.first_token)
     error = attempt.error
     if error is not None and not began and not isinstance(error, _MAY_HAVE_WORKED):
@@ -119,6 +130,11 @@ def _measured(run: Run, attempt: Attempt) -> Measured:
     return estimated(prompt, _answer(run, attempt, began), most)
 
 
+def _drawn(tokens: Tokens) -> Tokens:
+    """What answers with pictures alone does not always say so."""
+    return tokens if tokens.completion_image else tokens._replace(completion_image=tokens.completion)
+
+
 def _answer(run: Run, attempt: Attempt, began: bool) -> Size:
     if not began or run.route in ("embeddings", "moderations", "rerank"):
         return Size(0, 0)
@@ -129,7 +145,7 @@ def _answer(run: Run, attempt: Attempt, began: bool) -> Size:
 
 def _tags(run: Run) -> str:
     given: Iterable[str] = run.wishes.tags
-    own = run.who.tags
+    own = run.who.tags + run.who.terms.tags
     if not given and not own:
         return "[]"
     shortened = sorted({tag[:_LONGEST_TAG].replace("\0", "?") for tag in (*own, *given)})

@@ -5,6 +5,7 @@ A file belongs to the worker that holds its lock. One without a lock is complete
 the kernel takes a dead process's locks away. Each line has a check sum, for a machine that stops may leave half of one.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 _LARGEST = 1 << 20
 _MOST_WAITING = 64 << 20
 _FIELDS = len(Entry._fields)
+_FEWEST = _FIELDS - len(Entry._field_defaults)
+"""Fields of the oldest lines that are still read; what came later has a default."""
 _HEADER = 9
 """Eight digits of the check sum and a space."""
 
@@ -45,7 +48,7 @@ def entry_in(line: bytes) -> Entry | None:
         return None
     if b"\\u0000" in text:
         values = [value.replace("\0", "?") if isinstance(value, str) else value for value in values]
-    return Entry(*values) if len(values) == _FIELDS else None
+    return Entry(*values) if _FEWEST <= len(values) <= _FIELDS else None
 
 
 class Journal:
@@ -90,6 +93,11 @@ class Journal:
     def waiting(self) -> int:
         """Bytes that could not be written yet."""
         return len(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what comes next would be lost."""
+        return len(self._waiting) >= _MOST_WAITING
 
     def _write(self, data: bytes) -> None:
         try:
@@ -180,8 +188,33 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.journal"))
 
 
+def waiting(folder: Path, most: int) -> list[Entry]:
+    """What is not in the database yet, of all workers, read without taking it; of `most` bytes, the newest."""
+    entries: list[Entry] = []
+    for path in reversed(files(folder)):
+        if most <= 0:
+            break
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:  # drained meanwhile
+            continue
+        lines = content[-most:].split(b"\n")
+        most -= len(content)
+        entries += [entry for line in lines if (entry := entry_in(line)) is not None]
+    return entries
+
+
 def age(folder: Path) -> float:
     """Seconds since the oldest journal was begun; 0.0 if there is none."""
     oldest = min((path.name for path in folder.glob("*.journal")), default="")
     begun = oldest.partition("-")[0]
     return max(0.0, time.time() - int(begun) / 1e9) if begun.isdecimal() else 0.0
+
+
+def size(folder: Path) -> int:
+    """Bytes of all journals."""
+    total = 0
+    for path in folder.glob("*.journal"):
+        with contextlib.suppress(FileNotFoundError):  # it was drained meanwhile
+            total += path.stat().st_size
+    return total

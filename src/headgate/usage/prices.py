@@ -5,6 +5,7 @@ from collections.abc import Callable
 from headgate.core.money import Price
 from headgate.core.run import Attempt
 from headgate.core.tokens import Tokens
+from headgate.usage.cost import cost_of
 from headgate.usage.pricing import Listed
 
 ListedNow = Callable[[str, str], tuple[Listed | None, bool]]
@@ -22,6 +23,11 @@ class Prices:
     def __call__(self, attempt: Attempt, tokens: Tokens) -> Price | None:
         """None where nobody knows it."""
         return attempt.price or self.of(attempt.upstream, attempt.model, tokens.prompt)
+
+    def cost_of(self, attempt: Attempt, tokens: Tokens) -> int | None:
+        """Nano-USD of an attempt with so many tokens; None where nobody knows."""
+        price = self(attempt, tokens)
+        return None if price is None else cost_of(tokens, price)
 
     def of(self, upstream: str, model: str, prompt: int) -> Price | None:
         """The list price of a prompt of so many tokens."""

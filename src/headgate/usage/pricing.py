@@ -40,6 +40,7 @@ _SDK_PREFIXES = {
     "moonshot": "moonshotai",
 }
 _PER_TOKEN = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
+_OF_KINDS = ("input_audio_mtok", "output_audio_mtok", "input_image_mtok", "output_image_mtok")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,6 @@ def load() -> None:
     _list()
 
 
-def price_of(provider: str, model_id: str) -> Price | None:
-    """The list price where one price holds for every call; None where there is none or it depends on the call."""
-    found = listed(provider, model_id)
-    return found.price if found and found.up_to is None else None
-
-
 def _known_as(provider: str, model_id: str) -> tuple[str | None, str]:
     """The list's names of a provider and a model."""
     if provider != "litellm":
@@ -126,7 +121,7 @@ def _changes_over_the_day(model: Any) -> bool:
 
 
 def _converted(prices: Any, context_window: int | None) -> Listed:
-    values = [getattr(prices, name) for name in _PER_TOKEN]
+    values: list[Any] = [getattr(prices, name, None) for name in (*_PER_TOKEN, *_OF_KINDS)]
     if values[0] is None:
         return Listed(context_window=context_window)
     requests = prices.requests_kcount
@@ -134,8 +129,8 @@ def _converted(prices: Any, context_window: int | None) -> Listed:
     starts = sorted({tier.start for value in values if _has_tiers(value) for tier in value.tiers}, reverse=True)
 
     def above(start: int | None) -> Price:
-        input_, output, cached, written = (_above(start, value) for value in values)
-        return Price(input_ or 0, output or 0, cached, written, request)
+        input_, output, cached, written, *kinds = (_above(start, value) for value in values)
+        return Price(input_ or 0, output or 0, cached, written, request, *kinds)
 
     steps = tuple((start, above(start)) for start in starts)
     return Listed(above(None), starts[-1] if starts else None, context_window, steps)

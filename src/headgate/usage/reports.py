@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -13,6 +13,8 @@ import orjson
 
 from headgate.core.bounds import Period, Spent
 from headgate.core.money import usd
+from headgate.usage.exports import Claim
+from headgate.usage.reconcile import Reconciled, Used, compared, width_of
 from headgate.usage.types import ANY, EVER, Dimension, Entry, Filter, Span, Totals, UsageSettings
 
 if TYPE_CHECKING:  # the routes know reports, and start without the database's libraries
@@ -54,15 +56,39 @@ class Reports:
             rows = [row._replace(name=_day(int(row.name))) for row in rows]
         return Report(by, span, rows, await self._store.total(span, where))
 
+    async def crossed(
+        self, dimensions: tuple[Dimension, ...], span: Span, where: Filter
+    ) -> list[tuple[tuple[str, ...], Totals]]:
+        """Sums by several dimensions at once, in the order of their names."""
+        at = dimensions.index("day") if "day" in dimensions else -1
+        rows = await self._store.crossed(dimensions, span, where)
+        if at < 0:
+            return rows
+        return [((*names[:at], _day(int(names[at])), *names[at + 1 :]), row) for names, row in rows]
+
+    async def reconciled(self, claims: list[Claim], tolerance: Decimal, upstreams: frozenset[str]) -> Reconciled:
+        """An export's claims against the ledger, as far as it went through these upstreams; through any if empty."""
+        width = width_of(claims)
+        used: list[Used] = []
+        if width:
+            timed = [claim for claim in claims if not claim.run]
+            since, until = min(one.since for one in timed), max(one.until for one in timed)
+            used = await self._store.used(width, Span(since, until), upstreams)
+        runs = [claim.run for claim in claims if claim.run]
+        for at in range(0, len(runs), _PAGE):
+            used += await self._store.used_by_runs(runs[at : at + _PAGE], upstreams)
+        return compared(claims, used, width, tolerance)
+
     async def newest(self, span: Span, where: Filter, limit: int) -> list[Entry]:
         """The newest entries first."""
         return await self._store.newest(span, where, limit)
 
     async def spent(self, since: int) -> Mapping[str, int]:
-        """Chargeable nano-USD since a moment by subject: `key:ID`, `tenant:ID`, `user:TENANT/USER`, `model:NAME`."""
+        """Chargeable nano-USD since a moment by subject, as core.bounds.Bound names them."""
         sums: Counter[str] = Counter()
         for key, tenant, user, model, amount in await self._store.spent(since):
             subjects = [
+                "gateway",
                 f"key:{key}",
                 f"tenant:{tenant}",
                 f"model:{model}",
@@ -72,6 +98,15 @@ class Reports:
                 sums[subject] += amount
         return sums
 
+    async def spent_of(self, by: Dimension, periods: Mapping[str, Period]) -> dict[str, int]:
+        """Chargeable nano-USD of the named keys, tenants or users (TENANT/USER), each since its period began."""
+        begun, found = starts(datetime.now(UTC)), dict.fromkeys(periods, 0)
+        for period in set(periods.values()):
+            names = [name for name, its in periods.items() if its == period]
+            for at in range(0, len(names), _PAGE):
+                found |= await self._store.spent_of(by, names[at : at + _PAGE], begun[period])
+        return found
+
     async def spent_by_period(self, now: datetime) -> Spent:
         """The same by subject and period, as budgets count them."""
         sums: dict[str, dict[Period, int]] = {}
@@ -80,15 +115,45 @@ class Reports:
                 sums.setdefault(subject, {})[period] = amount
         return sums
 
+    async def spent_of_subjects(self, subjects: Iterable[str], now: datetime) -> Spent:
+        """The same for these keys, tenants and users alone."""
+        since = starts(now)
+        found: dict[str, dict[Period, int]] = {}
+        for subject in subjects:
+            amounts = await self._store.spent_since(_filter_of(subject), tuple(since.values()))
+            found[subject] = dict(zip(since, amounts, strict=True))
+        return found
+
+    async def users(self, where: Filter) -> list[tuple[str, str]]:
+        """(tenant, user) of all that ever asked."""
+        named = (row.name.partition("/") for row in await self._store.totals("user", EVER, where))
+        return [(tenant, user) for tenant, _, user in named if user]
+
     def charge(self, totals: Totals) -> Charge:
-        """The sum is marked up, not each call, so that nothing is lost by rounding."""
-        return self._charged(totals.cost, totals.chargeable)
+        """The sums are marked up, not each call, so that nothing is lost by rounding."""
+        apart = list(zip(totals.apart, self._store.markups, strict=True)) if totals.apart else []
+        usual = totals.chargeable - sum(amount for amount, _ in apart)
+        billed = usual * self._settings.markup + sum(amount * markup for amount, markup in apart)
+        return self._charged(totals.cost, Decimal(billed))
+
+    def billed_usd(self, totals: Totals) -> float:
+        """What is billed, for shapes that hold one amount."""
+        return float(usd(self.charge(totals).billed))
+
+    def billed_of(self, entry: Entry) -> int:
+        """Nano-USD that are billed for one attempt."""
+        return _rounded((entry.cost or 0) * entry.billed * self.markup_of(entry.tenant))
+
+    def markup_of(self, tenant: str) -> Decimal:
+        """What the cost of a tenant's calls is multiplied by."""
+        own = self._store.markup_of(tenant)
+        return self._settings.markup if own is None else own
 
     def as_object(self, totals: Totals) -> dict[str, Any]:
         """A row of a report for JSON; amounts are decimal texts, for numbers of JSON would not be exact."""
         charge = self.charge(totals)
         return {
-            **{name: value for name, value in totals._asdict().items() if name not in ("cost", "chargeable")},
+            **{name: value for name, value in totals._asdict().items() if name not in ("cost", "chargeable", "apart")},
             "cost_nano_usd": charge.cost,
             "cost_usd": _text(charge.cost),
             "billed_usd": _text(charge.billed),
@@ -97,9 +162,11 @@ class Reports:
 
     def entry_object(self, entry: Entry) -> dict[str, Any]:
         """An entry for an export."""
-        charge = None if entry.cost is None else self._charged(entry.cost, entry.cost * entry.billed)
+        charge = None
+        if entry.cost is not None:
+            charge = self._charged(entry.cost, entry.cost * entry.billed * self.markup_of(entry.tenant))
         return {
-            **entry._asdict(),
+            **{name: value for name, value in entry._asdict().items() if name != "decision"},
             "tags": orjson.loads(entry.tags),
             "started_at": _moment(entry.started_at),
             "cost_usd": None if charge is None else _text(charge.cost),
@@ -130,14 +197,24 @@ class Reports:
 
     @property
     def rates(self) -> dict[str, str | None]:
-        """How what is billed follows from what was spent."""
+        """How what is billed follows from what was spent, for tenants without a markup of their own."""
         rate = self._settings.eur_per_usd
         return {"markup": str(self._settings.markup), "eur_per_usd": None if rate is None else str(rate)}
 
-    def _charged(self, cost: int, chargeable: int) -> Charge:
-        billed = _rounded(chargeable * self._settings.markup)
+    def _charged(self, cost: int, billed: Decimal) -> Charge:
         rate = self._settings.eur_per_usd
-        return Charge(cost, billed, None if rate is None else _rounded(chargeable * self._settings.markup * rate))
+        return Charge(cost, _rounded(billed), None if rate is None else _rounded(billed * rate))
+
+
+def _filter_of(subject: str) -> Filter:
+    """The entries of `gateway`, `key:ID`, `tenant:ID`, `model:NAME` or `user:TENANT/USER`; tenants hold no slash."""
+    if subject == "gateway":
+        return Filter()
+    kind, _, name = subject.partition(":")
+    if kind == "user":
+        tenant, _, user = name.partition("/")
+        return Filter(tenant=tenant, user=user)
+    return Filter(key=name) if kind == "key" else Filter(tenant=name) if kind == "tenant" else Filter(model=name)
 
 
 def csv_of(objects: list[dict[str, Any]], *, head: bool) -> bytes:
@@ -160,6 +237,18 @@ def starts(now: datetime) -> dict[Period, int]:
         "month": _milliseconds(day.replace(day=1)),
         "total": 0,
     }
+
+
+def ends(now: datetime, period: Period) -> str | None:
+    """When the period ends that holds a moment, in ISO 8601; None for never."""
+    day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "total":
+        return None
+    if period == "month":
+        end = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+    else:
+        end = day + timedelta(days=1 if period == "day" else 7 - day.weekday())
+    return _moment(_milliseconds(end)).replace("+00:00", "Z")
 
 
 def span_of(since: str | None, until: str | None) -> Span:

@@ -10,7 +10,8 @@ from headgate.core.tokens import Tokens
 
 Measure = Literal["reported", "counted", "estimated"]
 """By the provider, by us with its tokenizer, or guessed from sizes."""
-Outcome = Literal["ok", "error", "disconnected"]
+Outcome = Literal["ok", "error", "disconnected", "cancelled"]
+Unwritten = Literal["refuse_budgeted", "refuse", "admit"]
 
 
 class UsageSettings(BaseModel):
@@ -21,6 +22,17 @@ class UsageSettings(BaseModel):
     markup: Decimal = Field(Decimal(1), ge=0, description="What is billed is the cost times this.")
     eur_per_usd: Decimal | None = Field(None, gt=0, description="Also show amounts in EUR, at this rate.")
     refuse_unpriced: bool = Field(False, description="Refuse calls of models whose price is not known.")
+    if_unwritable: Unwritten = Field(
+        "refuse_budgeted",
+        description="Which calls are refused while what they cost cannot be written: those under hard budgets "
+        "(refuse_budgeted), all (refuse) or none (admit).",
+    )
+    most_lag: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds that the ledger may wait for its database before that counts as not written. Without "
+        "it, entries wait on disk for as long as it takes.",
+    )
 
 
 class Entry(NamedTuple):
@@ -32,7 +44,8 @@ class Entry(NamedTuple):
     Times are whole milliseconds: `started_at` since the epoch, `queued` from the run's start to the attempt's, the
     others from the attempt's start, None for what never came. `cost` is nano-USD, None where no price is known; the
     price is nano-USD per million tokens, as in core.money.Price. `bound`: by how many tokens an estimate may be off.
-    `billed` is 0 for copies that the caller knows nothing of.
+    `billed` is 0 for copies that the caller knows nothing of. `decision` is JSON, see pipeline/decision.py; it stands
+    at the final attempt, and is empty where there was nothing to decide.
     """
 
     id: str
@@ -76,6 +89,11 @@ class Entry(NamedTuple):
     outcome: Outcome
     error: str
     billed: int
+    decision: str = ""
+    price_audio_input: int | None = None
+    price_audio_output: int | None = None
+    price_image_input: int | None = None
+    price_image_output: int | None = None
 
     @property
     def tokens(self) -> Tokens:
@@ -101,6 +119,10 @@ class Entry(NamedTuple):
             self.price_cached_input,
             self.price_cache_write,
             self.price_request or 0,
+            self.price_audio_input,
+            self.price_audio_output,
+            self.price_image_input,
+            self.price_image_output,
         )
 
 
@@ -154,3 +176,40 @@ class Totals(NamedTuple):
     unpriced: int = 0
     estimated: int = 0
     bound: int = 0
+    apart: tuple[int, ...] = ()
+    """Chargeable nano-USD of tenants with a markup of their own, for each such markup."""
+
+
+class RunQuery(NamedTuple):
+    """Which runs; empty for any. `model` was asked for or answered.
+
+    `tenants` are those whose runs may be seen, beside those of the key `own`; None for all. `since` and `until` are
+    milliseconds since the epoch. `after` is the id of a run's last entry: only older runs.
+    """
+
+    id: str = ""
+    parent: str = ""
+    model: str = ""
+    key: str = ""
+    user: str = ""
+    tenant: str = ""
+    tenants: tuple[str, ...] | None = None
+    own: str = ""
+    since: int | None = None
+    until: int | None = None
+    after: str = ""
+
+
+def started_in(place: str) -> int:
+    """When the attempt of an entry began, in milliseconds since the epoch, by the entry's id. Raises ValueError."""
+    return int(place[:_DIGITS_OF_TIME], 16)
+
+
+def span_in(place: str) -> str:
+    """What tells runs apart that share an id, by the id of any of their entries."""
+    return place[_DIGITS_OF_TIME:_END_OF_SPAN]
+
+
+_DIGITS_OF_TIME = 12
+_END_OF_SPAN = _DIGITS_OF_TIME + 17
+"""Behind sixteen digits stands a mark for copies."""

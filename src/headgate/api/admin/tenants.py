@@ -36,8 +36,10 @@ async def update(request: Request, gate: Gate) -> Response:
 
 
 async def delete(request: Request, gate: Gate) -> Response:
-    """Forget a tenant that has no keys."""
+    """Forget a tenant that has no keys, and its settings."""
     tenant = await _tenants(gate).delete(_id(request), who_asks(request))
+    if gate.settings is not None:
+        await gate.settings.clear(tenant.id, who_asks(request).key_id)
     return json_answer({"id": tenant.id, "object": "tenant", "deleted": True})
 
 

@@ -8,6 +8,7 @@ from starlette.responses import Response, StreamingResponse
 from headgate.api.admin.fields import who_asks
 from headgate.api.answers import json_answer
 from headgate.api.gate import Gate
+from headgate.core.audit import Act
 from headgate.core.errors import DatabaseUnavailable, InvalidField
 from headgate.identity.scopes import require, tenants_with
 from headgate.usage.reports import Reports, span_of
@@ -43,6 +44,7 @@ class UsageRoutes:
                 **reports.rates,
                 "rows": [reports.as_object(row) for row in report.rows],
                 "total": reports.as_object(report.total),
+                "ledger": {"lag_seconds": round(gate.lag(), 1), "trouble": gate.trouble() or None},
             }
         )
 
@@ -52,6 +54,10 @@ class UsageRoutes:
         kind = request.query_params.get("format", "csv")
         if kind not in _FORMATS:
             raise InvalidField("'format' must be csv or json.", param="format")
+        if gate.audit is not None:
+            asked = {"of_key" if name == "key" else name: value for name, value in request.query_params.items()}
+            tenant = where.tenant or who_asks(request).tenant
+            await gate.audit.record(Act("usage.exported", "usage", kind, tenant, after={"query": asked}))
         pages = self._reports.exported(asked_span(request, "from", "to"), where, as_csv=kind == "csv")
         first = await anext(pages, b"")  # while an error can still be told
         headers = {"content-disposition": f'attachment; filename="usage.{kind}"'}

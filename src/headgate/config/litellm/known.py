@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from headgate.config.draft import Grade
 from headgate.config.litellm.translation import Known
 
-NO_DATABASE = "There is no database to set up."
-NO_LEDGER = "Spending is not written down yet."
-NO_KEYS = "There are no teams, users or issued keys yet; give keys as `auth.tokens` or API_TOKENS."
+NO_DATABASE = "The database is set up by itself; set `database.url` in headgate.yaml for another one."
+NO_LEDGER = "Spending is written down by itself, with one entry for each call; there is nothing to set."
+NO_KEYS = "Keys, users and teams are made with /key/*, /user/* and /team/*; there is no such setting for them."
 NO_UI = "There is no admin page yet."
 NO_CACHE = "Answers are not cached."
-NO_LOGGING = "Calls are not sent to other services; GET /metrics and the JSON log lines hold what there is."
+NO_LOGGING = "Calls are told to a trace collector (`tracing.endpoint`), GET /metrics and the JSON log lines only."
 NO_GUARDS = "Contents are not checked here yet."
 NO_MCP = "There are no MCP servers yet."
 NO_FILES = "There are no routes for files and batches yet."

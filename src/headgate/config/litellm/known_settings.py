@@ -35,7 +35,6 @@ ROUTER = table(
         "Requests have no priorities and do not queue.": "polling_interval default_priority",
         "Each way to balance has one form.": "routing_strategy_args",
         "Set `balance` for single models in headgate.yaml.": "routing_groups",
-        "A target without its provider's budget is not known; give targets a `budget`.": "provider_budget_config",
         NO_ALERTS: "alerting_config",
         "Tags are compared as they are.": "tag_routing_prefix",
         "Affinity follows the prompts and sessions; there is no time limit to set.": "deployment_affinity_ttl_seconds",
@@ -124,21 +123,21 @@ LITELLM = table(
         "Write `router_settings.num_retries`.": "num_retries_per_request retry",
         "Write `router_settings.context_window_fallbacks`.": "longer_context_model_fallback_dict",
         NO_KEYS: """
-            upperbound_key_generate_params default_key_generate_params key_generation_settings default_team_settings
+            upperbound_key_generate_params key_generation_settings default_team_settings
             default_team_params default_internal_user_params key_alias_pattern enable_key_alias_format_validation
             validate_end_user_id_in_db max_end_user_budget_id model_group_settings scim_admin_group scim_upsert_user
         """,
-        "No budget holds for the gateway, users or keys yet; give targets `max_budget`.": """
-            max_budget budget_duration max_user_budget max_internal_user_budget default_max_internal_user_budget
-            internal_user_budget_duration max_end_user_budget max_ui_session_budget default_soft_budget budget_rollover
-            budget_exceeded_status_code budget_exceeded_throttle_percentage tag_budget_config budget_reset_time
-            default_key_max_budget_alert_emails
+        "Budgets are those of keys, users, teams and the gateway; see `limits` in headgate.yaml.": """
+            max_user_budget default_max_internal_user_budget max_ui_session_budget default_soft_budget tag_budget_config
         """,
+        "Budgets start anew with the calendar, in UTC, and refuse with 429.": """
+            budget_rollover budget_exceeded_status_code budget_exceeded_throttle_percentage budget_reset_time
+        """,
+        NO_ALERTS: "default_key_max_budget_alert_emails",
+        "One factor holds for all: write `usage.markup` in headgate.yaml.": "cost_discount_config cost_margin_config",
         NO_LEDGER: """
-            extra_spend_tag_headers disable_add_user_agent_to_request_tags cost_discount_config cost_margin_config
-            block_requests_for_models_without_pricing
+            extra_spend_tag_headers disable_add_user_agent_to_request_tags
         """,
-        "Usage in streams holds tokens, no cost.": "include_cost_in_streaming_usage",
         "All keys share all capacity.": "priority_reservation priority_reservation_settings",
         NO_GUARDS: """
             guardrails guardrail_name_config_map pre_call_rules post_call_rules blocked_user_list banned_keywords_list
@@ -219,7 +218,8 @@ GENERAL = table(
             use_team_public_model_name apply_user_budget_to_team_keys user_api_key_cache_ttl user_api_key_cache_max_size
             user_header_name user_header_mappings enforce_fallback_model_access
         """,
-        "Keys have no limits of their own yet.": "max_parallel_requests token_rate_limit_type",
+        "Keys' limits count streams at once: write `limits.keys.streams` in headgate.yaml.": "max_parallel_requests",
+        "Tokens of prompt and answer count together.": "token_rate_limit_type",
         "Requests are refused when too many are in flight; they do not queue.": """
             max_queued_requests_per_worker admission_queue_timeout_seconds
         """,

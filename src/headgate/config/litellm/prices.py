@@ -12,11 +12,15 @@ _PER_MILLION = {
     "output_cost_per_token": "output",
     "cache_read_input_token_cost": "cached_input",
     "cache_creation_input_token_cost": "cache_write",
+    "input_cost_per_audio_token": "audio_input",
+    "output_cost_per_audio_token": "audio_output",
+    "input_cost_per_image_token": "image_input",
+    "output_cost_per_image_token": "image_output",
 }
 _PER_REQUEST = frozenset(("cost_per_query", "input_cost_per_query", "input_cost_per_request"))
 _OTHER = re.compile(r".*(_cost(_|$)|cost_per_).*|tiered_pricing|.*uplift_multiplier.*")
 _NO_PRICE = re.compile(r"tiered_pricing|.*uplift_multiplier.*|search_context_cost_per_query")
-_LATER = "Kept, and counted once the ledger counts this unit."
+_LATER = "Kept and shown; calls are charged by their tokens and by the call."
 
 
 def is_price(name: str) -> bool:
@@ -50,7 +54,7 @@ def take_budget(to: Translation, field: Field, params: Field, target: Draft) -> 
         to.unsupported(field, "There is no `max_budget` beside it.")
         return
     target.put(("budget", "usd" if field.name == "max_budget" else "every"), to.value(field), field.place)
-    to.approximate(field, "Kept, and enforced once the ledger counts money.")
+    to.approximate(field, "Holds for any such time on end, by the ledger; LiteLLM starts anew at each of its ends.")
 
 
 def plain(number: Decimal) -> int | float | str:

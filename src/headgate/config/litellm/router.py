@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from headgate.config.draft import Path_, Place
+from headgate.config.litellm.budgets import take_provider_budgets
 from headgate.config.litellm.fallbacks import KINDS, Fallbacks
 from headgate.config.litellm.known_settings import ROUTER
 from headgate.config.litellm.models import Models, take_retries
@@ -27,7 +28,7 @@ _PRE_CALL = {
 }
 _CALL_CHECKS = {
     "enforce_model_rate_limits": "",
-    "router_budget_limiting": "Budgets are kept, and enforced once the ledger counts money.",
+    "router_budget_limiting": "",
     "responses_api_deployment_check": "There is no Responses state here.",
     "encrypted_content_affinity": "There is no Responses state here.",
     "forward_client_headers_by_model_group": "Callers' headers stay here, but for traceparent.",
@@ -118,6 +119,7 @@ class Router:
             "tag_filtering_match_any": self._any_tag,
             "optional_pre_call_checks": self._call_checks,
             "model_group_affinity_config": self._affinities,
+            "provider_budget_config": lambda field: take_provider_budgets(self.to, field),
             "default_litellm_params": self._defaults,
             "default_max_parallel_requests": self._in_flight,
             "set_verbose": lambda field: self.to.put(("logging", "debug"), field),
@@ -174,7 +176,7 @@ class Router:
                 self.limits_hold = True
                 self.to.exact(check)
             elif name == "router_budget_limiting":
-                self.to.approximate(check, _CALL_CHECKS[name])
+                self.to.exact(check, "Budgets of targets and providers always hold.")
             else:
                 otherwise = did_you_mean(name, [*_PRE_CALL, *_CALL_CHECKS], "There is no such check.")
                 self.to.unsupported(check, _CALL_CHECKS.get(name) or otherwise)

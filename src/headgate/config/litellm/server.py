@@ -2,6 +2,7 @@
 
 import re
 
+from headgate.config.litellm import budgets
 from headgate.config.litellm.accounts import is_of_account
 from headgate.config.litellm.known_settings import GENERAL, LITELLM
 from headgate.config.litellm.router import SHARED
@@ -9,7 +10,9 @@ from headgate.config.litellm.translation import Field, Handler, Translation
 
 _OURS_ALREADY = re.compile(r"PATH|LD_\w+|DYLD_\w+|PYTHON\w*|HOME|USER|SHELL|LOGNAME|NO_PROXY|no_proxy")
 _PROMETHEUS = "GET /metrics has series of its own, for holders of a key; see `server.metrics_public`."
-_NOT_SENT = "Calls are not sent to other services; GET /metrics and the JSON log lines hold what there is."
+_NOT_SENT = "Calls are told to a trace collector (`tracing.endpoint`), GET /metrics and the JSON log lines only."
+_TRACES = ("otel", "opentelemetry", "arize", "arize_phoenix")
+_TRACES_GO = "Traces go over OTLP/HTTP to `tracing.endpoint` or OTEL_EXPORTER_OTLP_ENDPOINT, if one is set."
 _PROBE_SECONDS = 300
 
 
@@ -52,6 +55,8 @@ def take_litellm(to: Translation, section: Field) -> None:
         "sse_keepalive_ping_interval_seconds": lambda field: to.put(("server", "ping_seconds"), field),
         "anthropic_sse_ping_interval_seconds": lambda field: _ping(to, field, section),
         "require_auth_for_metrics_endpoint": lambda field: _metrics(to, field),
+        "include_cost_in_streaming_usage": lambda field: to.put(("server", "stream_cost"), field),
+        "block_requests_for_models_without_pricing": lambda field: to.put(("usage", "refuse_unpriced"), field),
         "set_verbose": lambda field: to.put(("logging", "debug"), field),
         "callbacks": lambda field: _callbacks(to, field),
         "success_callback": lambda field: _callbacks(to, field),
@@ -60,6 +65,7 @@ def take_litellm(to: Translation, section: Field) -> None:
         "service_callbacks": lambda field: _callbacks(to, field),
         "cache": lambda field: _cache(to, field),
     }
+    handlers |= budgets.handlers(to, section)
     handlers |= dict.fromkeys((*SHARED, "request_timeout"), lambda _: None)
     to.each(section, handlers, LITELLM)
 
@@ -142,5 +148,7 @@ def _callbacks(to: Translation, field: Field) -> None:
     for name in field.items() or ([field] if isinstance(field.value, str) else []):
         if name.value == "prometheus":
             to.approximate(name, _PROMETHEUS)
+        elif name.value in _TRACES:
+            to.approximate(name, _TRACES_GO)
         else:
             to.unsupported(name, _NOT_SENT)
