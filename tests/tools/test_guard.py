@@ -2,7 +2,7 @@
 
 import pytest
 
-from headgate.core.errors import AddressForbidden
+from headgate.core.tool_errors import AddressForbidden
 from headgate.tools.guard import Guard, is_public
 from tests.requirements import covers
 

@@ -14,9 +14,10 @@ from headgate.api.admin.fields import read_fields, who_asks
 from headgate.api.answers import json_answer
 from headgate.api.gate import Gate
 from headgate.core.bounds import Want
-from headgate.core.errors import Draining, InvalidField, MissingField, ScopeMissing, ToolNotFound
+from headgate.core.errors import Draining, InvalidField, MissingField, ScopeMissing
 from headgate.core.principal import Principal
 from headgate.core.run import Run, ToolCall
+from headgate.core.tool_errors import ToolNotFound
 from headgate.identity.scopes import may
 from headgate.pipeline.settle import settle
 from headgate.tools.policy import may_destroy

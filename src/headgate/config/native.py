@@ -14,7 +14,8 @@ from headgate.config.draft import Draft, Path_
 from headgate.config.problems import did_you_mean
 from headgate.config.tenants import REGISTRY
 from headgate.config.tree import Settings
-from headgate.core.errors import InvalidField, TenantConfigKeyUnknown, UpstreamError, catalogue
+from headgate.core.catalogue import catalogue
+from headgate.core.errors import InvalidField, TenantConfigKeyUnknown, UpstreamError
 from headgate.telemetry.redact import redact
 from headgate.upstreams.registry import PROVIDERS
 

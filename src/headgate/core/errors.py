@@ -18,7 +18,7 @@
 Every leaf has a stable `code`; codes are never reused. Errors are raised anywhere and rendered only at the edges.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 from headgate.core.bounds import Refusal, Standing
@@ -100,13 +100,6 @@ class ModelUnpriced(Forbidden):
     title = "What the model costs is not known, and such calls are refused here"
     remedy = "Give the model a `price`, or turn `usage.refuse_unpriced` off."
     typical_param = "model"
-
-
-class AddressForbidden(Forbidden):
-    code = "address_forbidden"
-    title = "A tool was asked to call an address that it may not call"
-    remedy = "Public addresses over http and https only; the operator may allow hosts in `tools.web.private_hosts`."
-    typical_param = "url"
 
 
 class UserForbidden(Forbidden):
@@ -199,13 +192,6 @@ class TenantNotFound(NotFound):
     code = "tenant_not_found"
     title = "No such tenant"
     remedy = "List them with `GET /admin/tenants`."
-
-
-class ToolNotFound(NotFound):
-    code = "tool_not_found"
-    title = "There is no such tool, or the key may not use it"
-    remedy = "List them with `GET /v1/tools`."
-    typical_param = "name"
 
 
 class RunNotFound(NotFound):
@@ -556,15 +542,6 @@ class ToolLoopLimit(HeadgateError):
     should_retry = False
 
 
-class DelegationTooDeep(HeadgateError):
-    code = "depth_limit"
-    status = 508
-    type = "agent_error"
-    title = "Agents asked each other more often in a row than is allowed"
-    remedy = "Raise `bounds.depth` of the agent that was asked first, or let fewer agents delegate."
-    should_retry = False
-
-
 class Overloaded(Unavailable):
     code = "overloaded"
     title = "Too many requests are in flight"
@@ -605,13 +582,3 @@ class InternalError(HeadgateError):
 
 class StartupError(HeadgateError):
     """The gateway cannot start as configured. Shown by the command line, never sent to a caller."""
-
-
-def catalogue() -> Iterator[type[HeadgateError]]:
-    """Every error class with a code, in the order of the tree."""
-    waiting: list[type[HeadgateError]] = [HeadgateError]
-    while waiting:
-        kind = waiting.pop(0)
-        if kind.code:
-            yield kind
-        waiting[:0] = kind.__subclasses__()

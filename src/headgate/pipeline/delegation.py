@@ -11,10 +11,10 @@ from typing import Any
 
 from headgate.agents.types import AgentSettings, DelegateSettings, History
 from headgate.core.chat import Call, ChatEvent, Ended, Refusal, Text
-from headgate.core.errors import DelegationTooDeep
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Run
 from headgate.core.surfaces import CHAT
+from headgate.core.tool_errors import DelegationTooDeep
 from headgate.pipeline.context import Deps
 from headgate.pipeline.inner import inner_run
 from headgate.pipeline.prepare import Prompt
