@@ -11,7 +11,7 @@ import click
 from headgate.cli.main import command
 from headgate.config.schema import json_schema
 from headgate.config.tenants import REGISTRY
-from headgate.core.errors import catalogue
+from headgate.core.catalogue import catalogue
 from headgate.core.surfaces import SURFACES
 from headgate.settings.narrow import BUDGETS, HIGHER, LOWER, STRICTER
 from headgate.telemetry.exposition import SERIES

@@ -51,6 +51,10 @@ WITH_KEY = {
     "/models/{model:path}",
     "/v1/info",
     "/info",
+    "/v1/tools",
+    "/v1/tools/execute",
+    "/tools",
+    "/tools/execute",
     "/v1/model/info",
     "/model/info",
     "/v2/model/info",
@@ -91,6 +95,7 @@ FREE_OF_SCOPES = {path for path in WITH_KEY if not path.startswith(("/admin/", "
     f"/key/{act}"
     for act in ("generate", "update", "delete", "block", "unblock", "regenerate", "{key}/regenerate", "list")
 }
+FREE_OF_SCOPES -= {path for path in WITH_KEY if "/tools" in path}
 FREE_OF_SCOPES -= {"/v2/key/info", "/v2/team/list", "/user/new", "/user/update", "/user/delete", "/user/list"}
 FREE_OF_SCOPES -= {f"/team/{verb}" for verb in ("new", "info", "update", "delete", "list", "block", "unblock")}
 FREE_OF_SCOPES -= {f"/team/member_{verb}" for verb in ("add", "update", "delete")}

@@ -14,7 +14,18 @@ MODULES = sorted(
     for path in SOURCE.rglob("*.py")
     if path.name not in ("__init__.py", "__main__.py", "local_child.py")
 )
-HEAVY_EVERYWHERE = ("litellm", "numpy", "mcp", "fastapi", "alembic", "aiohttp", "xllamacpp", "redis")
+HEAVY_EVERYWHERE = (
+    "litellm",
+    "numpy",
+    "mcp",
+    "fastapi",
+    "alembic",
+    "aiohttp",
+    "xllamacpp",
+    "redis",
+    "jsonschema",
+    "jmespath",
+)
 HEAVY_FOR_HELP = (*HEAVY_EVERYWHERE, "pydantic", "starlette", "uvicorn", "yaml", "asyncio", "orjson", "sqlalchemy")
 HEAVY_BEFORE_SCRAPE = (*HEAVY_EVERYWHERE, "prometheus_client", "rich")
 pytestmark = covers("weight")

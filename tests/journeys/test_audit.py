@@ -83,7 +83,9 @@ CHANGES: dict[tuple[str, str], tuple[str, Body]] = {
 }
 """Every route that changes something, with the act it has to leave. A new one has to be entered here."""
 READINGS = ("/spend/calculate", "/v2/key/info", "/admin/usage/reconcile", "/global/spend/end_users")
-CHANGES_NOTHING = {("POST", path) for path in READINGS}
+CALLS = ("/v1/tools/execute", "/tools/execute")
+"""As calls of models: in the request log, with the key, and no act of administration."""
+CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)}
 
 
 async def made(gateway: Gateway, path: str) -> str:

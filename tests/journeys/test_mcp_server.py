@@ -63,9 +63,10 @@ async def test_a_client_lists_agents_and_tools_and_calls_both(stub: Stub, tmp_pa
 
     async with running_gateway(serving(stub), tmp_path) as gateway, client(gateway, mode=mode) as mcp:
         listed = (await mcp.list_tools()).tools
-        assert [tool.name for tool in listed][:4] == ["ask_helper", "calculator", "get_current_time", "mcp_bad_change"]
-        assert listed[3].annotations is not None
-        assert listed[3].annotations.read_only_hint is True
+        assert [tool.name for tool in listed][:3] == ["ask_helper", "calculator", "date_math"]
+        (change,) = [tool for tool in listed if tool.name == "mcp_bad_change"]
+        assert change.annotations is not None
+        assert change.annotations.read_only_hint is True
         answer = await mcp.call_tool("ask_helper", {"message": "What is 6*7?"}, progress_callback=on_progress)
         assert (text_of(answer), answer.is_error) == ("It is 42.", False)
         assert said == ["turn 1", "tool calculator begins", "tool calculator ended", "turn 2"]
@@ -198,3 +199,54 @@ async def test_a_client_that_leaves_ends_the_agents_run(stub: Stub) -> None:
         (line,) = await gateway.wait_for_lines(1)
         assert (line["model"], line["outcome"]) == ("augmented/helper", "disconnected")
     assert stub.calls[0].left.is_set()
+
+
+async def test_a_run_that_an_operator_cancels_is_a_failed_call_that_says_so(stub: Stub, tmp_path: Path) -> None:
+    stub.otherwise = lambda _: Answer(delay=60)
+    async with running_gateway(serving(stub), tmp_path) as gateway, client(gateway) as mcp:
+        call = asyncio.get_running_loop().create_task(mcp.call_tool("ask_helper", {"message": "Hi"}))
+        await stub.wait_for_calls(1)
+        (running,) = (await gateway.http.get("/v1/runs", params={"status": "running"})).json()["data"]
+        assert (running["model"], running["route"]) == ("augmented/helper", "/mcp")
+        assert (await gateway.http.post(f"/v1/runs/{running['id']}/cancel")).status_code == 200
+        answer = await call
+        assert answer.is_error
+        assert "run_cancelled" in text_of(answer)
+        assert text_of(await mcp.call_tool("calculator", {"expression": "2+3"})) == "5"
+        assert not gateway.gate.detached
+        (line,) = [line for line in await gateway.wait_for_lines(2) if line["model"] == "augmented/helper"]
+        assert (line["outcome"], line["error"]) == ("cancelled", "run_cancelled")
+
+
+@covers("115")
+async def test_calls_of_tools_count_against_the_limits_of_the_key_and_are_told_in_the_log(
+    stub: Stub, tmp_path: Path
+) -> None:
+    async with running_gateway(serving(stub), tmp_path) as gateway:
+        key = await new_key(gateway, scopes=["tools:execute"], rate={"requests_per_minute": 1})
+        async with client(gateway, key) as mcp:
+            assert text_of(await mcp.call_tool("calculator", {"expression": "1"})) == "1"
+            refused = await mcp.call_tool("calculator", {"expression": "1"})
+            assert refused.is_error
+            assert "rate_limit" in text_of(refused)
+        lines = [line for line in await gateway.wait_for_lines(3) if line["route"] == "/mcp"]
+        assert [line.get("tools", [{}])[0].get("result") for line in lines] == ["ok", None]
+        assert [line["error"] is None for line in lines] == [True, False]
+
+
+@covers("103")
+async def test_tools_of_mcp_servers_are_listed_and_called_without_a_model_between(stub: Stub, tmp_path: Path) -> None:
+    tree = serving(stub)
+    tree["mcp"]["servers"]["gone"] = {"command": "/nonexistent/program"}
+    async with running_gateway(tree, tmp_path) as gateway:
+        listed = {tool["name"]: tool for tool in (await gateway.http.get("/v1/tools")).json()["data"]}
+        assert (listed["mcp_bad_echo"]["source"], listed["mcp_bad_echo"]["server"]) == ("mcp", "bad")
+        key = await new_key(gateway, scopes=["tools:execute:bad"])
+        answers = {}
+        for name in ("mcp_bad_structured", "calculator", "mcp_bad_nope", "mcp_gone_any"):
+            answers[name] = await gateway.http.post(
+                "/v1/tools/execute", json={"name": name}, headers={"authorization": f"Bearer {key}"}
+            )
+    assert answers["mcp_bad_structured"].json()["structured"] == {"celsius": 7}
+    codes = [(one.status_code, one.json()["error"]["code"]) for one in list(answers.values())[1:]]
+    assert codes == [(403, "forbidden"), (404, "tool_not_found"), (503, "mcp_unavailable")]

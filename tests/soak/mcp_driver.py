@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 from mcp.shared.auth import AuthorizationCodeResult
 
-from headgate.core.errors import McpUnavailable
+from headgate.core.tool_errors import McpUnavailable
 from headgate.tools.mcp_client import McpServer, McpTool
 from headgate.tools.mcp_oauth import Kept, Login
 from headgate.tools.mcp_types import McpServerSettings

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from headgate.core.errors import McpUnavailable
+from headgate.core.tool_errors import McpUnavailable
 from headgate.tools.mcp_client import McpServer
 from headgate.tools.mcp_types import McpServerSettings
 from headgate.tools.runner import ToolBounds, run_tool

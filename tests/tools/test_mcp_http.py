@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headgate.core.errors import McpUnavailable
+from headgate.core.tool_errors import McpUnavailable
 from headgate.tools.mcp_client import McpServer
 from headgate.tools.mcp_types import McpServerSettings
 from headgate.tools.types import Caller, ToolResult

@@ -13,7 +13,9 @@ _NANO = 1_000_000_000
 
 def decision_headers(run: Run, *, litellm: bool) -> Headers:
     """What was decided so far. With `litellm`, the headers of LiteLLM's proxy besides."""
-    headers = _before_attempts(run)
+    headers = ticket_headers(run.ticket) if run.ticket is not None else []
+    if run.added or run.absent or run.strategy is not None:
+        headers += _steered(run)
     if not run.attempts:
         if run.passed_over:
             headers.append((b"x-headgate-passed-over", _told(run.passed_over.items())))
@@ -39,10 +41,11 @@ def decision_headers(run: Run, *, litellm: bool) -> Headers:
     return headers
 
 
-def _before_attempts(run: Run) -> Headers:
-    headers = ticket_headers(run.ticket) if run.ticket is not None else []
-    if run.strategy is not None:
-        headers += _strategy(run.strategy)
+def _steered(run: Run) -> Headers:
+    """What the gateway did to a request beyond choosing a target."""
+    headers = [] if run.strategy is None else _strategy(run.strategy)
+    if run.added:
+        headers.append((b"x-headgate-tools-added", _plain(", ".join(run.added))))
     if run.absent:
         headers.append((b"x-headgate-tools-absent", _plain(", ".join(islice(run.absent, _MOST_TOLD)))))
     return headers

@@ -1,7 +1,7 @@
 """What every route shares: who may ask, the bounds of a request, and the count of requests in flight."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from headgate.settings.service import TenantConfig
 from headgate.telemetry.exchange import Exchange
 from headgate.telemetry.metrics import NO_GAUGES, Gauges, Metrics
 from headgate.telemetry.peers import Peers
+from headgate.tools.runner import ToolBounds
 from headgate.tools.types import Tool
 from headgate.usage.reports import Reports
 from headgate.usage.runs import Runs
@@ -59,6 +60,10 @@ def _no_price(_upstream: str, _model: str, _tokens: int) -> None:
 
 async def _no_gauges() -> Gauges:
     return NO_GAUGES
+
+
+async def _no_tools() -> Sequence[Tool]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +112,13 @@ class Gate:
     """The MCP servers; None where none is set."""
     mcp_route: Callable[["Gate", Scope, Receive, Send], Awaitable[None]] | None = None
     """The gateway as an MCP server; None where it is none."""
-    offered: Callable[[], Awaitable[Sequence[Tool]]] | None = None
-    """All tools that may be offered to others, of which each key sees its own."""
+    offered: Callable[[], Awaitable[Sequence[Tool]]] = _no_tools
+    """The gateway's own tools, and those of the MCP servers that are up; each key sees its own."""
     trouble: Callable[[], str] = str
     """Why the ledger is not written now; empty when it is."""
+    tools: Callable[[], Iterable[Tool]] = tuple
+    """The gateway's own tools, as they are now, without those of MCP servers."""
+    tool_bounds: ToolBounds = field(default_factory=ToolBounds)
     samples: Callable[[Trace], bool] | None = None
     """Whether a trace is kept; None where none is."""
     lag: Callable[[], float] = float

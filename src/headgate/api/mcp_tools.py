@@ -25,20 +25,21 @@ from mcp.shared.exceptions import MCPError
 
 from headgate.agents.types import AgentSettings
 from headgate.api.gate import Gate, Receive, Scope, Send
+from headgate.api.tools import call_tool, may_execute
 from headgate.core.chat import Asking, Text, ToolEnded, ToolStarted
-from headgate.core.errors import HeadgateError, InternalError
+from headgate.core.errors import HeadgateError
 from headgate.core.principal import Principal
 from headgate.core.request import parse_json
 from headgate.core.run import Run
 from headgate.core.surfaces import CHAT
 from headgate.core.version import __version__
 from headgate.identity.access import may_use
+from headgate.identity.scopes import tenants_with
 from headgate.pipeline.run import execute
-from headgate.pipeline.settle import settle
+from headgate.pipeline.settle import Settling
 from headgate.tools.mcp_names import matches
 from headgate.tools.mcp_types import McpServeSettings
-from headgate.tools.runner import ToolBounds, run_tool
-from headgate.tools.types import Caller, Tool, ToolResult
+from headgate.tools.types import Tool, ToolResult
 
 _NAME = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 _FRESH = CacheHint(ttl_ms=30_000, scope="private")
@@ -114,10 +115,10 @@ class McpDoor:
             if matches(agent.name, self._settings.agents) and may_use(who, agent.name)
             for offer in (Offer(ask_name(agent.name), agent),)
         }
-        if self._gate.offered is not None and _executes(who):
+        if _executes(who):
             for tool in await self._gate.offered():
                 info = tool.info
-                if matches(info.name, self._settings.tools) and _may_execute(who, tool):
+                if matches(info.name, self._settings.tools) and may_execute(who, info):
                     offers[info.name] = Offer(info.name, tool)
         return [offers[name] for name in sorted(offers, key=lambda name: (not name.startswith("ask_"), name))]
 
@@ -176,21 +177,14 @@ class McpDoor:
         return types.CallToolResult(content=[types.TextContent(text="".join(texts))])
 
     async def _executed(self, tool: Tool, arguments: dict[str, Any], run: Run) -> types.CallToolResult:
-        caller = Caller(run.who, run.id, traceparent=run.trace.traceparent)
         run.component = "mcp"
-        try:
-            result = await run_tool(tool, arguments, caller, ToolBounds())
+        with Settling(run, self._gate.deps):
+            try:
+                result = await call_tool(tool, arguments, run, self._gate)
+            except HeadgateError as error:
+                run.fail(error)
+                return _failed(error)
             run.status = 200
-            if result.failed:
-                run.outcome = "error"
-        except asyncio.CancelledError:
-            run.cut_off()
-            raise
-        except BaseException:
-            run.fail(InternalError("The call was given up."))
-            raise
-        finally:
-            settle(run, self._gate.deps)
         return _result(result)
 
 
@@ -214,22 +208,9 @@ def _scope(ctx: Context) -> Scope:
 
 
 def _executes(who: Principal) -> bool:
-    return who.is_admin or any(_qualifier(scope) is not None for scope in who.scopes)
-
-
-def _may_execute(who: Principal, tool: Tool) -> bool:
-    """Whether a scope covers a tool, by its name, its group or its MCP server."""
-    known = (tool.info.name, tool.info.group, tool.info.server)
-    named = ("*", who.tenant, *known)
-    return who.is_admin or any(_qualifier(scope) in named for scope in who.scopes)
-
-
-def _qualifier(scope: str) -> str | None:
-    """For what a scope allows tools to be executed; None if it does not."""
-    resource, action, *of = scope.split(":", 2)
-    if resource not in ("*", "tools") or action not in ("*", "execute"):
-        return None
-    return of[0] if of else "*"
+    """Whether there is any tool that it may call."""
+    held = tenants_with(who, "tools:execute")
+    return held is None or bool(held)
 
 
 def _shown(offer: Offer) -> types.Tool:

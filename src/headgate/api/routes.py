@@ -23,6 +23,7 @@ from headgate.api import (
     models,
     runs,
     tenant_config,
+    tools,
 )
 from headgate.api.admin import audit, budgets, keys, mcp, tenants
 from headgate.api.admin.reconcile import ReconcileRoute
@@ -78,6 +79,7 @@ def control_routes(gate: Gate) -> list[Route]:
         Route("/model_group/info", model_info.list_groups, logged=True),
         Route("/v1/models/{model:path}", models.get_model, logged=True),
         Route("/models/{model:path}", models.get_model, logged=True),
+        *_tool_routes(),
         *_key_routes(),
         *_tenant_routes(),
         *_litellm_key_routes(),
@@ -136,6 +138,18 @@ def _mcp_routes() -> list[Route]:
         Route(f"{servers}/{{server}}/tools", mcp.list_tools, logged=True, needs=read),
         Route(f"{servers}/{{server}}/tools/{{tool:path}}", mcp.get_tool, logged=True, needs=read),
         Route("/admin/mcp/tools", mcp.list_all_tools, logged=True, needs=read),
+    ]
+
+
+def _tool_routes() -> list[Route]:
+    read, execute = "tools:read", "tools:execute"
+    return [
+        route
+        for prefix in ("/v1", "")
+        for route in (
+            Route(f"{prefix}/tools", tools.list_tools, logged=True, needs=read),
+            Route(f"{prefix}/tools/execute", tools.execute, ("POST",), logged=True, needs=execute),
+        )
     ]
 
 

@@ -11,7 +11,7 @@ from headgate.api.limits import Headers
 from headgate.api.protocol import outlet_of
 from headgate.api.writers import Writers, chat_writer
 from headgate.core import sse
-from headgate.core.chat import ChatEvent
+from headgate.core.chat import ChatEvent, Ended
 from headgate.core.errors import HeadgateError, UpstreamBroke
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.run import Run
@@ -76,8 +76,6 @@ class Reply:
                         await event.pour(self._push, self._outlet.room)
                 else:
                     await self._say(event)
-            if self._writer is not None and (body := self._writer.end()):
-                await self._whole(Whole(body))
         finally:
             self._stop_pings()
             await events.aclose()
@@ -92,6 +90,8 @@ class Reply:
             if not self.started:
                 await self._open(_EVENT_STREAM, events=True)
             await self._piece(piece)
+        if type(event) is Ended and (body := self._writer.end()):
+            await self._whole(Whole(body))  # before the run is settled, so that its status and size are known
 
     async def replay(self, answer: Answer, *, again: bool) -> None:
         """Send a recorded answer, and follow one that is still being made. `again`: the caller is not its first.

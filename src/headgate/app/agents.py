@@ -14,7 +14,6 @@ from headgate.core.run import Run
 from headgate.pipeline.classify import Classifier
 from headgate.pipeline.context import Deps
 from headgate.telemetry.redact import conceal
-from headgate.tools.builtin.registry import builtin_tools
 from headgate.tools.mcp_pool import McpPool
 from headgate.tools.registry import Registry
 from headgate.tools.types import Tool
@@ -22,11 +21,11 @@ from headgate.tools.types import Tool
 log = logging.getLogger(__name__)
 
 
-def steer_with(deps: Deps, settings: Settings, mcp: McpPool | None) -> None:
+def steer_with(deps: Deps, settings: Settings, registry: Registry, mcp: McpPool | None) -> None:
     """Hand the pipeline what it needs for runs that the gateway steers itself."""
     strategies = settings.strategies
     deps.agents = Agents(settings.agents) if settings.agents else None
-    deps.toolbox = toolbox_of(settings, mcp)
+    deps.toolbox = toolbox_of(registry, mcp)
     deps.prompts = Prompts(Path(strategies.prompts) if strategies.prompts else None)
     deps.reasoner = Reasoner(strategies.reasoning)
     deps.step_temperature = strategies.reasoning.temperature
@@ -48,11 +47,8 @@ def mcp_of(settings: Settings, folder: Path | None) -> McpPool | None:
     return McpPool(settings.mcp, folder)
 
 
-def toolbox_of(
-    _settings: Settings, mcp: McpPool | None = None
-) -> Callable[[AgentSettings, Run], Awaitable[Sequence[Tool]]]:
+def toolbox_of(registry: Registry, mcp: McpPool | None) -> Callable[[AgentSettings, Run], Awaitable[Sequence[Tool]]]:
     """Which of the gateway's tools an agent has."""
-    registry = Registry(builtin_tools())
 
     async def toolbox(agent: AgentSettings, run: Run) -> Sequence[Tool]:
         wanted = [one if isinstance(one, str) else one["function"]["name"] for one in agent.tools]
@@ -78,15 +74,14 @@ def _calls_tools(settings: Settings, deps: Deps) -> Callable[[str], bool]:
     return calls_tools
 
 
-def offered_of(mcp: McpPool | None) -> Callable[[], Awaitable[Sequence[Tool]]]:
+def offered_of(registry: Registry, mcp: McpPool | None) -> Callable[[], Awaitable[Sequence[Tool]]]:
     """All tools that the gateway may offer to others: its own, and those of the MCP servers that are up."""
-    builtin = list(builtin_tools())
 
     async def offered() -> Sequence[Tool]:
         if mcp is None:
-            return builtin
+            return [*registry]
         used = [name for name, one in mcp.servers.items() if one.settings.enabled]
-        return [*builtin, *(await mcp.tools_of(used, lenient=True)).tools]
+        return [*registry, *(await mcp.tools_of(used, lenient=True)).tools]
 
     return offered
 

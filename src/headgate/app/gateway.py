@@ -12,6 +12,7 @@ from headgate.app.idempotency import repeating
 from headgate.app.prepare import Prepared, is_loopback
 from headgate.app.secrets import secrets_of
 from headgate.app.targets import composer_of, lists_of, upstream_of
+from headgate.app.tools import equip
 from headgate.app.tracing import traced
 from headgate.config.tenants import cascade_of
 from headgate.core.run import Run
@@ -64,11 +65,12 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         lists=lists,
     )
     mcp = gate.mcp = mcp_of(settings, prepared.data_dir)
-    steer_with(gate.deps, settings, mcp)
+    registry = equip(gate, settings)
+    steer_with(gate.deps, settings, registry, mcp)
+    gate.offered = offered_of(registry, mcp)
     door = McpRoute(settings.mcp.serve, is_local=is_loopback(settings.server.host))
     if settings.mcp.serve.enabled:
         gate.mcp_route = door
-        gate.offered = offered_of(mcp)
     loop = asyncio.get_running_loop()
     duties = [loop.create_task(exchange.keep_publishing())]
     if every := settings.routing.probes.every:

@@ -15,7 +15,8 @@ from headgate.config.mcp import check_names
 from headgate.config.problems import did_you_mean
 from headgate.config.tenants import REGISTRY
 from headgate.config.tree import Settings
-from headgate.core.errors import InvalidField, TenantConfigKeyUnknown, UpstreamError, catalogue
+from headgate.core.catalogue import catalogue
+from headgate.core.errors import InvalidField, TenantConfigKeyUnknown, UpstreamError
 from headgate.telemetry.redact import redact
 from headgate.upstreams.registry import PROVIDERS
 

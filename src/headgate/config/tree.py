@@ -10,6 +10,7 @@ from headgate.limits.types import LimitsSettings
 from headgate.routing.types import AliasSettings, ModelSettings, ParameterSettings, RoutingSettings
 from headgate.telemetry.types import TracingSettings
 from headgate.tools.mcp_types import McpSettings
+from headgate.tools.settings import ToolSettings
 from headgate.upstreams.types import UpstreamSettings
 from headgate.usage.types import UsageSettings
 
@@ -68,6 +69,7 @@ class Settings(BaseModel):
     parameters: ParameterSettings = Field(default_factory=ParameterSettings)
     usage: UsageSettings = Field(default_factory=UsageSettings)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
+    tools: ToolSettings = Field(default_factory=ToolSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)
     idempotency: IdempotencySettings = Field(default_factory=IdempotencySettings)
     strategies: StrategySettings = Field(default_factory=StrategySettings)

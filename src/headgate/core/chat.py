@@ -86,6 +86,13 @@ class ToolEnded(NamedTuple):
     seconds: float
 
 
+class ToolHeld(NamedTuple):
+    """One of the gateway's own tools was called and not run, because it needs an approval."""
+
+    call: Call
+    turn: int
+
+
 class Step(NamedTuple):
     """What a strategy does. `iteration` counts from 1, 0 where it belongs to none; `tokens` is what it took."""
 
@@ -105,7 +112,7 @@ class Ended(NamedTuple):
     beside: Mapping[str, Any] = NONE
 
 
-ChatEvent = Asking | Text | Thought | Refusal | Other | Call | ToolStarted | ToolEnded | Step | Ended
+ChatEvent = Asking | Text | Thought | Refusal | Other | Call | ToolStarted | ToolEnded | ToolHeld | Step | Ended
 
 
 @dataclass(slots=True)

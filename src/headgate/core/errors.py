@@ -18,7 +18,7 @@
 Every leaf has a stable `code`; codes are never reused. Errors are raised anywhere and rendered only at the edges.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 from headgate.core.bounds import Refusal, Standing
@@ -204,12 +204,6 @@ class UserNotFound(NotFound):
     code = "user_not_found"
     title = "There is no such user among those the key may see"
     remedy = "Look the id up in `GET /user/list`."
-
-
-class McpNotFound(NotFound):
-    code = "mcp_not_found"
-    title = "No such MCP server, or it has no such tool"
-    remedy = "List them with `GET /admin/mcp/servers` and `GET /admin/mcp/tools`."
 
 
 class Unreadable(RequestError):
@@ -566,12 +560,6 @@ class LedgerUnavailable(Unavailable):
     remedy = "Try again after `retry-after`; `GET /readyz` says what is wrong. See the setting `usage.if_unwritable`."
 
 
-class McpUnavailable(Unavailable):
-    code = "mcp_unavailable"
-    title = "An MCP server that is needed is down"
-    remedy = "Try again after `retry-after`; `GET /admin/mcp/servers` says what is wrong with it."
-
-
 class TargetsBusy(Unavailable):
     code = "targets_busy"
     status = 429
@@ -594,13 +582,3 @@ class InternalError(HeadgateError):
 
 class StartupError(HeadgateError):
     """The gateway cannot start as configured. Shown by the command line, never sent to a caller."""
-
-
-def catalogue() -> Iterator[type[HeadgateError]]:
-    """Every error class with a code, in the order of the tree."""
-    waiting: list[type[HeadgateError]] = [HeadgateError]
-    while waiting:
-        kind = waiting.pop(0)
-        if kind.code:
-            yield kind
-        waiting[:0] = kind.__subclasses__()

@@ -71,6 +71,14 @@ class StrategyChoice(NamedTuple):
     reason: str = ""
 
 
+class ToolCall(NamedTuple):
+    """A call of one of the gateway's own tools; `result` is ok, failed, held or cancelled."""
+
+    name: str
+    result: str
+    seconds: float
+
+
 @dataclass(slots=True)
 class Run:
     """One request: who asked for what, which attempts were made and how it ended.
@@ -131,6 +139,14 @@ class Run:
     """How many agents stand above this run."""
     absent: dict[str, str] = field(default_factory=dict)
     """Tools, or the servers that have them, which the run had to do without, and why."""
+    deepest: int = 16
+    """How deep its delegates may go, as the agents above it allow."""
+    below: int = 0
+    """Nano-USD that runs on behalf of this one spent, as far as prices are known."""
+    added: tuple[str, ...] = ()
+    """Tools that the caller did not ask for."""
+    tools: tuple[ToolCall, ...] = ()
+    """The gateway's own tools that were called, in the order in which they ended."""
     accounted: int = 0
     """How many attempts are in the ledger."""
     goes_on: bool = False

@@ -23,6 +23,7 @@ from headgate.core.chat import (
     Text,
     Thought,
     ToolEnded,
+    ToolHeld,
     ToolStarted,
 )
 from headgate.core.errors import UpstreamGarbled
@@ -48,19 +49,19 @@ class Reader:
         for event in sse.events(frames):
             data = sse.data_of(event)
             if data is not None and data.strip() != b"[DONE]":
-                yield from self._chunk(orjson.loads(data))
+                yield from self._chunk(_object(data))
 
     def whole(self, body: bytes) -> Iterable[ChatEvent]:
         """A complete answer; raises UpstreamGarbled when it holds none."""
-        completion = orjson.loads(body)
+        completion = _object(body)
         choices = completion.get("choices")
-        message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
+        first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        message = first.get("message")
         if not isinstance(message, dict):
             raise UpstreamGarbled("The provider's answer holds no message.")
         for number, call in enumerate(message.get("tool_calls") or ()):
             self._piece({"index": number, **call})
-        said = {name: value for name, value in message.items() if name != "tool_calls"}
-        yield from self._chunk({**completion, "choices": [{**choices[0], "delta": said}]})
+        yield from self._chunk({**completion, "choices": [{**first, "delta": {**message, "tool_calls": None}}]})
 
     def finish(self) -> Iterable[ChatEvent]:
         """The turn is over; gives what was held back until now."""
@@ -118,6 +119,16 @@ class Reader:
         call[1] = call[1] or function.get("name") or ""
         arguments = function.get("arguments")
         call[2] += arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode() if arguments else ""
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise UpstreamGarbled("The provider's answer is not JSON.") from None
+    if not isinstance(found, dict):
+        raise UpstreamGarbled("The provider's answer is not a JSON object.")
+    return found
 
 
 class Writer(Protocol):
@@ -198,6 +209,7 @@ class WholeWriter:
         self._message: dict[str, Any] = {"role": "assistant", "content": None}
         self._calls: list[dict[str, Any]] = []
         self._steps: list[dict[str, Any]] = []
+        self._held: list[dict[str, Any]] = []
         self._beside: dict[str, Any] = {}
         self._ended: Ended | None = None
 
@@ -217,6 +229,8 @@ class WholeWriter:
                 self._calls.append(call_of(event))
             case Step():
                 self._steps.append(step_of(event))
+            case ToolHeld(call):
+                self._held.append(approval_of(call))
             case Ended():
                 self._ended = event
         return b""
@@ -232,6 +246,8 @@ class WholeWriter:
         more: dict[str, Any] = {"usage": usage_of(ended.tokens)} if ended.tokens is not None else {}
         if ended.stop and self._extensions:
             more["proxy_status"] = {"type": "stopped", "status": ended.stop}
+        if self._held and self._extensions:
+            more["approvals_required"] = self._held
         return orjson.dumps({**self._base, "choices": [choice], **ended.beside, **more})
 
 
@@ -259,6 +275,14 @@ def images_of(images: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return {"role": "user", "content": parts}
 
 
+def pictures_of(images: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Pictures (base64, MIME type) for the caller, as members of `images` of a message."""
+    return [
+        {"type": "image_url", "index": number, "image_url": {"url": f"data:{mime_type};base64,{data}"}}
+        for number, (data, mime_type) in enumerate(images)
+    ]
+
+
 def status_of(event: ChatEvent) -> dict[str, Any]:
     """What the tool loop is doing, in four words."""
     match event:
@@ -266,10 +290,17 @@ def status_of(event: ChatEvent) -> dict[str, Any]:
             return {"type": "tool_execution", "status": "calling_llm" if turn == 1 else "processing_results"}
         case ToolStarted(call):
             return {"type": "tool_execution", "status": "executing_tool", "tool_name": call.name}
+        case ToolHeld(call):
+            return {"type": "tool_execution", "status": "approval_required", **approval_of(call)}
         case ToolEnded(call):
             status = {"type": "tool_execution", "status": "tool_completed", "tool_name": call.name}
             return {**status, "success": not event.failed, "duration_ms": round(event.seconds * 1000)}
     raise TypeError(event)
+
+
+def approval_of(call: Call) -> dict[str, Any]:
+    """A call that waits for somebody to approve it."""
+    return {"tool_name": call.name, "tool_call_id": call.id, "arguments": call.arguments}
 
 
 def step_of(step: Step) -> dict[str, Any]:

@@ -79,6 +79,10 @@ class Deps:
     """The gateway's own tools that an agent has now, in a stable order; the run is told of those that are absent."""
     system_prompt: Callable[[AgentSettings, Run], Awaitable[str]] = _plain_prompt
     """An agent's part of the system message."""
+    inject: Callable[[ModelRequest, Run], AgentSettings | None] | None = None
+    """A plain model as an agent with tools, where a setting adds some; None where no setting does."""
+    reads_marks: frozenset[str] = frozenset()
+    """Upstreams whose models may take marks such as `<|im_start|>` in a tool's output for control."""
     prompts: Prompts = field(default_factory=Prompts)
     reasoner: Reasoner = field(default_factory=lambda: Reasoner(ReasoningSettings()))
     classify: "Callable[[ModelRequest, Run, Deps], Awaitable[StrategyChoice]]" = _pass_through

@@ -33,6 +33,10 @@ class Prompt:
     schemas: list[dict[str, Any]]
     stream: bool
 
+    def is_own(self, name: str) -> bool:
+        """Whether a call is the gateway's to answer: of its own tools, and of those that nobody offered."""
+        return name in self.tools or not any(_may_mean(schema, name) for schema in self.schemas)
+
     def request(self, **more: Any) -> JsonRequest:
         """The next turn's call. `more` are fields of this turn alone."""
         fields: dict[str, Any] = {"model": self.model, "messages": self.messages, **self.fields, **more}
@@ -87,6 +91,12 @@ def _text_of(content: object) -> str | None:
 
 def _is_text(part: object) -> bool:
     return isinstance(part, dict) and part.get("type") == "text"
+
+
+def _may_mean(schema: Any, name: str) -> bool:
+    """Tools that are no functions may be called anything."""
+    function = schema.get("function") if isinstance(schema, dict) else None
+    return not isinstance(function, dict) or function.get("name") == name
 
 
 def _schemas_by_name(tools: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -5,20 +5,22 @@ read is asked for once more, then the answer is written with what there is.
 """
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from headgate.core.chat import Asking, Call, ChatEvent, Ended, Step, StopReason, Text, Thought, ToolEnded
+from headgate.core.chat import Asking, Call, ChatEvent, Ended, Other, Step, StopReason, Text, Thought, ToolHeld
 from headgate.core.run import Run
 from headgate.core.tokens import Tokens
 from headgate.dialects import chat
 from headgate.pipeline.context import Deps
 from headgate.pipeline.prepare import Prompt
 from headgate.pipeline.settle import account
+from headgate.pipeline.tools import note_tool
 from headgate.pipeline.turns import Turn, Watch, tool_bounds, total_tokens
-from headgate.tools.runner import Batch
+from headgate.tools.runner import Batch, Outcome
 
 Action = Literal["continue_thinking", "use_tools", "finished"]
 _GO_ON = "CONTINUE"
@@ -122,12 +124,18 @@ class Reasoning:
         ]
         told = {"tools": names, "tool_predictions": predictions, "concurrent_execution": planned.concurrent}
         yield Step("tool_execution_start", number, told)
-        bounds, caller = tool_bounds(self.watch, self.run)
+        bounds, caller = tool_bounds(self.watch, self.run, self.deps)
         batch = Batch(calls, self.prompt.tools, replace(bounds, parallel=planned.concurrent), caller, number)
-        results = [event async for event in batch.run() if isinstance(event, ToolEnded)]
-        yield Step("tool_result", number, {"tools": names, "tool_results": [_result(event) for event in results]})
+        async with aclosing(batch.run()) as events:
+            async for event in events:
+                note_tool(event, self.prompt, self.run)
+                if isinstance(event, ToolHeld):
+                    yield event
+        yield Step("tool_result", number, {"tools": names, "tool_results": [_result(one) for one in batch.outcomes]})
         for outcome in batch.outcomes:
             self._note_result(outcome.call, outcome.result.text)
+        if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:
+            yield Other({"images": chat.pictures_of(pictures)})
 
     def _note_result(self, call: Call, result: str) -> None:
         if self.native:
@@ -224,13 +232,14 @@ def _planning(number: int, planned: Planned, tokens: Tokens) -> Step:
     return Step("planning", number, {"thought": planned.thought, "tools_planned": names, "tools": names}, tokens=tokens)
 
 
-def _result(event: ToolEnded) -> Mapping[str, Any]:
+def _result(outcome: Outcome) -> Mapping[str, Any]:
+    result = outcome.result
     return {
-        "tool_name": event.call.name,
-        "success": not event.failed,
-        "result": None if event.failed else event.result,
-        "error": event.result if event.failed else None,
-        "execution_time_ms": round(event.seconds * 1000, 1),
+        "tool_name": outcome.call.name,
+        "success": not result.failed,
+        "result": None if result.failed else result.text,
+        "error": result.text if result.failed else None,
+        "execution_time_ms": round(outcome.seconds * 1000, 1),
     }
 
 

@@ -17,7 +17,7 @@ from headgate.pipeline.kept import KeptStream
 from headgate.pipeline.mirror import mirror
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import Settling, account
-from headgate.pipeline.steer import steer
+from headgate.pipeline.steer import steer, steer_plain
 from headgate.pipeline.strategy import decide
 
 
@@ -25,8 +25,14 @@ def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event
     """One request, top to bottom. Settled when the iterator ends, on success, error and disconnect alike."""
     agent = deps.agents.find(request.model) if deps.agents is not None else None
     if agent is None and not run.mode:
-        return relay(request, run, deps)
+        return relay(request, run, deps) if deps.inject is None else plain(request, run, deps)
     return decided(agent, request, run, deps)
+
+
+def plain(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
+    """A plain model, with the tools that a setting adds if it does."""
+    model = deps.inject(request, run) if deps.inject is not None else None
+    return relay(request, run, deps) if model is None else steer_plain(model, request, run, deps)
 
 
 async def decided(
@@ -36,7 +42,7 @@ async def decided(
     with Settling(run, deps):
         run.strategy = await decide(agent, request, run, deps)
         if agent is None and run.strategy.name == "passthrough":
-            story: AsyncGenerator[Event | ChatEvent] = relay(request, run, deps)
+            story: AsyncGenerator[Event | ChatEvent] = plain(request, run, deps)
         else:
             story = steer(agent or deps.reasoner.on(request.model), request, run, deps)
         async with aclosing(story):

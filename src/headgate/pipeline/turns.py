@@ -8,9 +8,10 @@ Bounds end a run, they never break it: the model is asked once more, without too
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from headgate.core.chat import Answer, Asking, Call, ChatEvent, Ended, StopReason
+from headgate.core.chat import Answer, Asking, Call, ChatEvent, Ended, Other, StopReason
 from headgate.core.errors import HeadgateError, ToolLoopLimit, UpstreamTimeout
 from headgate.core.events import Whole
 from headgate.core.ports import Stream
@@ -24,6 +25,7 @@ from headgate.pipeline.context import Deps, Plan
 from headgate.pipeline.prepare import Prompt
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import account
+from headgate.pipeline.tools import bounds_of, note_tool
 from headgate.tools.runner import Batch, ToolBounds
 from headgate.tools.types import Caller
 
@@ -46,7 +48,7 @@ class Watch:
             return "time_limit"
         if bounds.tokens and tokens is not None and tokens.prompt + tokens.completion >= bounds.tokens:
             return "token_limit"
-        if bounds.usd and sum(one.cost or 0 for one in self.run.attempts) >= bounds.usd * 1e9:
+        if bounds.usd and self.run.below + sum(one.cost or 0 for one in self.run.attempts) >= bounds.usd * 1e9:
             return "budget_limit"
         return ""
 
@@ -80,7 +82,7 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
         async for event in turn.take(run, deps):
             yield event
         answer = turn.answer
-        own = tuple(call for call in answer.calls if call.name in prompt.tools)
+        own = tuple(call for call in answer.calls if prompt.is_own(call.name))
         if not own:
             for call in answer.calls:
                 yield call
@@ -91,17 +93,27 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
             raise ToolLoopLimit(f"The model went on calling tools after the bound '{stop}' was met.")
         own = own[: prompt.agent.bounds.calls_per_turn]
         prompt.messages.append(chat.message_of(answer, own))
-        batch = Batch(own, prompt.tools, *tool_bounds(watch, run), watch.turns)
-        async for event in batch.run():
+        batch = Batch(own, prompt.tools, *tool_bounds(watch, run, deps), watch.turns)
+        async for event in _use_tools(batch, prompt, run):
             yield event
-        for outcome in batch.outcomes:
-            prompt.messages.append(chat.result_of(outcome.call, outcome.result.text))
-        if images := [image for outcome in batch.outcomes for image in outcome.images]:
-            prompt.messages.append(chat.images_of(images))
         if over := watch.exceeded():
             yield Ended("length", over, total_tokens(run), answer.beside)
             return
         stop = watch.tiring(own)
+
+
+async def _use_tools(batch: Batch, prompt: Prompt, run: Run) -> AsyncGenerator[ChatEvent]:
+    """Run the calls of a turn, and tell the model what came of them."""
+    async with aclosing(batch.run()) as events:
+        async for event in events:
+            note_tool(event, prompt, run)
+            yield event
+    for outcome in batch.outcomes:
+        prompt.messages.append(chat.result_of(outcome.call, outcome.result.text))
+    if images := [image for outcome in batch.outcomes for image in outcome.images]:
+        prompt.messages.append(chat.images_of(images))
+    if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:
+        yield Other({"images": chat.pictures_of(pictures)})
 
 
 @dataclass(slots=True)
@@ -170,12 +182,10 @@ class Turn:
             raise UpstreamTimeout("The model did not end within the time that its agent has.") from None
 
 
-def tool_bounds(watch: Watch, run: Run) -> tuple[ToolBounds, Caller]:
+def tool_bounds(watch: Watch, run: Run, deps: Deps) -> tuple[ToolBounds, Caller]:
     """How the calls of a turn are run, and for whom."""
-    agent = watch.prompt.agent
-    seconds = min(agent.bounds.tool_seconds, watch.seconds_left or agent.bounds.tool_seconds)
-    bounds = ToolBounds(seconds, agent.bounds.result_characters, agent.parallel_tools)
-    return bounds, Caller(run.who, run.id, agent.name, run.depth, run.trace.traceparent)
+    bounds = bounds_of(watch.prompt, run, deps, watch.seconds_left)
+    return bounds, Caller(run.who, run.id, watch.prompt.agent.name, run.depth, run.trace.traceparent)
 
 
 def total_tokens(run: Run) -> Tokens | None:

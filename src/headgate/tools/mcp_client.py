@@ -13,8 +13,8 @@ from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
-from headgate.core.errors import McpUnavailable
 from headgate.core.ids import child_of
+from headgate.core.tool_errors import McpUnavailable
 from headgate.tools.mcp_faults import Broken, Refused, SessionGone, why
 from headgate.tools.mcp_names import exposed, passes
 from headgate.tools.mcp_types import McpServerSettings, McpStatus, State

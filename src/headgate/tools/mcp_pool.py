@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from headgate.core.errors import McpNotFound, McpUnavailable
+from headgate.core.tool_errors import McpNotFound, McpUnavailable
 from headgate.tools.mcp_client import McpServer, McpTool
 from headgate.tools.mcp_names import candidates, passes
 from headgate.tools.mcp_types import McpSettings, McpStatus

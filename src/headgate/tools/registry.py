@@ -1,8 +1,9 @@
 """All tools by name, whatever their source."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from headgate.core.errors import StartupError
+from headgate.tools.policy import named
 from headgate.tools.types import Tool
 
 
@@ -23,6 +24,10 @@ class Registry:
 
     def get(self, name: str) -> Tool | None:
         return self._tools.get(name)
+
+    def chosen(self, wanted: Sequence[str]) -> list[Tool]:
+        """The tools that these names, groups and patterns mean, in the registry's order."""
+        return [tool for tool in self._tools.values() if named(tool.info, wanted)]
 
     def __iter__(self) -> Iterator[Tool]:
         return iter(self._tools.values())

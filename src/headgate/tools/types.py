@@ -37,6 +37,8 @@ class ToolInfo:
     hints: Hints = UNTOLD
     origin: str = ""
     server: str = ""
+    seconds: float = 0.0
+    """How long a call may take where that is more than usual."""
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -60,6 +62,8 @@ class ToolResult:
     failed: bool = False
     images: tuple[Image, ...] = ()
     structured: Mapping[str, Any] | None = None
+    shown: tuple[Image, ...] = ()
+    """Pictures for the caller's eyes; the model is told of them in the text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ from headgate.usage.types import Entry, Outcome
 
 PriceOf = Callable[[Attempt, Tokens], Price | None]
 """What an attempt's tokens cost; None where nobody knows."""
-_ESTIMABLE = frozenset(("chat", "completions", "embeddings", "moderations", "rerank", "responses", "messages"))
+_ESTIMABLE = frozenset(
+    ("chat", "delegated", "completions", "embeddings", "moderations", "rerank", "responses", "messages")
+)
 """Routes that take text. Of the others, the size says nothing of the tokens."""
 _DRAWING = frozenset(("images", "image_edits", "image_variations"))
 _MAY_HAVE_WORKED = (UpstreamTimeout, UpstreamBroke, UpstreamGarbled)

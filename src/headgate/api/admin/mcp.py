@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from headgate.api.answers import json_answer
 from headgate.api.gate import Gate
-from headgate.core.errors import McpNotFound
+from headgate.core.tool_errors import McpNotFound
 from headgate.identity.types import iso
 from headgate.tools.types import ToolInfo
 

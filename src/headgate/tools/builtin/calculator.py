@@ -1,19 +1,21 @@
-"""Tools that compute: arithmetic and the time of day."""
+"""The calculator: arithmetic without `eval`, in which no expression costs more than a few milliseconds."""
 
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from headgate.tools.builtin.function import FunctionTool
-from headgate.tools.types import Caller, Hints, ToolInfo, ToolResult
+from headgate.tools.builtin.function import FunctionTool, builtin, schema, text
+from headgate.tools.types import Caller, ToolResult
 
 _LONGEST = 1000
 _MOST_BITS = 4096
-_PURE = Hints(read_only=True, destructive=False, idempotent=True, open_world=False)
+_MOST_DIGITS = 300
+_PLAIN = re.compile(r"[0-9A-Za-z_.,+\-*/%^() \t\n]*")
+_GLUED = re.compile(r"(?<![A-Za-z0-9_.])[0-9][0-9_.]*+(?:[eE][+-]?[0-9]+)?+[A-Za-z]")
+"""A number that runs into a word, which Python's grammar only half refuses."""
 Number = int | float
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Number]] = {
     ast.Add: operator.add,
@@ -27,7 +29,7 @@ _UNARY: dict[type[ast.unaryop], Callable[[Any], Number]] = {ast.USub: operator.n
 _FUNCTIONS: dict[str, Callable[..., Number]] = {
     name: getattr(math, name)
     for name in ("sqrt", "exp", "log", "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan", "floor", "ceil")
-} | {"abs": abs, "round": round, "min": min, "max": max}
+}
 _NAMES = {"pi": math.pi, "e": math.e, "tau": math.tau}
 
 
@@ -35,18 +37,35 @@ class _Refused(ValueError):
     """What the calculator does not do."""
 
 
+def _round(number: Number, digits: Number | None = None) -> Number:
+    """Python's own computes ten to the power of the digits, however many."""
+    if digits is None:
+        return round(number)
+    if isinstance(digits, float) or abs(digits) > _MOST_DIGITS:
+        raise _Refused(f"round takes a whole number of digits up to {_MOST_DIGITS}")
+    return round(number, digits)
+
+
+_FUNCTIONS.update({"abs": abs, "round": _round, "min": min, "max": max})
+_KNOWN = "only numbers, + - * / // % **, and " + ", ".join((*_FUNCTIONS, *_NAMES))
+
+
 def evaluate(expression: str) -> Number:
     """The value of an arithmetic expression; raises ValueError. Nothing is executed and no result grows forever."""
     if len(expression) > _LONGEST:
         raise _Refused(f"an expression has at most {_LONGEST} characters")
+    if not _PLAIN.fullmatch(expression) or _GLUED.search(expression):
+        raise _Refused(_KNOWN)
     try:
-        return _value(ast.parse(expression.strip().replace("^", "**"), mode="eval").body)
+        return _value(ast.parse(" ".join(expression.split()).replace("^", "**"), mode="eval").body)
     except (SyntaxError, RecursionError, MemoryError):
         raise _Refused("this is not an arithmetic expression") from None
     except ZeroDivisionError:
         raise _Refused("division by zero") from None
-    except (OverflowError, TypeError) as error:
-        raise _Refused(str(error)) from None
+    except OverflowError:
+        raise _Refused("the result is too large") from None
+    except TypeError:
+        raise _Refused("a function has too few or too many numbers") from None
 
 
 def _value(node: ast.expr) -> Number:
@@ -63,11 +82,15 @@ def _value(node: ast.expr) -> Number:
             return _UNARY[type(op)](_value(operand))
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS:
             return _bounded(_FUNCTIONS[name](*map(_value, args)))
-    raise _Refused("only numbers, + - * / // % **, and " + ", ".join((*_FUNCTIONS, *_NAMES)))
+    raise _Refused(_KNOWN)
 
 
 def _power(base: Number, exponent: Number) -> Number:
-    if isinstance(base, int) and isinstance(exponent, int) and abs(base).bit_length() * abs(exponent) > _MOST_BITS:
+    if (
+        isinstance(base, int)
+        and isinstance(exponent, int)
+        and (abs(base).bit_length() - 1) * abs(exponent) > _MOST_BITS
+    ):
         raise _Refused("the result is too large")
     value = base**exponent
     if isinstance(value, complex):
@@ -88,42 +111,12 @@ def _calculator(arguments: Mapping[str, Any], _: Caller) -> ToolResult:
         return ToolResult(f"Error: {error}.", failed=True)
 
 
-def _current_time(arguments: Mapping[str, Any], _: Caller) -> ToolResult:
-    name = str(arguments.get("timezone") or "UTC")
-    try:
-        zone = UTC if name.upper() == "UTC" else ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return ToolResult(f"Error: there is no time zone '{name[:64]}'. Use a name such as Europe/Berlin.", failed=True)
-    moment = datetime.now(zone)
-    return ToolResult(f"{moment.isoformat(timespec='seconds')} ({name}, {moment:%A})")
-
-
-def _schema(**properties: Any) -> dict[str, Any]:
-    required = [name for name, schema in properties.items() if not schema.pop("optional", False)]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-COMPUTE = (
-    FunctionTool(
-        ToolInfo(
-            "calculator",
-            "Evaluate an arithmetic expression, such as (2+3)*sqrt(16).",
-            _schema(expression={"type": "string", "description": "The expression."}),
-            "builtin",
-            "compute",
-            _PURE,
-        ),
-        _calculator,
+CALCULATOR = FunctionTool(
+    builtin(
+        "calculator",
+        "Evaluate an arithmetic expression, such as (2+3)*sqrt(16). ^ and ** are powers.",
+        schema(expression=text("The expression.")),
+        "compute",
     ),
-    FunctionTool(
-        ToolInfo(
-            "get_current_time",
-            "The current date and time in a time zone.",
-            _schema(timezone={"type": "string", "description": "Such as UTC or Europe/Berlin.", "optional": True}),
-            "builtin",
-            "compute",
-            _PURE,
-        ),
-        _current_time,
-    ),
+    _calculator,
 )
