@@ -31,7 +31,7 @@ def _no_tool_calls(_: str) -> bool:
     return False
 
 
-async def _pass_through(_: ModelRequest, __: Run, ___: "Deps") -> StrategyChoice:
+async def pass_through(_: ModelRequest, __: Run, ___: "Deps") -> StrategyChoice:
     return StrategyChoice("passthrough", "llm_classifier", "no classifier is set")
 
 
@@ -81,7 +81,7 @@ class Deps:
     """An agent's part of the system message."""
     prompts: Prompts = field(default_factory=Prompts)
     reasoner: Reasoner = field(default_factory=lambda: Reasoner(ReasoningSettings()))
-    classify: "Callable[[ModelRequest, Run, Deps], Awaitable[StrategyChoice]]" = _pass_through
+    classify: "Callable[[ModelRequest, Run, Deps], Awaitable[StrategyChoice]]" = pass_through
     """Chooses the strategy of a request whose caller leaves it to the gateway."""
     step_temperature: float | None = None
     """Of the steps of reasoning; None for the caller's."""
