@@ -14,7 +14,7 @@ from headgate.routing.health import Book
 from headgate.routing.plan import Planner
 from headgate.routing.types import Model
 from headgate.upstreams.http import Wire
-from headgate.upstreams.types import LocalAddress
+from headgate.upstreams.types import LocalAddress, UpstreamSettings
 
 __all__ = ["Parts", "parts_of"]
 
@@ -25,6 +25,8 @@ class Parts:
 
     settings: Settings
     upstreams: Mapping[str, Upstream]
+    known: tuple[UpstreamSettings, ...]
+    """These and former ones, by which runs that are under way are still to be priced."""
     lists: Lists
     models: list[Model]
     catalog: Catalog
@@ -37,13 +39,15 @@ def parts_of(
     """Upstreams that are set as before are kept with their connections. Raises StartupError."""
     upstreams = _upstreams(settings, wire, local, former)
     offering = {one.name: upstreams[one.name] for one in settings.upstreams if one.offer_all}
-    lists = lists_of(settings)
+    known = [*(former.known if former is not None else ()), *settings.upstreams]
+    lists = lists_of(known)
     composer = composer_of(settings, lists)
     models = [composer.model(one) for one in settings.models]
     aliases = [Alias(one.name, one.model, one.hidden) for one in settings.aliases]
     catalog = Catalog(models, offering, composer, aliases)
     planner = Planner(policy_of(settings.routing), book, catalog.configured)
-    return Parts(settings, upstreams, lists, models, catalog, planner)
+    named = {one.name: one for one in known}
+    return Parts(settings, upstreams, tuple(named.values()), lists, models, catalog, planner)
 
 
 def _upstreams(

@@ -56,7 +56,8 @@ def _check_names(draft: Draft, agents: list[Agent], models: dict[Path_, str]) ->
                 draft.problem(
                     (*here, "name"), f"The name '{one}' is taken already, at {where}.", "Choose another name."
                 )
-            taken.setdefault(one, (*here, "name"))
+                break
+            taken[one] = (*here, "name")
 
 
 def _check_model(draft: Draft, here: Path_, agent: dict[str, Any], models: list[str]) -> None:

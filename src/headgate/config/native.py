@@ -44,7 +44,7 @@ def _path_in(data: Any, loc: Path_) -> Path_ | None:
     for part in loc:
         if isinstance(part, str) and _SHAPE.match(part) and not (isinstance(data, dict) and part in data):
             kind = _KINDS.get(part.partition("[")[0])
-            if part != loc[-1] and kind is not None and not isinstance(data, kind):
+            if kind is not None and isinstance(data, list | dict) and not isinstance(data, kind):
                 return None
         else:
             path.append(part)

@@ -59,7 +59,8 @@ class Reader:
             raise UpstreamGarbled("The provider's answer holds no message.")
         for number, call in enumerate(message.get("tool_calls") or ()):
             self._piece({"index": number, **call})
-        yield from self._chunk({**completion, "choices": [{**choices[0], "delta": message}]})
+        said = {name: value for name, value in message.items() if name != "tool_calls"}
+        yield from self._chunk({**completion, "choices": [{**choices[0], "delta": said}]})
 
     def finish(self) -> Iterable[ChatEvent]:
         """The turn is over; gives what was held back until now."""

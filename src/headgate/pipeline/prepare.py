@@ -33,6 +33,14 @@ class Prompt:
     schemas: list[dict[str, Any]]
     stream: bool
 
+    def let_choose(self) -> None:
+        """The gateway's tools were called that the caller had asked to be: now the model chooses, or it never ends."""
+        choice = self.fields.get("tool_choice")
+        function = choice.get("function") if isinstance(choice, dict) else None
+        named = function.get("name") if isinstance(function, dict) else None
+        if choice == "required" or named in self.tools:
+            self.fields = {name: value for name, value in self.fields.items() if name != "tool_choice"}
+
     def request(self, **more: Any) -> JsonRequest:
         """The next turn's call. `more` are fields of this turn alone."""
         fields: dict[str, Any] = {"model": self.model, "messages": self.messages, **self.fields, **more}
