@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 from headgate.api.gate import Bounds, Gate
 from headgate.app.agents import skills_of, steer_with
+from headgate.app.diary import noting
 from headgate.app.governance import governed, keys_of
 from headgate.app.idempotency import repeating
 from headgate.app.parts import parts_of
@@ -64,6 +65,7 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
             governed(prepared, gate, prices, cascade),
             repeating(prepared, gate),
             reloading(reloader, gate, prepared),
+            noting(settings, gate),
         ):
             yield gate
     finally:

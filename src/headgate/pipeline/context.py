@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headgate.agents.book import Agents
 from headgate.agents.prompts import Prompts
@@ -87,6 +87,8 @@ class Deps:
     """Of the steps of reasoning; None for the caller's."""
     calls_tools: Callable[[str], bool] = _no_tool_calls
     """Whether a model, by its name, makes native tool calls."""
+    note: Callable[[Run, str, Mapping[str, Any]], None] | None = None
+    """Writes down what is said in conversations; None where nobody wants that."""
     limiter: Limiter | None = None
     record: Callable[[Run], list[Entry]] | None = None
     """Writes what a run spent into the journal."""
