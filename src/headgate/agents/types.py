@@ -83,7 +83,15 @@ class AgentSettings(BaseModel):
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="Fields of the request that hold where the caller says nothing."
     )
+    variables: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="What `{{name}}` in the prompt stands for."
+    )
     bounds: BoundsSettings = Field(default_factory=BoundsSettings)
+
+    @property
+    def known_as(self) -> tuple[str, ...]:
+        """The names by which callers may call it; its own is the first."""
+        return (self.name,) if self.name.startswith("augmented/") else (self.name, f"augmented/{self.name}")
 
 
 class ClassifierSettings(BaseModel):
@@ -118,6 +126,10 @@ class StrategySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    template_tools: list[str] = Field(
+        default_factory=list,
+        description="Tools that `POST /admin/template/eval` may call though they do not only read.",
+    )
     prompts: str | None = Field(None, description="A folder whose files take the place of the packaged prompts.")
     classifier: ClassifierSettings = Field(default_factory=ClassifierSettings)
     reasoning: ReasoningSettings = Field(default_factory=ReasoningSettings)

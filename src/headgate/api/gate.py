@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from headgate.agents.skills import Skills
 from headgate.api.auth import key_of
 from headgate.api.lists import NO_LISTS, Lists
 from headgate.audit.log import AuditLog
@@ -18,6 +19,7 @@ from headgate.idempotency.keeper import Keeper
 from headgate.identity.compose import Identity
 from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
+from headgate.pipeline.system import SystemPrompts
 from headgate.settings.service import TenantConfig
 from headgate.telemetry.exchange import Exchange
 from headgate.telemetry.metrics import NO_GAUGES, Gauges, Metrics
@@ -75,6 +77,17 @@ class Bounds:
     keep_alive: float
 
 
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What there is since the configuration was read anew. `needs_restart`: settings that differ, as yet in vain."""
+
+    models: int
+    agents: int
+    skills: int
+    needs_restart: tuple[str, ...] = ()
+    mcp_servers: int = 0
+
+
 @dataclass(slots=True)
 class Gate:
     """Handed to every route by the composition root."""
@@ -89,6 +102,12 @@ class Gate:
     key_header: bytes = b""
     """Lower-case name of a further header that may carry the key."""
     lists: Lists = NO_LISTS
+    templates: SystemPrompts | None = None
+    """The prompts of agents."""
+    reload: "Callable[[], Awaitable[Reloaded]] | None" = None
+    """Read the configuration anew; None where nothing can be."""
+    skills: Skills = field(default_factory=Skills)
+    """What agents know how to do."""
     identity: Identity | None = None
     """Keys and tenants, for operators; None where nothing is kept."""
     reports: Reports | None = None

@@ -24,6 +24,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 
 from headgate.agents.types import AgentSettings
+from headgate.api.agents import usable_agents
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.tools import call_tool, may_execute
 from headgate.core.chat import Asking, Text, ToolEnded, ToolStarted
@@ -33,7 +34,6 @@ from headgate.core.request import parse_json
 from headgate.core.run import Run
 from headgate.core.surfaces import CHAT
 from headgate.core.version import __version__
-from headgate.identity.access import may_use
 from headgate.identity.scopes import tenants_with
 from headgate.pipeline.run import execute
 from headgate.pipeline.settle import Settling
@@ -108,11 +108,10 @@ class McpDoor:
 
     async def _offers(self, who: Principal) -> Sequence[Offer]:
         """All that a key may use, by name, agents first."""
-        agents = self._gate.deps.agents
         offers = {
             offer.name: offer
-            for agent in (agents.all() if agents is not None else ())
-            if matches(agent.name, self._settings.agents) and may_use(who, agent.name)
+            for agent in usable_agents(who, self._gate)
+            if matches(agent.name, self._settings.agents)
             for offer in (Offer(ask_name(agent.name), agent),)
         }
         if _executes(who):

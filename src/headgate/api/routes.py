@@ -13,6 +13,7 @@ from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
 from headgate.api import (
+    agents,
     health,
     info,
     litellm_health,
@@ -25,7 +26,7 @@ from headgate.api import (
     tenant_config,
     tools,
 )
-from headgate.api.admin import audit, budgets, keys, mcp, tenants
+from headgate.api.admin import audit, budgets, keys, mcp, reload, template, tenants
 from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute, refuse
@@ -46,7 +47,8 @@ class Route:
     """One control route. `logged`: it leaves a line in the request log. `needs`: the scope that the key must have."""
 
     path: str
-    handler: Handler
+    handler: "Handler | ModelRoute"
+    """A model route looks after keys and errors itself."""
     methods: tuple[str, ...] = ("GET",)
     public: bool = False
     logged: bool = False
@@ -89,6 +91,7 @@ def control_routes(gate: Gate) -> list[Route]:
         *_litellm_user_routes(),
         *_litellm_team_routes(),
         *_litellm_health_routes(),
+        *_agent_routes(gate),
         Route("/admin/budgets", budgets.list_all, logged=True, needs="budgets:read"),
         *_usage_routes(
             UsageRoutes(gate.reports), ReconcileRoute(gate.reports), SpendRoutes(gate.reports, gate.list_price)
@@ -96,6 +99,17 @@ def control_routes(gate: Gate) -> list[Route]:
         *_litellm_reports(LitellmReports(gate.reports)),
         *_litellm_refused_routes(),
         *_mcp_routes(),
+    ]
+
+
+def _agent_routes(gate: Gate) -> list[Route]:
+    one, write = "/a1/agents/{name:path}", "configuration:write"
+    return [
+        Route("/a1/agents", agents.list_agents, logged=True),
+        Route(f"{one}/chat", agents.AgentChat(gate), ("POST",)),
+        Route(one, agents.get_agent, logged=True),
+        Route("/admin/reload", reload.reload, ("POST",), logged=True, needs=write),
+        Route("/admin/template/eval", template.evaluate, ("POST",), logged=True, needs=write),
     ]
 
 
@@ -277,6 +291,13 @@ def _litellm_refused_routes() -> list[Route]:
     ]
 
 
+def _door(route: Route, gate: Gate) -> "ModelRoute | ControlRoute":
+    if isinstance(route.handler, ModelRoute):
+        return route.handler
+    access = Access(route.public, route.logged, route.needs, route.litellm)
+    return ControlRoute(route.handler, gate, route.path, access)
+
+
 class Application:
     """The ASGI application."""
 
@@ -290,12 +311,7 @@ class Application:
             [
                 StarletteRoute(
                     route.path,
-                    ControlRoute(
-                        route.handler,
-                        gate,
-                        route.path,
-                        Access(route.public, route.logged, route.needs, route.litellm),
-                    ),
+                    _door(route, gate),
                     methods=list(route.methods),
                 )
                 for route in self.controls

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headgate.agents.types import AgentSettings
+from headgate.api.agents import usable_agents
 from headgate.api.gate import Gate
 from headgate.config.tree import Settings
 from headgate.core.principal import Principal
@@ -21,7 +22,7 @@ from headgate.tools.registry import Registry
 from headgate.tools.runner import ToolBounds
 from headgate.tools.types import Caller
 
-__all__ = ["equip"]
+__all__ = ["arm", "equip"]
 _ON_OWN_MACHINES = frozenset(("local", "ollama", "vllm", "llamacpp", "lm_studio", "openai_compatible"))
 """Providers whose servers turn `<|im_start|>` in any text into a control token; hosted ones take it for text."""
 _OF_THE_SDK = frozenset(
@@ -33,21 +34,25 @@ log = logging.getLogger(__name__)
 
 def equip(gate: Gate, settings: Settings) -> Registry:
     """Give the gate its tools; raises StartupError for plug-ins that cannot be loaded."""
-    deps, tools = gate.deps, settings.tools
+    tools = settings.tools
     if tools.web.search is not None and tools.web.search.api_key is not None:
         conceal(tools.web.search.api_key.get_secret_value())
-    registry = Registry(builtin_tools(tools, _ports(deps)))
+    registry = Registry(builtin_tools(tools, _ports(gate)))
     for plugin in plugins(tools.folder, packages=tools.entry_points, skip_broken=tools.skip_broken):
         registry.add(plugin)
     gate.tools = registry.__iter__
     gate.tool_bounds = ToolBounds(tools.seconds, tools.result_characters)
+    return registry
+
+
+def arm(deps: Deps, settings: Settings, registry: Registry) -> None:
+    """Tell the pipeline which models get tools unasked, and before which marks in their output are broken up."""
     deps.reads_marks = _reading_marks(settings)
     for agent in settings.agents:
         _tell_of_unknown(agent, registry)
-    if tools.inject.tools:
-        allowed = registry.chosen(tools.inject.tools)
-        deps.inject = Injection(allowed, tuple(tools.inject.models), deps.catalog)
-    return registry
+    inject = settings.tools.inject
+    allowed = registry.chosen(inject.tools)
+    deps.inject = Injection(allowed, tuple(inject.models), deps.catalog) if inject.tools else None
 
 
 def _tell_of_unknown(agent: AgentSettings, registry: Registry) -> None:
@@ -57,14 +62,15 @@ def _tell_of_unknown(agent: AgentSettings, registry: Registry) -> None:
             log.warning("The agent '%s' names the tool '%s', which there is not: it does without.", agent.name, name)
 
 
-def _ports(deps: Deps) -> Ports:
+def _ports(gate: Gate) -> Ports:
+    """They look at what the gate has when they are asked, for a new configuration changes it."""
+
     async def list_models(who: Principal) -> Sequence[str]:
-        models = [model.name for model in await deps.catalog.all() if may_use(who, *model.known_as)]
-        agents = [agent.name for agent in deps.agents.all() if may_use(who, agent.name)] if deps.agents else []
-        return [*models, *agents]
+        models = [model.name for model in await gate.deps.catalog.all() if may_use(who, *model.known_as)]
+        return [*models, *(agent.name for agent in usable_agents(who, gate))]
 
     async def make_image(fields: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
-        return await ask_model(IMAGES, fields, caller, deps)
+        return await ask_model(IMAGES, fields, caller, gate.deps)
 
     return Ports(list_models, make_image)
 

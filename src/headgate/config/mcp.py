@@ -68,8 +68,10 @@ def _files(draft: Draft, file: Path | None, variables: Variables) -> Iterator[Pa
     if given := variables.get(_VARIABLE):
         named.append(str(Path(given).absolute()))
     paths = [folder / Path(one).expanduser() for one in named]
-    if file is not None and (folder / _BESIDE).is_file():
-        paths.append(folder / _BESIDE)
+    conf = draft.data.get("conf")
+    beside = [folder] if file is not None else []
+    beside += [Path(conf.replace("$${", "${"))] if isinstance(conf, str) and conf else []
+    paths += (one / _BESIDE for one in beside if (one / _BESIDE).is_file())
     yield from dict.fromkeys(path.resolve() for path in paths)
 
 

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from headgate.config.draft import Draft, Path_
+from headgate.config.agents import check_agents
+from headgate.config.draft import Draft, Path_, value_at
 from headgate.config.mcp import check_names
 from headgate.config.problems import did_you_mean
 from headgate.config.tenants import REGISTRY
@@ -21,6 +22,8 @@ from headgate.telemetry.redact import redact
 from headgate.upstreams.registry import PROVIDERS
 
 _LOOK_UP = "See docs/reference/configuration.md."
+_SHAPE = re.compile(r"(list|dict)\[|(str|int|float|bool)$")
+_KINDS: dict[str, type] = {"list": list, "dict": dict}
 _OTHER_PROVIDERS = ("local", "litellm", "mock")
 
 
@@ -31,9 +34,24 @@ def load(draft: Draft) -> Settings | None:
         settings = Settings.model_validate(draft.data)
     except ValidationError as error:
         for one in error.errors(include_url=False):
-            _note(draft, one["loc"], one["type"], one["msg"], one.get("input"))
+            if (path := _path_in(draft.data, one["loc"])) is not None:
+                _note(draft, path, one["type"], one["msg"], one.get("input"))
     check(draft)
     return settings
+
+
+def _path_in(data: Any, loc: Path_) -> Path_ | None:
+    """Where a mistake stands in the data. Of a setting with several shapes only the one that was meant is told."""
+    path: list[str | int] = []
+    for part in loc:
+        if isinstance(part, str) and _SHAPE.match(part) and not (isinstance(data, dict) and part in data):
+            kind = _KINDS.get(part.partition("[")[0])
+            if kind is not None and isinstance(data, list | dict) and not isinstance(data, kind):
+                return None
+        else:
+            path.append(part)
+            data = value_at(data, (part,))
+    return tuple(path)
 
 
 def _note(draft: Draft, path: Path_, kind: str, message: str, given: object) -> None:
@@ -64,18 +82,13 @@ def _fields_at(path: Path_) -> list[str]:
     schema: dict[str, Any] = Settings.model_json_schema()
     here = schema
     for part in path:
-        here = here["items"] if isinstance(part, int) else _member(here, part)
+        inner = here.get("items") if isinstance(part, int) else here.get("properties", {}).get(part)
+        here = inner or here.get("additionalProperties") or {}
         if "anyOf" in here:
             here = here["anyOf"][0]
         if "$ref" in here:
             here = schema["$defs"][here["$ref"].rpartition("/")[2]]
     return list(here.get("properties", {}))
-
-
-def _member(node: dict[str, Any], name: str) -> dict[str, Any]:
-    """The schema of a mapping's entry: one that has a place of its own, or any of a free name."""
-    found: dict[str, Any] = node.get("properties", {}).get(name) or node["additionalProperties"]
-    return found
 
 
 def check(draft: Draft) -> None:
@@ -95,6 +108,7 @@ def check(draft: Draft) -> None:
     if not (offers_all or any("*" in name for name in names)):
         for path, name in _mentioned(draft):
             _check_name(draft, path, name, names, "model")
+    check_agents(draft, dict(callable_names), any_model=offers_all or any("*" in name for name in names))
     for path in _error_tables(draft):
         _check_error_code(draft, path)
     for path, tenant in _entries(draft, "tenants"):

@@ -135,6 +135,8 @@ class Run:
     """What it holds besides since it fell back on dearer models."""
     ended: float = 0.0
     """When the run ended; 0.0 before."""
+    inherits: str = ""
+    """The model that agents take which have none of their own; empty if the caller names none."""
     depth: int = 0
     """How many agents stand above this run."""
     absent: dict[str, str] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headgate.agents.book import Agents
 from headgate.agents.prompts import Prompts
@@ -31,7 +31,7 @@ def _no_tool_calls(_: str) -> bool:
     return False
 
 
-async def _pass_through(_: ModelRequest, __: Run, ___: "Deps") -> StrategyChoice:
+async def pass_through(_: ModelRequest, __: Run, ___: "Deps") -> StrategyChoice:
     return StrategyChoice("passthrough", "llm_classifier", "no classifier is set")
 
 
@@ -85,12 +85,14 @@ class Deps:
     """Upstreams whose models may take marks such as `<|im_start|>` in a tool's output for control."""
     prompts: Prompts = field(default_factory=Prompts)
     reasoner: Reasoner = field(default_factory=lambda: Reasoner(ReasoningSettings()))
-    classify: "Callable[[ModelRequest, Run, Deps], Awaitable[StrategyChoice]]" = _pass_through
+    classify: "Callable[[ModelRequest, Run, Deps], Awaitable[StrategyChoice]]" = pass_through
     """Chooses the strategy of a request whose caller leaves it to the gateway."""
     step_temperature: float | None = None
     """Of the steps of reasoning; None for the caller's."""
     calls_tools: Callable[[str], bool] = _no_tool_calls
     """Whether a model, by its name, makes native tool calls."""
+    note: Callable[[Run, str, Mapping[str, Any]], None] | None = None
+    """Writes down what is said in conversations; None where nobody wants that."""
     limiter: Limiter | None = None
     record: Callable[[Run], list[Entry]] | None = None
     """Writes what a run spent into the journal."""

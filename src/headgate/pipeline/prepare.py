@@ -37,6 +37,14 @@ class Prompt:
         """Whether a call is the gateway's to answer: of its own tools, and of those that nobody offered."""
         return name in self.tools or not any(_may_mean(schema, name) for schema in self.schemas)
 
+    def let_choose(self) -> None:
+        """The gateway's tools were called that the caller had asked to be: now the model chooses, or it never ends."""
+        choice = self.fields.get("tool_choice")
+        function = choice.get("function") if isinstance(choice, dict) else None
+        named = function.get("name") if isinstance(function, dict) else None
+        if choice == "required" or named in self.tools:
+            self.fields = {name: value for name, value in self.fields.items() if name != "tool_choice"}
+
     def request(self, **more: Any) -> JsonRequest:
         """The next turn's call. `more` are fields of this turn alone."""
         fields: dict[str, Any] = {"model": self.model, "messages": self.messages, **self.fields, **more}
@@ -55,14 +63,26 @@ async def prepare(agent: AgentSettings, request: ModelRequest, run: Run, deps: D
     given = request.fields
     if (given.get("n") or 1) != 1:
         raise InvalidField("An agent gives one answer: 'n' must be 1.", param="n")
+    model = model_of(agent, run)
     theirs = _schemas_by_name(given.get("tools") or ())
     mine = {tool.info.name: tool for tool in await deps.toolbox(agent, run) if tool.info.name not in theirs}
     schemas = [*(tool.info.schema for tool in mine.values()), *(given.get("tools") or ())]
     fields = {**agent.parameters, **{name: value for name, value in given.items() if name not in _NOT_PASSED_ON}}
     system = await deps.system_prompt(agent, run)
     messages = with_system(system, given["messages"])
-    model = agent.model or agent.name
     return Prompt(agent, model, request.surface, fields, messages, mine, schemas, request.stream)
+
+
+def model_of(agent: AgentSettings, run: Run) -> str:
+    """The model that answers for an agent; raises InvalidField where nobody names one."""
+    if agent.model != "inherit":
+        return agent.model or agent.name
+    if not run.inherits:
+        message = (
+            f"The agent '{agent.name}' takes its caller's model: name one in 'model' at /a1/agents/{agent.name}/chat."
+        )
+        raise InvalidField(message, param="model")
+    return run.inherits
 
 
 def with_system(system: str, messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

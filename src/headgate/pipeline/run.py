@@ -13,6 +13,7 @@ from headgate.core.run import Run, now
 from headgate.pipeline.admit import admit
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.context import Deps
+from headgate.pipeline.diary import follow
 from headgate.pipeline.kept import KeptStream
 from headgate.pipeline.mirror import mirror
 from headgate.pipeline.resolve import resolve
@@ -23,6 +24,13 @@ from headgate.pipeline.strategy import decide
 
 def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
     """One request, top to bottom. Settled when the iterator ends, on success, error and disconnect alike."""
+    if deps.note is not None:
+        return follow(story_of(request, run, deps), request, run, deps.note)
+    return story_of(request, run, deps)
+
+
+def story_of(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
+    """The events of a request: those of an agent or a strategy, or a plain model's answer."""
     agent = deps.agents.find(request.model) if deps.agents is not None else None
     if agent is None and not run.mode:
         return relay(request, run, deps) if deps.inject is None else plain(request, run, deps)

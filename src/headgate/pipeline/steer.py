@@ -22,7 +22,7 @@ async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Dep
     with Settling(run, deps):
         if request.surface is not CHAT:
             raise NotForAgents(f"The agent '{agent.name}' answers chat completions only.", param="model")
-        refuse_model(run.who, request.model, agent.name)
+        refuse_model(run.who, request.model, *agent.known_as)
         run.label = agent.name
         reasons = run.strategy is not None and run.strategy.name == "reasoning"
         run.component = "reasoning-agent" if reasons else "agent"

@@ -93,6 +93,7 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
             raise ToolLoopLimit(f"The model went on calling tools after the bound '{stop}' was met.")
         own = own[: prompt.agent.bounds.calls_per_turn]
         prompt.messages.append(chat.message_of(answer, own))
+        prompt.let_choose()
         batch = Batch(own, prompt.tools, *tool_bounds(watch, run, deps), watch.turns)
         async for event in _use_tools(batch, prompt, run):
             yield event

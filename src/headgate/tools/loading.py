@@ -39,6 +39,11 @@ def plugins(folder: str | None, *, packages: bool, skip_broken: bool) -> list[To
     return found
 
 
+def may_have_plugins(folder: str | None, *, packages: bool) -> bool:
+    """Whether there may be tools besides those that come with the gateway; loads none."""
+    return bool(folder) or (packages and bool(entry_points(group=GROUP)))
+
+
 def _sources(folder: str | None, *, packages: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
     if folder:
         path = Path(folder).expanduser()

@@ -26,11 +26,16 @@ class Found(NamedTuple):
 
 
 class McpPool:
-    """`folder` is where logins are kept."""
+    """`folder` is where logins are kept. Servers that are set as in a former pool are taken from it, as they are."""
 
-    def __init__(self, settings: McpSettings, folder: Path | None = None) -> None:
+    def __init__(self, settings: McpSettings, folder: Path | None = None, former: "McpPool | None" = None) -> None:
         names = list(settings.servers)
-        self.servers = {name: McpServer(name, one, names, folder) for name, one in settings.servers.items()}
+        # the names of tools depend on those of all servers
+        known: Mapping[str, McpServer] = former.servers if former is not None and set(former.servers) == set(names) else {}
+        self.servers: dict[str, McpServer] = {
+            name: known[name] if name in known and known[name].settings == one else McpServer(name, one, names, folder)
+            for name, one in settings.servers.items()
+        }
 
     async def tools_of(self, wanted: Mapping[str, Filter | None] | Iterable[str], *, lenient: bool = False) -> Found:
         """The tools of some servers, in their order; all are asked at once.
