@@ -83,8 +83,14 @@ CHANGES: dict[tuple[str, str], tuple[str, Body]] = {
     ("POST", "/admin/reload"): ("configuration.reloaded", {}),
 }
 """Every route that changes something, with the act it has to leave. A new one has to be entered here."""
-READINGS = ("/spend/calculate", "/v2/key/info", "/admin/usage/reconcile", "/global/spend/end_users")
-READINGS += ("/admin/template/eval", "/a1/agents/{name:path}/chat")
+READINGS = (
+    "/spend/calculate",
+    "/v2/key/info",
+    "/admin/usage/reconcile",
+    "/global/spend/end_users",
+    "/admin/template/eval",
+    "/a1/agents/{name:path}/chat",
+)
 CHANGES_NOTHING = {("POST", path) for path in READINGS}
 
 
