@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from headgate.app import agents as agents_app
+from headgate.app import tools as tools_app
 from headgate.tools.builtin.function import FunctionTool
 from headgate.tools.builtin.registry import builtin_tools
 from headgate.tools.types import Caller, Hints, Tool, ToolInfo, ToolResult
@@ -27,7 +27,7 @@ def tool(name: str, function: Any, hints: Hints = READING) -> Tool:
 
 
 def with_tools(monkeypatch: pytest.MonkeyPatch, *more: Tool) -> None:
-    monkeypatch.setattr(agents_app, "builtin_tools", lambda: [*builtin_tools(), *more])
+    monkeypatch.setattr(tools_app, "builtin_tools", lambda *given: [*builtin_tools(*given), *more])
 
 
 def system(stub: Stub) -> str:

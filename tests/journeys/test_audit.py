@@ -83,7 +83,13 @@ CHANGES: dict[tuple[str, str], tuple[str, Body]] = {
     ("POST", "/admin/reload"): ("configuration.reloaded", {}),
 }
 """Every route that changes something, with the act it has to leave. A new one has to be entered here."""
-READINGS = ("/spend/calculate", "/v2/key/info", "/admin/usage/reconcile", "/global/spend/end_users", "/admin/template/eval")
+READINGS = (
+    "/spend/calculate",
+    "/v2/key/info",
+    "/admin/usage/reconcile",
+    "/global/spend/end_users",
+    "/admin/template/eval",
+)
 CALLS = ("/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
 """As calls of models: in the request log, with the key, and no act of administration."""
 CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)}

@@ -10,6 +10,7 @@ import pytest_asyncio
 import yaml
 
 from headgate.identity.signal import Signal
+from headgate.upstreams.openai import OpenAIUpstream
 from tests.harness.admin import bearer
 from tests.harness.gateway import TOKEN, Gateway, running_gateway
 from tests.harness.stub import BOUND, Answer, Stub, chunk
@@ -127,8 +128,16 @@ async def test_a_bad_file_changes_nothing_and_says_where_it_is_wrong(
 
 
 @pytest.mark.parametrize("name", ["small", "helper"])
-async def test_streams_under_way_end_as_they_began(gateway: Gateway, stub: Stub, tmp_path: Path, name: str) -> None:
-    """Even if their model and their upstream are gone meanwhile."""
+async def test_streams_under_way_end_as_they_began(
+    gateway: Gateway, stub: Stub, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if their model and their upstream are gone meanwhile; that one is closed once nobody needs it any more."""
+    closed: list[str] = []
+
+    async def close(upstream: OpenAIUpstream) -> None:
+        closed.append(upstream.name)
+
+    monkeypatch.setattr(OpenAIUpstream, "close", close)
     release = asyncio.Event()
     pieces = [chunk({"role": "assistant", "content": "Hel"}), chunk({"content": "lo"}), chunk({}, "stop"), DONE]
     stub.answer(Answer(pieces=pieces, framing="chunked", content_type="text/event-stream", release=release))
@@ -145,10 +154,16 @@ async def test_streams_under_way_end_as_they_began(gateway: Gateway, stub: Stub,
         await reload(gateway)
         assert (await gateway.chat(model=name)).status_code == 404
         assert (await gateway.chat(model="new")).status_code == 200
+        assert closed == []
         release.set()
         rest = [line async for line in lines]
     assert any('"lo"' in line for line in rest)
     assert rest[-2 if rest[-1] == "" else -1] == "data: [DONE]"
+
+    async def is_closed() -> bool:
+        return closed == ["stub"]
+
+    await until(is_closed)
     ended = await gateway.wait_for_lines(1)
     assert {(one["model"], one["outcome"]) for one in ended if one["model"] == name and one["status"] == 200} == {
         (name, "ok")
@@ -167,12 +182,14 @@ async def test_what_takes_a_restart_is_named_and_does_not_take_effect(
     gateway: Gateway, stub: Stub, tmp_path: Path
 ) -> None:
     more = {"server": {"port": 9999, "limits": {"body": 2048}}, "auth": {"tokens": ["sk-new-token-000001"]}}
-    write(tmp_path, stub, **more, parameters={"drop_unsupported": True})
+    write(tmp_path, stub, **more, parameters={"defaults": {"seed": 5}})
     told = await reload(gateway)
-    expected = {"server.port", "server.limits.body", "auth.tokens", "parameters.drop_unsupported"}
+    expected = {"server.port", "server.limits.body", "auth.tokens", "parameters.defaults"}
     assert set(told["needs_restart"]) == expected
     answer = await gateway.chat(messages=[{"role": "user", "content": "x" * 4096}])
     assert answer.status_code == 200
+    assert "seed" not in stub.last.json
+    assert set((await reload(gateway))["needs_restart"]) == expected
 
 
 async def test_only_who_may_change_the_whole_configuration_can(gateway: Gateway, stub: Stub, tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ class McpPool:
     def __init__(self, settings: McpSettings, folder: Path | None = None, former: "McpPool | None" = None) -> None:
         names = list(settings.servers)
         # the names of tools depend on those of all servers
-        known: Mapping[str, McpServer] = former.servers if former is not None and set(former.servers) == set(names) else {}
+        known: Mapping[str, McpServer] = (
+            former.servers if former is not None and set(former.servers) == set(names) else {}
+        )
         self.servers: dict[str, McpServer] = {
             name: known[name] if name in known and known[name].settings == one else McpServer(name, one, names, folder)
             for name, one in settings.servers.items()
