@@ -40,7 +40,7 @@ def names(file: Path | None) -> list[str]:
 
 def problems(folder: Path, agent: str, main: str = MAIN) -> list[tuple[str, int, str]]:
     """(file, line, path and message) of every mistake of one file of agents."""
-    file = house(folder, {"conf/agents/a.yaml": agent}, main)
+    file = house(folder, {"conf/agents/a.yaml": agent, "conf/mcp/servers.yaml": "servers: {home: {command: x}}"}, main)
     with pytest.raises(ConfigError) as caught:
         load(file)
     return [(Path(one.file).name, one.line, f"{one.path}: {one.message}") for one in caught.value.problems]
@@ -55,10 +55,12 @@ def test_one_agent_or_a_list_in_each_file_of_both_folders(tmp_path: Path) -> Non
             "conf/models/four.yml": "models:\n  - {name: four, model: small, experts: {one: {history: full}}}",
             "conf/agents/empty.yaml": "# nothing\n",
             "conf/agents/notes.txt": "no agent",
+            "conf/mcp/servers.yaml": "servers: {home: {command: x}}",
+            "conf/agents/five.yml": "{name: five, model: small, delegates: [one, small], mcp_servers: [home]}",
         },
         MAIN + "agents: [{name: inline, model: small}]\n",
     )
-    assert names(file) == ["inline", "two", "three", "one", "four"]
+    assert names(file) == ["inline", "two", "three", "five", "one", "four"]
     three = load(file).settings.agents[2]
     assert three.model == "tiny"
 
@@ -123,9 +125,11 @@ GOOD = "name: a\nmodel: small\n"
         (GOOD + "tools:\n  - calculator\n  - calculater", 5, "tools[1]: There is no tool 'calculater'."),
         (GOOD + "tools: [{type: function, function: {name: nothing}}]", 3, "There is no tool 'nothing'."),
         (GOOD + "tools: [{type: function}]", 3, "The tool has no name."),
+        (GOOD + "tools: [web_search]", 3, "There is no tool 'web_search'."),
+        (GOOD + "mcp_servers: [away]", 3, "There is no MCP server 'away'."),
         (GOOD + "tool_groups: [computing]", 3, "There is no group of tools 'computing'."),
         (GOOD + "skills: [nothing]", 3, "skills[0]: There is no skill 'nothing'."),
-        (GOOD + "delegates: [b]", 3, "There is no agent 'b'."),
+        (GOOD + "delegates: [b]", 3, "There is no agent or model 'b'."),
         (GOOD + "delegates: [a]", 3, "would delegate to itself"),
         (GOOD + "experts: {augmented/a: }", 3, "would delegate to itself"),
         (GOOD + "bounds:\n  turns: 0", 4, "bounds.turns: Input should be greater"),
