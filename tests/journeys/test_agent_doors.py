@@ -194,3 +194,23 @@ async def test_bad_bodies_at_the_door_are_the_callers_fault(gateway: Gateway, st
     answer = await gateway.http.post("/a1/agents/plain/chat", content=body)
     assert answer.status_code == 400, answer.text
     assert not stub.calls
+
+
+@covers("83", "154")
+async def test_a_repeat_at_another_agents_door_is_not_the_same_request(gateway: Gateway) -> None:
+    async def call(name: str, key: str = "k", **fields: Any) -> httpx.Response:
+        body = {"messages": HI, **fields}
+        return await gateway.http.post(f"/a1/agents/{name}/chat", json=body, headers={"idempotency-key": key})
+
+    first, again = await call("any", model="small"), await call("any", model="small")
+    assert (first.status_code, again.status_code, again.headers["idempotent-replayed"]) == (200, 200, "true")
+    assert (await call("any", model="large")).status_code == 409
+    assert [(await call(name, "other")).status_code for name in ("plain", "augmented/home/lights")] == [200, 409]
+
+
+@covers("83", "20")
+async def test_the_bounds_on_json_hold_at_the_door_too(gateway: Gateway, stub: Stub) -> None:
+    for body, code in ((b"[" * 600_000, "json_too_complex"), (b'{"messages":' + b"[" * 2000, "json_too_deep")):
+        answer = await gateway.http.post("/a1/agents/plain/chat", content=body)
+        assert answer.json()["error"]["code"] == code
+    assert not stub.calls

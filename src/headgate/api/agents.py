@@ -1,8 +1,8 @@
 """Agents as callers see them: in lists, one by one, and called at a door of their own. Names may hold slashes."""
 
+from dataclasses import replace
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -117,8 +117,8 @@ class AgentChat(ModelRoute):
     def _parse(self, raw: bytes, headers: dict[bytes, bytes], run: Run, scope: Scope) -> ModelRequest:
         """The body's `model`, if any, is the one that the agent inherits."""
         agent = agent_for(scope["agent"], run.who, self._gate)
-        request = parse_json(CHAT, _with_model(raw, agent.name))
-        given = request.fields["model"]
+        request = parse_json(replace(CHAT, default_model=agent.name), raw)
+        given = request.model
         if given not in agent.known_as:
             if agent.model != "inherit":
                 message = f"The agent '{agent.name}' has a model of its own: leave 'model' out."
@@ -129,22 +129,14 @@ class AgentChat(ModelRoute):
         return _renamed(request, agent.name)
 
 
-def _with_model(raw: bytes, name: str) -> bytes:
-    """A body that names no model names the agent; what is no JSON object is left for the parser to refuse."""
-    try:
-        fields = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return raw
-    if not isinstance(fields, dict) or fields.get("model") is not None:
-        return raw
-    at = raw.index(b"{") + 1
-    if "model" in fields:
-        return orjson.dumps({**fields, "model": name})
-    comma = b"," if fields else b""
-    return b'%b"model":%b%b%b' % (raw[:at], orjson.dumps(name), comma, raw[at:])
+class _DoorRequest(JsonRequest):
+    """A request whose agent stands in the path, not in its bytes."""
+
+    @property
+    def identity(self) -> bytes:
+        return b"%b\0%b" % (self.model.encode(), self.raw)
 
 
 def _renamed(request: JsonRequest, name: str) -> JsonRequest:
-    """The bytes stay, so that a repeat with another model is not taken for the same request."""
     fields = {**request.fields, "model": name}
-    return JsonRequest(request.surface, request.raw, fields, name, request.stream, request.wants_usage)
+    return _DoorRequest(CHAT, request.raw, fields, name, request.stream, request.wants_usage)
