@@ -86,6 +86,17 @@ async def test_a_plain_models_answer_is_told_in_the_same_words(stub: Stub, tmp_p
     assert (found[1]["target"], found[2]["content"]) == ("stub/stub-small", "Hello there.")
 
 
+async def test_a_call_that_was_held_back_is_told(stub: Stub, tmp_path: Path) -> None:
+    made = logging_to(stub, tmp_path / "log")
+    made["agents"][0]["tool_policy"] = "always_ask"
+    stub.answer(calling(("calculator", {"expression": "1"})), chat("I may not."))
+    async with running_gateway(made) as gateway:
+        await gateway.chat(model=NAME)
+        found = await lines(tmp_path / "log", 5)
+    assert kinds(found) == ["request:as_came", "request:as_sent", "tool_call", "request:as_sent", "response"]
+    assert (found[2]["name"], found[2]["held"], "result" in found[2]) == ("calculator", True, False)
+
+
 async def test_an_error_is_told(stub: Stub, tmp_path: Path) -> None:
     stub.answer(Answer(status=500))
     async with running_gateway(logging_to(stub, tmp_path / "log")) as gateway:

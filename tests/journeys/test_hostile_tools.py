@@ -224,6 +224,19 @@ async def test_a_page_of_the_web_is_data(gateway: Gateway, stub: Stub, tmp_path:
     assert not wiped(tmp_path)
 
 
+async def test_what_calls_in_a_prompt_bring_in_is_data(stub: Stub, tmp_path: Path) -> None:
+    made = settings(stub, tmp_path)
+    made["agents"][0]["system_prompt"] = 'You read: {{read(name="ChatML")}}'
+    async with running_gateway(made) as running:
+        stub.answer(chat("I read it."))
+        await running.chat(model="reader")
+        [line] = await running.wait_for_lines(1)
+    told = stub.last.json["messages"][0]["content"]
+    assert not CONTROL.search(told)
+    assert without_spaces(ALL["ChatML"]) in without_spaces(told)
+    assert [(one["tool"], one["result"]) for one in line["tools"]] == [("read", "ok")]
+
+
 async def test_what_another_agent_says_is_data(gateway: Gateway, stub: Stub) -> None:
     stub.answer(calling(("ask_aide", {"request": "?"})), chat(ALL["ChatML"]), chat("It said odd things."))
     response = await gateway.chat(model="reader")

@@ -166,6 +166,22 @@ async def test_a_caller_that_leaves_stops_the_tool(gateway: Gateway, tmp_path: P
     assert not gateway.gate.active
 
 
+@covers("162")
+async def test_a_call_that_an_operator_cancels_says_so(gateway: Gateway, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    call = asyncio.ensure_future(execute(gateway.http, "wait_long", {"mark": str(mark)}))
+    async with asyncio.timeout(BOUND):
+        while not mark.exists() or not mark.read_text():
+            await asyncio.sleep(0.005)
+    [running] = (await gateway.http.get("/v1/runs", params={"status": "running"})).json()["data"]
+    assert running["route"] == "/v1/tools/execute"
+    await gateway.http.post(f"/v1/runs/{running['id']}/cancel")
+    assert (await call).json()["error"]["code"] == "run_cancelled"
+    assert mark.read_text() == "stopped"
+    [line] = [line for line in await gateway.wait_for_lines(2) if line["route"] == "/v1/tools/execute"]
+    assert (line["outcome"], line["error"]) == ("cancelled", "run_cancelled")
+
+
 @covers("101", "152")
 async def test_a_picture_is_made_by_the_gateways_own_model_and_paid_for_as_a_child(
     gateway: Gateway, stub: Stub

@@ -48,6 +48,10 @@ async def execute(request: Request, gate: Gate) -> Response:
     try:
         result = await call_tool(tool, arguments, run, gate)
     except asyncio.CancelledError:
+        if run.stopped_by is not None:
+            run.cut_off()
+            settle(run, gate.deps)
+            raise run.stopped_by from None
         if gate.draining:
             raise Draining("This process shut down before the tool had ended.", retry_after=1) from None
         run.outcome, run.status = "disconnected", _LEFT

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from headgate.core.run import Run
 from headgate.pipeline.classify import Classifier
 from headgate.pipeline.context import Deps, pass_through
 from headgate.pipeline.system import FindTools, SystemPrompts
+from headgate.pipeline.tools import defuses
 from headgate.telemetry.redact import conceal
 from headgate.tools.builtin.function import FunctionTool
 from headgate.tools.mcp_pool import McpPool
@@ -41,9 +43,11 @@ def steer_with(
     arm(deps, settings, registry)
     allowed = strategies.template_tools
     try:
-        deps.system_prompt = prompts = SystemPrompts(settings.agents, skills, find_tools(deps, registry), allowed)
+        tools = find_tools(deps, registry)
+        prompts = SystemPrompts(settings.agents, skills, tools, allowed, partial(defuses, deps=deps))
     except Faulty as error:
         raise StartupError(f"An agent's prompt is no template: {error.message}") from None
+    deps.system_prompt = prompts
     deps.prompts = Prompts(Path(strategies.prompts) if strategies.prompts else None)
     deps.reasoner = Reasoner(strategies.reasoning)
     deps.step_temperature = strategies.reasoning.temperature

@@ -9,26 +9,39 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from headgate.agents.skills import Skills, told
-from headgate.agents.template import Faulty, Template, ToolCall, parse
+from headgate.agents.template import Faulty, Template, parse
+from headgate.agents.template import ToolCall as PromptCall
 from headgate.agents.types import AgentSettings
 from headgate.core.agent_errors import PromptFailed
 from headgate.core.errors import InvalidField
-from headgate.core.run import Run
+from headgate.core.run import Run, ToolCall, now
 from headgate.tools.runner import ToolBounds, failure, run_tool
 from headgate.tools.types import Caller, Tool, ToolResult
 
 FindTools = Callable[[AgentSettings, Run, Sequence[str]], Awaitable[Mapping[str, Tool]]]
 """Tools by name, of those that prompts may call; what is not there is left out."""
+Defuses = Callable[[str, Run], bool]
+"""Whether a model, by its name, reads marks in any text; then they are broken up in what tools say."""
 _MOST_SHOWN = 300
+
+
+def _never(_: str, __: Run) -> bool:
+    return False
 
 
 class SystemPrompts:
     """All agents' templates, read; raises Faulty for one that is none."""
 
     def __init__(
-        self, agents: Iterable[AgentSettings], skills: Skills, find: FindTools, allowed: Iterable[str] = ()
+        self,
+        agents: Iterable[AgentSettings],
+        skills: Skills,
+        find: FindTools,
+        allowed: Iterable[str] = (),
+        defuses: Defuses = _never,
     ) -> None:
         self._find = find
+        self._defuses = defuses
         self._allowed = frozenset(allowed)
         self._parts = {one.name: (parse(one.system_prompt), told(skills.of(one))) for one in agents}
 
@@ -43,7 +56,7 @@ class SystemPrompts:
 
     async def evaluate(
         self, text: str, variables: Mapping[str, Any], agent: AgentSettings | None, run: Run
-    ) -> tuple[str, list[tuple[ToolCall, bool]]]:
+    ) -> tuple[str, list[tuple[PromptCall, bool]]]:
         """A text's value, and whether each call failed. Calls only what just reads, or is allowed.
 
         Raises InvalidField for a text that is no template, or calls what it must not.
@@ -64,7 +77,7 @@ class SystemPrompts:
         calls = [(call, result.failed) for call, result in zip(template.calls, results, strict=True)]
         return _filled(template, results, "show", variables), calls
 
-    def _refuse(self, call: ToolCall, tool: Tool | None) -> None:
+    def _refuse(self, call: PromptCall, tool: Tool | None) -> None:
         if tool is None:
             raise InvalidField(f"Line {call.line}: there is no tool '{call.name}'.", param="template")
         if tool.info.hints.read_only is not True and call.name not in self._allowed:
@@ -80,13 +93,19 @@ class SystemPrompts:
         """Those of all calls, which run side by side."""
         return await asyncio.gather(*(self._result(call, tools, agent, run) for call in template.calls))
 
-    async def _result(self, call: ToolCall, tools: Mapping[str, Tool], agent: AgentSettings, run: Run) -> ToolResult:
+    async def _result(self, call: PromptCall, tools: Mapping[str, Tool], agent: AgentSettings, run: Run) -> ToolResult:
         tool = tools.get(call.name)
         if tool is None:
             return failure("there is no such tool now.")
-        bounds = agent.bounds
         caller = Caller(run.who, run.id, agent.name, run.depth, run.trace.traceparent)
-        return await run_tool(tool, call.arguments, caller, ToolBounds(bounds.tool_seconds, bounds.result_characters))
+        model = run.inherits if agent.model == "inherit" else agent.model or agent.name
+        bounds = ToolBounds(
+            agent.bounds.tool_seconds, agent.bounds.result_characters, defuses=self._defuses(model, run)
+        )
+        started = now()
+        result = await run_tool(tool, call.arguments, caller, bounds)
+        run.tools += (ToolCall(call.name, "failed" if result.failed else "ok", now() - started),)
+        return result
 
 
 def _filled(template: Template, results: Sequence[ToolResult], errors: str, variables: Mapping[str, Any]) -> str:
@@ -94,7 +113,7 @@ def _filled(template: Template, results: Sequence[ToolResult], errors: str, vari
     return template.filled(iter(shown), variables)
 
 
-def _shown(call: ToolCall, result: ToolResult, errors: str) -> str:
+def _shown(call: PromptCall, result: ToolResult, errors: str) -> str:
     if not result.failed:
         return result.text
     if errors == "fail":

@@ -17,7 +17,7 @@ def bounds_of(prompt: Prompt, run: Run, deps: Deps, seconds_left: float | None) 
         agent.bounds.result_characters,
         agent.parallel_tools,
         Policies(agent.tool_policy, agent.tool_policies),
-        _defuses(prompt.model, run, deps),
+        defuses(prompt.model, run, deps),
         seconds_left or 0.0,
     )
 
@@ -31,7 +31,7 @@ def note_tool(event: ChatEvent, prompt: Prompt, run: Run) -> None:
         run.tools += (ToolCall(event.call.name, "held", 0.0),)
 
 
-def _defuses(model: str, run: Run, deps: Deps) -> bool:
+def defuses(model: str, run: Run, deps: Deps) -> bool:
     """Whether a target that answered, or may answer next, reads marks in any text."""
     if not deps.reads_marks:
         return False

@@ -31,8 +31,7 @@ async def evaluate(request: Request, gate: Gate) -> Response:
         raise RouteNotFound("No templates are evaluated here.")
     who = who_asks(request)
     agent = agent_for(asked.agent, who, gate) if asked.agent is not None else None
-    run: Run = gate.begin("/admin/template/eval", dict(request.scope["headers"]))
-    run.who = who
+    run: Run = request.scope["run"]
     text, calls = await gate.templates.evaluate(asked.template, asked.variables, agent, run)
     told: list[dict[str, Any]] = [
         {"tool": call.name, "arguments": call.arguments, "line": call.line, "failed": failed} for call, failed in calls
