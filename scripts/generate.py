@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from headgate.cli.main import command
+from headgate.config.agents import agent_schema
 from headgate.config.schema import json_schema
 from headgate.config.tenants import REGISTRY
-from headgate.core.errors import catalogue
+from headgate.core.catalogue import catalogue
 from headgate.core.surfaces import SURFACES
 from headgate.settings.narrow import BUDGETS, HIGHER, LOWER, STRICTER
 from headgate.telemetry.exposition import SERIES
@@ -188,6 +189,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/commands.md": commands,
     "docs/reference/routes.md": routes,
     "docs/reference/tenant-settings.md": tenant_settings,
+    "conf/agent.schema.json": lambda: json.dumps(agent_schema(), indent=2) + "\n",
     "conf/headgate.schema.json": lambda: json.dumps(json_schema(), indent=2) + "\n",
 }
 

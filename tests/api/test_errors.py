@@ -9,7 +9,8 @@ import pytest
 
 from headgate.api.errors import error_event, error_response, listing
 from headgate.core import errors
-from headgate.core.errors import HeadgateError, UpstreamRejected, catalogue
+from headgate.core.catalogue import catalogue
+from headgate.core.errors import HeadgateError, UpstreamRejected
 from tests.conftest import settings_for
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import Answer, Stub

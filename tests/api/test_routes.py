@@ -31,8 +31,18 @@ WITH_KEY = {
     "/admin/usage/export",
     "/admin/usage/reconcile",
     "/admin/budgets",
+    "/admin/reload",
+    "/admin/template/eval",
+    "/a1/agents",
+    "/a1/agents/{name:path}",
+    "/a1/agents/{name:path}/chat",
     "/v1/tenant/config",
     "/v1/tenant/config/{key}",
+    "/admin/mcp/servers",
+    "/admin/mcp/servers/{server}",
+    "/admin/mcp/servers/{server}/tools",
+    "/admin/mcp/servers/{server}/tools/{tool:path}",
+    "/admin/mcp/tools",
     "/spend/logs",
     "/spend/keys",
     "/spend/users",
@@ -46,6 +56,10 @@ WITH_KEY = {
     "/models/{model:path}",
     "/v1/info",
     "/info",
+    "/v1/tools",
+    "/v1/tools/execute",
+    "/tools",
+    "/tools/execute",
     "/v1/model/info",
     "/model/info",
     "/v2/model/info",
@@ -86,6 +100,7 @@ FREE_OF_SCOPES = {path for path in WITH_KEY if not path.startswith(("/admin/", "
     f"/key/{act}"
     for act in ("generate", "update", "delete", "block", "unblock", "regenerate", "{key}/regenerate", "list")
 }
+FREE_OF_SCOPES -= {path for path in WITH_KEY if "/tools" in path}
 FREE_OF_SCOPES -= {"/v2/key/info", "/v2/team/list", "/user/new", "/user/update", "/user/delete", "/user/list"}
 FREE_OF_SCOPES -= {f"/team/{verb}" for verb in ("new", "info", "update", "delete", "list", "block", "unblock")}
 FREE_OF_SCOPES -= {f"/team/member_{verb}" for verb in ("add", "update", "delete")}

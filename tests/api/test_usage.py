@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -15,7 +15,7 @@ from starlette.routing import Router
 from headgate import app
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute
-from headgate.api.routes import Route
+from headgate.api.routes import Handler, Route
 from headgate.api.spend import SpendRoutes
 from headgate.config.tree import Settings
 from headgate.core.errors import InvalidAuthorization
@@ -91,7 +91,9 @@ async def http(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         reports = Reports(store, UsageSettings(markup=Decimal(2), eur_per_usd=Decimal("0.5")))
         routes = [
             StarletteRoute(
-                row.path, ControlRoute(row.handler, gate, row.path, Access(needs=row.needs)), methods=list(row.methods)
+                row.path,
+                ControlRoute(cast(Handler, row.handler), gate, row.path, Access(needs=row.needs)),
+                methods=list(row.methods),
             )
             for row in rows(reports)
         ]
@@ -226,7 +228,7 @@ async def test_a_cost_is_calculated_before_or_after_a_call(http: httpx.AsyncClie
 async def test_without_a_database_the_routes_say_so(row: Route) -> None:
     async with app.gateway(app.Prepared(Settings.model_validate({}), (), b"pepper", {})) as gate:
         gate.keys = Ring()  # type: ignore[assignment]
-        route = ControlRoute(row.handler, gate, row.path, Access(needs=row.needs))
+        route = ControlRoute(cast(Handler, row.handler), gate, row.path, Access(needs=row.needs))
         transport = httpx.ASGITransport(app=route)
         async with httpx.AsyncClient(transport=transport, base_url="http://gate") as client:
             assert (await get(client, row.path))[0] == 503

@@ -14,7 +14,18 @@ MODULES = sorted(
     for path in SOURCE.rglob("*.py")
     if path.name not in ("__init__.py", "__main__.py", "local_child.py")
 )
-HEAVY_EVERYWHERE = ("litellm", "numpy", "mcp", "fastapi", "alembic", "aiohttp", "xllamacpp", "redis")
+HEAVY_EVERYWHERE = (
+    "litellm",
+    "numpy",
+    "mcp",
+    "fastapi",
+    "alembic",
+    "aiohttp",
+    "xllamacpp",
+    "redis",
+    "jsonschema",
+    "jmespath",
+)
 HEAVY_FOR_HELP = (*HEAVY_EVERYWHERE, "pydantic", "starlette", "uvicorn", "yaml", "asyncio", "orjson", "sqlalchemy")
 HEAVY_BEFORE_SCRAPE = (*HEAVY_EVERYWHERE, "prometheus_client", "rich")
 pytestmark = covers("weight")
@@ -37,6 +48,11 @@ def test_serving_imports_no_library_that_it_may_not_need() -> None:
 
 def test_the_check_would_see_a_heavy_import() -> None:
     assert not imported_by("import prometheus_client").isdisjoint(HEAVY_BEFORE_SCRAPE)
+
+
+def test_mcp_servers_that_are_set_import_nothing_before_their_first_use() -> None:
+    needed = "import headgate.tools.mcp_pool, headgate.api.mcp, headgate.api.admin.mcp, headgate.cli.demo_mcp"
+    assert imported_by(needed).isdisjoint(("mcp", "mcp_types", "httpx2", "jsonschema", "cryptography"))
 
 
 def alone(modules: list[str]) -> "subprocess.CompletedProcess[str]":

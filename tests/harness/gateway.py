@@ -12,6 +12,8 @@ import httpx
 from headgate import app
 from headgate.api.gate import Gate
 from headgate.api.server import Server, listen
+from headgate.app.prepare import Source
+from headgate.config.load import load
 from headgate.config.tree import Settings
 from headgate.core.run import Run
 from headgate.telemetry.logs import request_line
@@ -54,11 +56,16 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    settings: dict[str, Any], data_dir: Path | None = None, **client: Any
+    settings: dict[str, Any] | Path, data_dir: Path | None = None, **client: Any
 ) -> AsyncIterator[Gateway]:
-    """A gateway with these settings, its master key KEY and one token TOKEN. With a folder it keeps keys and money."""
-    tree = Settings.model_validate(settings)
-    prepared = app.Prepared(tree, ((KEY, True), (TOKEN, False)), b"pepper-of-the-tests", {}, data_dir=data_dir)
+    """A gateway with these settings, its master key KEY and one token TOKEN. With a folder it keeps keys and money.
+
+    Settings in a file can be read anew.
+    """
+    source = Source(settings, {}) if isinstance(settings, Path) else None
+    tree = load(settings).settings if isinstance(settings, Path) else Settings.model_validate(settings)
+    keys = ((KEY, True), (TOKEN, False))
+    prepared = app.Prepared(tree, keys, b"pepper-of-the-tests", {}, data_dir=data_dir, source=source)
     lines: list[dict[str, Any]] = []
 
     def note(run: Run) -> None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from headgate.core import surfaces
+from headgate.core.chat import ChatEvent
 from headgate.core.errors import (
     HeadgateError,
     UpstreamBroke,
@@ -144,7 +145,7 @@ async def perform(act: Act, run: Run, deps: Deps) -> None:
         await reading
 
 
-async def _read(act: Act, run: Run, events: AsyncGenerator[Event]) -> None:
+async def _read(act: Act, run: Run, events: AsyncGenerator[Event | ChatEvent]) -> None:
     seen = 0
     try:
         async for event in events:

@@ -80,10 +80,19 @@ CHANGES: dict[tuple[str, str], tuple[str, Body]] = {
     ("DELETE", "/v1/tenant/config"): ("tenant_config.updated", {}),
     ("DELETE", "/v1/tenant/config/{key}"): ("tenant_config.updated", {}),
     ("POST", "/v1/runs/{id:path}/cancel"): ("run.cancelled", {}),
+    ("POST", "/admin/reload"): ("configuration.reloaded", {}),
 }
 """Every route that changes something, with the act it has to leave. A new one has to be entered here."""
-READINGS = ("/spend/calculate", "/v2/key/info", "/admin/usage/reconcile", "/global/spend/end_users")
-CHANGES_NOTHING = {("POST", path) for path in READINGS}
+READINGS = (
+    "/spend/calculate",
+    "/v2/key/info",
+    "/admin/usage/reconcile",
+    "/global/spend/end_users",
+    "/admin/template/eval",
+)
+CALLS = ("/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
+"""As calls of models: in the request log, with the key, and no act of administration."""
+CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)}
 
 
 async def made(gateway: Gateway, path: str) -> str:

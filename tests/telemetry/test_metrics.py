@@ -102,6 +102,7 @@ async def test_no_key_is_in_the_metrics(gateway: Gateway, stub: Stub) -> None:
 async def test_every_series_is_told_with_its_labels(gateway: Gateway) -> None:
     gateway.http.headers["idempotency-key"] = "key"
     await gateway.stream()
+    await gateway.http.post("/v1/tools/execute", json={"name": "calculator", "arguments": {"expression": "1"}})
     found = await scraped(gateway)
     for name, _, labels in SERIES:
         of_name = [dict(has) for key, has in found if key.removesuffix("_count") == name]

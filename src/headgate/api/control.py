@@ -53,6 +53,7 @@ class ControlRoute:
                 if self._access.needs:
                     require(run.who, self._access.needs)
             scope["who"] = run.who
+            scope["run"] = run
             response = await self._handler(Request(scope, receive), gate)
         except HeadgateError as error:
             if isinstance(error, ScopeMissing) and gate.audit is not None:

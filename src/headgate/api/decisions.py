@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from headgate.api.limits import Headers, ticket_headers
-from headgate.core.run import Run, now
+from headgate.core.run import Run, StrategyChoice, now
 from headgate.core.version import __version__
 
 _MOST_TOLD = 20
@@ -14,6 +14,8 @@ _NANO = 1_000_000_000
 def decision_headers(run: Run, *, litellm: bool) -> Headers:
     """What was decided so far. With `litellm`, the headers of LiteLLM's proxy besides."""
     headers = ticket_headers(run.ticket) if run.ticket is not None else []
+    if run.added or run.absent or run.strategy is not None:
+        headers += _steered(run)
     if not run.attempts:
         if run.passed_over:
             headers.append((b"x-headgate-passed-over", _told(run.passed_over.items())))
@@ -37,6 +39,24 @@ def decision_headers(run: Run, *, litellm: bool) -> Headers:
     if litellm:
         headers += _litellm(run)
     return headers
+
+
+def _steered(run: Run) -> Headers:
+    """What the gateway did to a request beyond choosing a target."""
+    headers = [] if run.strategy is None else _strategy(run.strategy)
+    if run.added:
+        headers.append((b"x-headgate-tools-added", _plain(", ".join(run.added))))
+    if run.absent:
+        headers.append((b"x-headgate-tools-absent", _plain(", ".join(islice(run.absent, _MOST_TOLD)))))
+    return headers
+
+
+def _strategy(choice: StrategyChoice) -> Headers:
+    headers = [
+        (b"x-headgate-strategy", choice.name.encode()),
+        (b"x-headgate-strategy-source", choice.source.encode()),
+    ]
+    return [*headers, (b"x-headgate-strategy-reason", _plain(choice.reason))] if choice.reason else headers
 
 
 def _litellm(run: Run) -> Headers:
@@ -81,4 +101,4 @@ def _told(pairs: Iterable[tuple[str, str]]) -> bytes:
 
 def _plain(text: str) -> bytes:
     """Names may hold any letter; a header holds ASCII."""
-    return text.encode("ascii", "replace")
+    return "".join(letter if letter.isprintable() else " " for letter in text).encode("ascii", "replace")

@@ -7,7 +7,8 @@ import orjson
 
 from headgate.api.limits import Headers, standing_headers
 from headgate.core import sse
-from headgate.core.errors import HeadgateError, LimitReached, UpstreamRejected, catalogue
+from headgate.core.catalogue import catalogue
+from headgate.core.errors import HeadgateError, LimitReached, UpstreamRejected
 from headgate.core.version import __version__
 
 _LITELLM_TYPES = {

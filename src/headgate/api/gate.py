@@ -1,10 +1,11 @@
 """What every route shares: who may ask, the bounds of a request, and the count of requests in flight."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from headgate.agents.skills import Skills
 from headgate.api.auth import key_of
 from headgate.api.lists import NO_LISTS, Lists
 from headgate.audit.log import AuditLog
@@ -18,12 +19,18 @@ from headgate.idempotency.keeper import Keeper
 from headgate.identity.compose import Identity
 from headgate.identity.keys import KeyRing
 from headgate.pipeline.context import Deps
+from headgate.pipeline.system import SystemPrompts
 from headgate.settings.service import TenantConfig
 from headgate.telemetry.exchange import Exchange
 from headgate.telemetry.metrics import NO_GAUGES, Gauges, Metrics
 from headgate.telemetry.peers import Peers
+from headgate.tools.runner import ToolBounds
+from headgate.tools.types import Tool
 from headgate.usage.reports import Reports
 from headgate.usage.runs import Runs
+
+if TYPE_CHECKING:
+    from headgate.tools.mcp_pool import McpPool
 
 _LONGEST_USER = 256
 Scope = MutableMapping[str, Any]
@@ -57,6 +64,10 @@ async def _no_gauges() -> Gauges:
     return NO_GAUGES
 
 
+async def _no_tools() -> Sequence[Tool]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """`body` in bytes; `in_flight` model calls at once, 0 for no bound; `keep_alive` seconds between comments."""
@@ -64,6 +75,17 @@ class Bounds:
     body: int
     in_flight: int
     keep_alive: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What there is since the configuration was read anew. `needs_restart`: settings that differ, as yet in vain."""
+
+    models: int
+    agents: int
+    skills: int
+    needs_restart: tuple[str, ...] = ()
+    mcp_servers: int = 0
 
 
 @dataclass(slots=True)
@@ -80,6 +102,12 @@ class Gate:
     key_header: bytes = b""
     """Lower-case name of a further header that may carry the key."""
     lists: Lists = NO_LISTS
+    templates: SystemPrompts | None = None
+    """The prompts of agents."""
+    reload: "Callable[[], Awaitable[Reloaded]] | None" = None
+    """Read the configuration anew; None where nothing can be."""
+    skills: Skills = field(default_factory=Skills)
+    """What agents know how to do."""
     identity: Identity | None = None
     """Keys and tenants, for operators; None where nothing is kept."""
     reports: Reports | None = None
@@ -99,8 +127,17 @@ class Gate:
     """The settings of tenants; None where nothing is kept."""
     budgets: Callable[[Sequence[Bound]], Awaitable[list[Used]]] | None = None
     """What was used of budgets."""
+    mcp: "McpPool | None" = None
+    """The MCP servers; None where none is set."""
+    mcp_route: Callable[["Gate", Scope, Receive, Send], Awaitable[None]] | None = None
+    """The gateway as an MCP server; None where it is none."""
+    offered: Callable[[], Awaitable[Sequence[Tool]]] = _no_tools
+    """The gateway's own tools, and those of the MCP servers that are up; each key sees its own."""
     trouble: Callable[[], str] = str
     """Why the ledger is not written now; empty when it is."""
+    tools: Callable[[], Iterable[Tool]] = tuple
+    """The gateway's own tools, as they are now, without those of MCP servers."""
+    tool_bounds: ToolBounds = field(default_factory=ToolBounds)
     samples: Callable[[Trace], bool] | None = None
     """Whether a trace is kept; None where none is."""
     lag: Callable[[], float] = float
@@ -111,7 +148,7 @@ class Gate:
     active: dict["asyncio.Task[Any]", Run] = field(default_factory=dict)
     """The tasks of model calls in flight, each with its run."""
     detached: dict["asyncio.Task[Any]", Run] = field(default_factory=dict)
-    """The tasks that make answers for repeats, each with its run: whoever waits for one only listens."""
+    """Tasks that make answers which others only wait for, each with its run: of repeats, and over MCP."""
 
     def begin(self, route: str, headers: Mapping[bytes, bytes]) -> Run:
         """A new run for a request that just came in."""

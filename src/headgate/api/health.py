@@ -46,6 +46,7 @@ class Readiness:
             "status": status,
             "version": __version__,
             "upstreams": {name: _shown(health) for name, health in seen.items()},
+            **({"mcp": servers} if (servers := _mcp(gate)) else {}),
             **({"ledger": trouble} if (trouble := gate.trouble()) else {}),
             **({"advice": advice} if advice else {}),
         }
@@ -65,8 +66,13 @@ class Readiness:
             )
         if "loading" in states and "up" not in states:
             return "loading", "The local model is loading."
-        is_well = states <= {"up", "unknown"} and not gate.trouble()
+        is_well = states <= {"up", "unknown"} and not gate.trouble() and "down" not in _mcp(gate).values()
         return ("ready" if is_well else "degraded", "")
+
+
+def _mcp(gate: Gate) -> dict[str, str]:
+    """The state of each MCP server: it is asked by those who use it, not by us."""
+    return {one.name: one.state for one in gate.mcp.statuses()} if gate.mcp is not None else {}
 
 
 def _shown(health: Health) -> dict[str, Any]:

@@ -10,12 +10,14 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headgate.agents.types import AgentSettings
+from headgate.api.agents import usable_agents
+from headgate.api.answers import without_secrets
 from headgate.api.gate import Gate
 from headgate.api.lists import Lists
 from headgate.api.models import usable
 from headgate.core.money import Price, usd
 from headgate.routing.types import AS_IT_IS, CapabilitySettings, ConstraintSettings, Model, Target
-from headgate.telemetry.redact import redact
 
 _UNSET = CapabilitySettings()
 _FREE = ConstraintSettings()
@@ -25,22 +27,27 @@ async def list_info(request: Request, gate: Gate) -> Response:
     """The catalogue of capabilities."""
     models = await usable(request, gate)
     data = await asyncio.to_thread(_entries, models, gate.lists)
+    for agent in usable_agents(request.scope["who"], gate):
+        model = gate.deps.catalog.configured(agent.model or agent.name)
+        below = await asyncio.to_thread(_entry, model, gate.lists) if model is not None else {}
+        data.append({**below, "id": agent.name, "aliases": [], "agent": _of_agent(agent)})
     return described_answer({"object": "list", "data": data})
+
+
+def _of_agent(agent: AgentSettings) -> dict[str, Any]:
+    """What an agent adds to its model."""
+    return {
+        "model": agent.model or agent.name,
+        "description": agent.description,
+        "strategy": agent.strategy,
+        "strategies": sorted({agent.strategy, *agent.strategies}),
+    }
 
 
 def described_answer(content: Any) -> Response:
     """JSON of what settings may hold, which is more than JSON has."""
     body = orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)
     return Response(body, media_type="application/json")
-
-
-def without_secrets(value: Any) -> Any:
-    """A value that an operator wrote, without keys that got into it."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        return {name: without_secrets(one) for name, one in value.items()}
-    return [without_secrets(one) for one in value] if isinstance(value, list | tuple | set) else value
 
 
 @dataclass(frozen=True, slots=True)

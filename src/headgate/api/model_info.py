@@ -9,8 +9,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headgate.api.answers import without_secrets
 from headgate.api.gate import Gate
-from headgate.api.info import Described, described, described_answer, per_token, without_secrets
+from headgate.api.info import Described, described, described_answer, per_token
 from headgate.api.lists import Lists
 from headgate.api.models import usable
 from headgate.core.errors import InvalidField

@@ -40,7 +40,7 @@ class ModelRoute:
             if gate.keys.is_stale:
                 await gate.keys.refresh()
             gate.enter(run, headers)
-            request = await self._read(receive, headers, run)
+            request = await self._read(receive, headers, run, scope)
             pings = gate.bounds.keep_alive if request.stream and self._surface.ends_with_done else 0.0
             key = headers.get(b"idempotency-key")
             if key is None or gate.keeper is None:
@@ -62,26 +62,28 @@ class ModelRoute:
             gate.metrics.in_flight -= 1
             settle(run, gate.deps)
 
-    async def _read(self, receive: Receive, headers: dict[bytes, bytes], run: Run) -> ModelRequest:
+    async def _read(self, receive: Receive, headers: dict[bytes, bytes], run: Run, scope: Scope) -> ModelRequest:
         encoding = headers.get(b"content-encoding", b"identity")
         if encoding.lower() not in (b"identity", b""):
             raise UnsupportedEncoding(f"The content encoding {encoding.decode('latin-1')!r} is not read here.")
         raw = await read_body(receive, headers, self._gate.bounds.body)
         run.bytes_in = len(raw)
-        request = _parse(self._surface, raw, headers)
+        request = self._parse(raw, headers, run, scope)
         run.model = request.model
         run.stream = request.stream
+        run.wants_usage = request.wants_usage
+        run.mode = headers.get(b"x-routing-mode", b"").decode("latin-1")
+        run.tells_more = headers.get(b"x-events", b"").lower() != b"none"
         run.wishes = wishes_of(headers, stream=request.stream)
         return request
 
-
-def _parse(surface: Surface, raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
-    if not surface.form:
-        return parse_json(surface, raw)
-    content_type = headers.get(b"content-type", b"").decode("latin-1")
-    if not content_type.lower().startswith("multipart/form-data"):
-        raise UnsupportedEncoding("This route takes multipart/form-data.")
-    return parse_form(surface, raw, content_type)
+    def _parse(self, raw: bytes, headers: dict[bytes, bytes], run: Run, scope: Scope) -> ModelRequest:
+        if not self._surface.form:
+            return parse_json(self._surface, raw)
+        content_type = headers.get(b"content-type", b"").decode("latin-1")
+        if not content_type.lower().startswith("multipart/form-data"):
+            raise UnsupportedEncoding("This route takes multipart/form-data.")
+        return parse_form(self._surface, raw, content_type)
 
 
 async def _cut_off(gate: Gate, run: Run, reply: Reply, refusal: HeadgateError | None) -> None:

@@ -13,6 +13,7 @@ from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
 from headgate.api import (
+    agents,
     health,
     info,
     litellm_health,
@@ -23,14 +24,16 @@ from headgate.api import (
     models,
     runs,
     tenant_config,
+    tools,
 )
-from headgate.api.admin import audit, budgets, keys, tenants
+from headgate.api.admin import audit, budgets, keys, mcp, reload, template, tenants
 from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute, refuse
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.litellm_refused import REMEDIES, Refused
 from headgate.api.litellm_reports import LitellmReports
+from headgate.api.mcp import PATH as MCP_PATH
 from headgate.api.relay import ModelRoute
 from headgate.api.spend import SpendRoutes
 from headgate.core.errors import MethodNotAllowed, RouteNotFound
@@ -44,7 +47,8 @@ class Route:
     """One control route. `logged`: it leaves a line in the request log. `needs`: the scope that the key must have."""
 
     path: str
-    handler: Handler
+    handler: "Handler | ModelRoute"
+    """A model route looks after keys and errors itself."""
     methods: tuple[str, ...] = ("GET",)
     public: bool = False
     logged: bool = False
@@ -77,6 +81,7 @@ def control_routes(gate: Gate) -> list[Route]:
         Route("/model_group/info", model_info.list_groups, logged=True),
         Route("/v1/models/{model:path}", models.get_model, logged=True),
         Route("/models/{model:path}", models.get_model, logged=True),
+        *_tool_routes(),
         *_key_routes(),
         *_tenant_routes(),
         *_litellm_key_routes(),
@@ -86,12 +91,25 @@ def control_routes(gate: Gate) -> list[Route]:
         *_litellm_user_routes(),
         *_litellm_team_routes(),
         *_litellm_health_routes(),
+        *_agent_routes(gate),
         Route("/admin/budgets", budgets.list_all, logged=True, needs="budgets:read"),
         *_usage_routes(
             UsageRoutes(gate.reports), ReconcileRoute(gate.reports), SpendRoutes(gate.reports, gate.list_price)
         ),
         *_litellm_reports(LitellmReports(gate.reports)),
         *_litellm_refused_routes(),
+        *_mcp_routes(),
+    ]
+
+
+def _agent_routes(gate: Gate) -> list[Route]:
+    one, write = "/a1/agents/{name:path}", "configuration:write"
+    return [
+        Route("/a1/agents", agents.list_agents, logged=True),
+        Route(f"{one}/chat", agents.AgentChat(gate), ("POST",)),
+        Route(one, agents.get_agent, logged=True),
+        Route("/admin/reload", reload.reload, ("POST",), logged=True, needs=write),
+        Route("/admin/template/eval", template.evaluate, ("POST",), logged=True, needs=write),
     ]
 
 
@@ -123,6 +141,29 @@ def _usage_routes(usage: UsageRoutes, reconcile: ReconcileRoute, spend: SpendRou
         Route("/spend/users", spend.users, logged=True, litellm=True),
         Route("/spend/tags", spend.tags, logged=True, litellm=True),
         Route("/spend/calculate", spend.calculate, ("POST",), logged=True, litellm=True),
+    ]
+
+
+def _mcp_routes() -> list[Route]:
+    servers, read = "/admin/mcp/servers", "mcp:read"
+    return [
+        Route(servers, mcp.list_servers, logged=True, needs=read),
+        Route(f"{servers}/{{server}}", mcp.get_server, logged=True, needs=read),
+        Route(f"{servers}/{{server}}/tools", mcp.list_tools, logged=True, needs=read),
+        Route(f"{servers}/{{server}}/tools/{{tool:path}}", mcp.get_tool, logged=True, needs=read),
+        Route("/admin/mcp/tools", mcp.list_all_tools, logged=True, needs=read),
+    ]
+
+
+def _tool_routes() -> list[Route]:
+    read, execute = "tools:read", "tools:execute"
+    return [
+        route
+        for prefix in ("/v1", "")
+        for route in (
+            Route(f"{prefix}/tools", tools.list_tools, logged=True, needs=read),
+            Route(f"{prefix}/tools/execute", tools.execute, ("POST",), logged=True, needs=execute),
+        )
     ]
 
 
@@ -250,6 +291,13 @@ def _litellm_refused_routes() -> list[Route]:
     ]
 
 
+def _door(route: Route, gate: Gate) -> "ModelRoute | ControlRoute":
+    if isinstance(route.handler, ModelRoute):
+        return route.handler
+    access = Access(route.public, route.logged, route.needs, route.litellm)
+    return ControlRoute(route.handler, gate, route.path, access)
+
+
 class Application:
     """The ASGI application."""
 
@@ -263,12 +311,7 @@ class Application:
             [
                 StarletteRoute(
                     route.path,
-                    ControlRoute(
-                        route.handler,
-                        gate,
-                        route.path,
-                        Access(route.public, route.logged, route.needs, route.litellm),
-                    ),
+                    _door(route, gate),
                     methods=list(route.methods),
                 )
                 for route in self.controls
@@ -290,6 +333,9 @@ class Application:
             await self._control(scope, receive, send)
 
     async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == MCP_PATH and self._gate.mcp_route is not None:
+            await self._gate.mcp_route(self._gate, scope, receive, send)
+            return
         allowed: set[str] = set()
         for route in self._router.routes:
             match, child = route.matches(scope)

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from headgate.core.errors import catalogue
+from headgate.core.catalogue import catalogue
 from headgate.core.money import usd
 from headgate.pipeline.decision import readable
 from headgate.pipeline.running import Running, Tried

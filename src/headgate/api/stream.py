@@ -9,10 +9,13 @@ from headgate.api.errors import error_event, error_response
 from headgate.api.gate import Send
 from headgate.api.limits import Headers
 from headgate.api.protocol import outlet_of
+from headgate.api.writers import Writers, chat_writer
 from headgate.core import sse
+from headgate.core.chat import ChatEvent, Ended
 from headgate.core.errors import HeadgateError, UpstreamBroke
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.run import Run
+from headgate.dialects.chat import Writer
 from headgate.idempotency.types import Answer, Started
 
 _EVENT_STREAM = b"text/event-stream; charset=utf-8"
@@ -34,14 +37,18 @@ class Reply:
         "_run",
         "_send",
         "_timer",
+        "_writer",
+        "_writers",
         "started",
     )
 
-    def __init__(self, send: Send, run: Run, litellm: bool = False) -> None:
+    def __init__(self, send: Send, run: Run, litellm: bool = False, writers: Writers = chat_writer) -> None:
         self._send = send
         self._outlet = outlet_of(send)
         self._run = run
         self._litellm = litellm
+        self._writers = writers
+        self._writer: Writer | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._pings = 0.0
@@ -50,7 +57,7 @@ class Reply:
         self._events = False
         self.started = False
 
-    async def deliver(self, events: AsyncGenerator[Event], pings: float) -> None:
+    async def deliver(self, events: AsyncGenerator[Event | ChatEvent], pings: float) -> None:
         """Send all that comes. Raises what the events raise; `fail` then tells the caller."""
         if pings:
             self._pings = pings
@@ -58,20 +65,33 @@ class Reply:
             self._timer = self._loop.call_later(pings, self._ping_if_silent)
         try:
             async for event in events:
-                if type(event) is bytes:
+                if isinstance(event, bytes):
                     await self._piece(event)
-                elif type(event) is Whole:
+                elif isinstance(event, Whole):
                     await self._whole(event)
-                elif type(event) is Opened:
+                elif isinstance(event, Opened):
                     if not self.started:
                         await self._open(event.content_type, event.events)
                     if self._outlet is not None:
                         await event.pour(self._push, self._outlet.room)
+                else:
+                    await self._say(event)
         finally:
             self._stop_pings()
             await events.aclose()
         if self._opened:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _say(self, event: ChatEvent) -> None:
+        """One event of a run that the gateway steers, in the caller's words."""
+        if self._writer is None:
+            self._writer = self._writers(self._run)
+        if piece := self._writer.feed(event):
+            if not self.started:
+                await self._open(_EVENT_STREAM, events=True)
+            await self._piece(piece)
+        if type(event) is Ended and (body := self._writer.end()):
+            await self._whole(Whole(body))  # before the run is settled, so that its status and size are known
 
     async def replay(self, answer: Answer, *, again: bool) -> None:
         """Send a recorded answer, and follow one that is still being made. `again`: the caller is not its first.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from headgate.config.load import Loaded
 from headgate.config.tree import Settings
@@ -12,7 +13,15 @@ from headgate.identity.keys import kept_secret, new_key, refuse_weak
 from headgate.upstreams.local import LocalProcess
 from headgate.upstreams.types import LocalAddress, LocalSettings
 
-__all__ = ["Prepared", "is_loopback", "local_processes", "prepare"]
+__all__ = ["Prepared", "Source", "is_loopback", "local_processes", "prepare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A configuration file, None where there is none, and the options of the command line."""
+
+    file: Path | None
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,8 @@ class Prepared:
     metrics_folder: Path | None = None
     data_dir: Path | None = None
     """Where keys and the ledger are kept; None to keep nothing."""
+    source: Source | None = None
+    """What the settings were read from; None for settings that were given as values."""
 
 
 def prepare(loaded: Loaded, local: Mapping[str, LocalAddress], *, insecure: bool = False) -> Prepared:
@@ -47,7 +58,8 @@ def prepare(loaded: Loaded, local: Mapping[str, LocalAddress], *, insecure: bool
             (f"A key of tenant '{one.id}'", key.get_secret_value()) for one in settings.tenants for key in one.keys
         )
     pepper = kept_secret(loaded.data_dir / "pepper", new_key()).encode()
-    return Prepared(settings, keys, pepper, local, data_dir=loaded.data_dir)
+    source = Source(loaded.file.absolute() if loaded.file else None, loaded.options)
+    return Prepared(settings, keys, pepper, local, data_dir=loaded.data_dir, source=source)
 
 
 def is_loopback(host: str) -> bool:

@@ -1,6 +1,6 @@
 """The upstreams, and what the packaged lists and the settings say of the targets behind them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pydantic import SecretStr
 
@@ -39,9 +39,9 @@ def upstream_of(settings: UpstreamSettings, wire: Wire, local: Mapping[str, Loca
     return OpenAIUpstream(settings, PROVIDERS[settings.provider], wire)
 
 
-def lists_of(settings: Settings) -> Lists:
+def lists_of(upstreams: Iterable[UpstreamSettings]) -> Lists:
     """What the packaged lists say of each target. They know the SDK's models by the provider's prefix and their id."""
-    accounts = {one.name: (one.provider, one.litellm_provider) for one in settings.upstreams}
+    accounts = {one.name: (one.provider, one.litellm_provider) for one in upstreams}
 
     def known_as(upstream: str, model: str) -> tuple[str, str]:
         provider, prefix = accounts[upstream]

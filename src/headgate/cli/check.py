@@ -39,7 +39,8 @@ def command(ctx: click.Context, file: Path | None, quiet: bool, probe: bool) -> 
     where = loaded.file or "the environment"
     if findings:
         click.echo(summary(findings), err=True)
-    click.echo(f"{where}: good; {len(settings.upstreams)} upstreams, {len(settings.models)} models", err=True)
+    agents = f", {len(settings.agents)} agents" if settings.agents else ""
+    click.echo(f"{where}: good; {len(settings.upstreams)} upstreams, {len(settings.models)} models{agents}", err=True)
 
 
 def _tell(ctx: click.Context, problems: Sequence[Problem]) -> None:

@@ -17,6 +17,8 @@ _COMMANDS = {
     "runs": "List, show and cancel runs of a running gateway.",
     "audit": "Read and check the audit log of a running gateway.",
     "budgets": "Show what a running gateway's budgets have left.",
+    "mcp": "Look at the MCP servers of a running gateway, and log in to them.",
+    "demo-mcp": "Run a small MCP server with made-up tools, to try things out.",
     "usage": "Show what a running gateway was used for and what it cost.",
     "completion": "Print the completion for a shell.",
 }
@@ -31,7 +33,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"headgate.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"headgate.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

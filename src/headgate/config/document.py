@@ -40,9 +40,9 @@ class Document:
         return Draft(self.data, {path: self.place_of(path) for path in self.lines}, self.problems)
 
 
-def read(file: Path) -> Document:
-    """Read a file; raises ConfigError when it is no YAML mapping."""
-    node = _compose(file)
+def read(file: Path, *, lists: bool = False) -> Document:
+    """Read a file; raises ConfigError when it is no YAML mapping, nor, where those are taken, a list."""
+    node = _compose(file, lists=lists)
     document = Document(str(file), {})
     if node is None:
         return document
@@ -65,7 +65,7 @@ def read(file: Path) -> Document:
     return document
 
 
-def _compose(file: Path) -> yaml.Node | None:
+def _compose(file: Path, *, lists: bool) -> yaml.Node | None:
     try:
         if file.stat().st_size > _LARGEST_FILE:
             raise ConfigError([Problem(str(file), 0, "", "The file is larger than 4 MiB.", "Is it the right file?")])
@@ -94,7 +94,8 @@ def _compose(file: Path) -> yaml.Node | None:
         raise ConfigError(
             [Problem(str(file), 0, "", f"The file is not valid YAML: {error}.", "Remove the unusual character.")]
         ) from None
-    if node is not None and not isinstance(node, yaml.MappingNode):
+    is_list = lists and isinstance(node, yaml.SequenceNode)
+    if node is not None and not is_list and not isinstance(node, yaml.MappingNode):
         raise ConfigError(
             [
                 Problem(

@@ -13,9 +13,10 @@ from typing import Any
 import platformdirs
 from dotenv import dotenv_values
 
-from headgate.config import document, environment, native, otel
+from headgate.config import document, environment, mcp, native, otel
 from headgate.config.discovery import discover, fill_in, with_proxy
 from headgate.config.draft import Draft, Path_, Place, literal
+from headgate.config.folder import add_folder
 from headgate.config.litellm import reader
 from headgate.config.problems import ConfigError, Problem
 from headgate.config.tree import Settings
@@ -53,7 +54,8 @@ class Gathered:
 class Loaded:
     """The settings in force, and the draft they were read from. `file` is None when there is none.
 
-    `written` is the draft's data with its references, `streams` what a printed configuration says of streaming.
+    `options` are those of the command line, `written` is the draft's data with its references, `streams` what a printed
+    configuration says of streaming.
     """
 
     settings: Settings
@@ -62,6 +64,7 @@ class Loaded:
     draft: Draft
     written: Mapping[str, Any] = field(default_factory=dict)
     streams: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_variables() -> Variables:
@@ -104,7 +107,7 @@ def find_file(given: Path | None, variables: Variables) -> Path | None:
 
 def load(given: Path | None = None, options: Mapping[str, Any] | None = None) -> Loaded:
     """Everything that was set anywhere; raises ConfigError with all that is wrong."""
-    return settle(gather(given, options))
+    return replace(settle(gather(given, options)), options=options or {})
 
 
 def gather(given: Path | None = None, options: Mapping[str, Any] | None = None) -> Gathered:
@@ -123,6 +126,8 @@ def gather(given: Path | None = None, options: Mapping[str, Any] | None = None) 
             path, flag = FLAGS[name]
             draft.put(path, literal(value) if isinstance(value, str) else value, Place("command line", flag))
     variables = replace(variables, file=draft.variables)
+    add_folder(draft, file, variables)
+    mcp.add_servers(draft, file, variables)
     fill_in(draft, variables)
     return Gathered(draft, variables, file, environment.streams(variables, options, draft))
 

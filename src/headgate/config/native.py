@@ -10,15 +10,20 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from headgate.config.draft import Draft, Path_
+from headgate.config.agents import check_agents
+from headgate.config.draft import Draft, Path_, value_at
+from headgate.config.mcp import check_names
 from headgate.config.problems import did_you_mean
 from headgate.config.tenants import REGISTRY
 from headgate.config.tree import Settings
-from headgate.core.errors import InvalidField, TenantConfigKeyUnknown, UpstreamError, catalogue
+from headgate.core.catalogue import catalogue
+from headgate.core.errors import InvalidField, TenantConfigKeyUnknown, UpstreamError
 from headgate.telemetry.redact import redact
 from headgate.upstreams.registry import PROVIDERS
 
 _LOOK_UP = "See docs/reference/configuration.md."
+_SHAPE = re.compile(r"(list|dict)\[|(str|int|float|bool)$")
+_KINDS: dict[str, type] = {"list": list, "dict": dict}
 _OTHER_PROVIDERS = ("local", "litellm", "mock")
 
 
@@ -29,9 +34,24 @@ def load(draft: Draft) -> Settings | None:
         settings = Settings.model_validate(draft.data)
     except ValidationError as error:
         for one in error.errors(include_url=False):
-            _note(draft, one["loc"], one["type"], one["msg"], one.get("input"))
+            if (path := _path_in(draft.data, one["loc"])) is not None:
+                _note(draft, path, one["type"], one["msg"], one.get("input"))
     check(draft)
     return settings
+
+
+def _path_in(data: Any, loc: Path_) -> Path_ | None:
+    """Where a mistake stands in the data. Of a setting with several shapes only the one that was meant is told."""
+    path: list[str | int] = []
+    for part in loc:
+        if isinstance(part, str) and _SHAPE.match(part) and not (isinstance(data, dict) and part in data):
+            kind = _KINDS.get(part.partition("[")[0])
+            if kind is not None and isinstance(data, list | dict) and not isinstance(data, kind):
+                return None
+        else:
+            path.append(part)
+            data = value_at(data, (part,))
+    return tuple(path)
 
 
 def _note(draft: Draft, path: Path_, kind: str, message: str, given: object) -> None:
@@ -51,7 +71,9 @@ def _note(draft: Draft, path: Path_, kind: str, message: str, given: object) -> 
 
 def _is_harmless(path: Path_, given: object) -> bool:
     """Whether a wrong value may be shown: short to say, and no place for a key or a header that carries one."""
-    secret = path[:1] == ("auth",) or any(word in str(part) for part in path for word in ("key", "headers", "options"))
+    secret = path[:1] == ("auth",) or any(
+        word in str(part) for part in path for word in ("key", "headers", "options", "env", "args", "secret")
+    )
     return isinstance(given, str | int | float | bool) and not secret
 
 
@@ -60,7 +82,8 @@ def _fields_at(path: Path_) -> list[str]:
     schema: dict[str, Any] = Settings.model_json_schema()
     here = schema
     for part in path:
-        here = here["items"] if isinstance(part, int) else here["properties"][part]
+        inner = here.get("items") if isinstance(part, int) else here.get("properties", {}).get(part)
+        here = inner or here.get("additionalProperties") or {}
         if "anyOf" in here:
             here = here["anyOf"][0]
         if "$ref" in here:
@@ -85,10 +108,12 @@ def check(draft: Draft) -> None:
     if not (offers_all or any("*" in name for name in names)):
         for path, name in _mentioned(draft):
             _check_name(draft, path, name, names, "model")
+    check_agents(draft, dict(callable_names), any_model=offers_all or any("*" in name for name in names))
     for path in _error_tables(draft):
         _check_error_code(draft, path)
     for path, tenant in _entries(draft, "tenants"):
         _check_settings(draft, (*path, "settings"), _mapping(tenant, "settings"))
+    check_names(draft)
 
 
 def _entries(draft: Draft, section: str) -> Iterator[tuple[Path_, dict[str, Any]]]:

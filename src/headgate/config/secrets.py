@@ -9,7 +9,7 @@ from headgate.telemetry.redact import redact
 
 HIDDEN = "[redacted]"
 _WORDS = re.compile(r"key|token|secret|passw|credential|authori[sz]ation|cookie|signature", re.IGNORECASE)
-_SECRET_SETTINGS = ("api_key", "master_key")
+_SECRET_SETTINGS = ("api_key", "master_key", "client_secret")
 _FREE = ("options", "defaults", "info")
 
 
@@ -36,8 +36,9 @@ def shown_value(path: Path_, value: Any) -> Any:
     free = next((number for number, name in enumerate(names) if name in _FREE), None)
     in_free = free is not None and any(map(may_be_secret, names[free + 1 :]))
     in_headers = any("headers" in name for name in names)
+    in_env = names[:2] == ["mcp", "servers"] and "env" in names
     in_keys = names[:2] in (["auth", "tokens"], ["tenants", "keys"])
-    if in_free or in_headers or in_keys or names[-1] in _SECRET_SETTINGS:
+    if in_free or in_headers or in_env or in_keys or names[-1] in _SECRET_SETTINGS:
         return HIDDEN
     return concealed(value)
 

@@ -2,12 +2,15 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from headgate.agents.types import AgentSettings, StrategySettings
 from headgate.db.types import DatabaseSettings
 from headgate.idempotency.types import IdempotencySettings
 from headgate.identity.types import AuthSettings, TenantSettings
 from headgate.limits.types import LimitsSettings
 from headgate.routing.types import AliasSettings, ModelSettings, ParameterSettings, RoutingSettings
 from headgate.telemetry.types import TracingSettings
+from headgate.tools.mcp_types import McpSettings
+from headgate.tools.settings import ToolSettings
 from headgate.upstreams.types import UpstreamSettings
 from headgate.usage.types import UsageSettings
 
@@ -40,6 +43,31 @@ class ServerSettings(BaseModel):
     limits: LimitSettings = Field(default_factory=LimitSettings)
 
 
+class RunLogSettings(BaseModel):
+    """Conversations written to files as they happen, for whoever has to look at them. Off unless a folder is set."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    folder: str | None = Field(
+        None, description="Where the files go, one for each conversation; none are written if unset."
+    )
+    content: bool = Field(True, description="Whether texts are in them; else only lengths.")
+    line: int = Field(262_144, ge=1024, description="Longest line, in bytes; longer texts in it are cut.")
+    file: int = Field(
+        16 << 20, ge=4096, description="Largest file, in bytes; then a conversation goes on in a further one."
+    )
+    waiting: int = Field(10_000, ge=100, description="Lines that may wait to be written; more are dropped and counted.")
+
+
+class ReloadSettings(BaseModel):
+    """When the configuration is read anew while the gateway runs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    watch: bool = Field(False, description="Read it anew when one of its files changes.")
+    seconds: float = Field(2.0, ge=0.05, description="How often the files are looked at.")
+
+
 class LogSettings(BaseModel):
     """What is logged."""
 
@@ -47,6 +75,7 @@ class LogSettings(BaseModel):
 
     requests: bool = Field(True, description="One JSON line per request on standard output, without prompt text.")
     debug: bool = Field(False, description="Also log what matters only when looking for a fault.")
+    runs: RunLogSettings = Field(default_factory=RunLogSettings)
 
 
 class Settings(BaseModel):
@@ -66,5 +95,13 @@ class Settings(BaseModel):
     parameters: ParameterSettings = Field(default_factory=ParameterSettings)
     usage: UsageSettings = Field(default_factory=UsageSettings)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
+    tools: ToolSettings = Field(default_factory=ToolSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)
     idempotency: IdempotencySettings = Field(default_factory=IdempotencySettings)
+    strategies: StrategySettings = Field(default_factory=StrategySettings)
+    agents: list[AgentSettings] = Field(default_factory=list, description="Models with a prompt, tools and skills.")
+    mcp: McpSettings = Field(default_factory=McpSettings)
+    conf: str | None = Field(
+        None, description="Folder with `agents/`, `skills/` and `prompts/`; `conf` beside this file when not set."
+    )
+    reload: ReloadSettings = Field(default_factory=ReloadSettings)

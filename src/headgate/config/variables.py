@@ -24,6 +24,7 @@ _ALIASES: dict[Path_, tuple[str, ...]] = {
     ("server", "limits", "body"): ("MAX_BODY_BYTES",),
     ("auth", "master_key"): ("HEADGATE_MASTER_KEY", "LITELLM_MASTER_KEY"),
     ("auth", "required"): ("REQUIRE_AUTH",),
+    ("conf",): ("MODELS_CONFIG_DIR",),
     ("parameters", "reasoning_effort"): ("REASONING_EFFORT",),
     ("tracing", "endpoint"): ("OTEL_EXPORTER_OTLP_ENDPOINT",),
     ("tracing", "service_name"): ("OTEL_SERVICE_NAME",),

@@ -18,7 +18,7 @@
 Every leaf has a stable `code`; codes are never reused. Errors are raised anywhere and rendered only at the edges.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 from headgate.core.bounds import Refusal, Standing
@@ -287,6 +287,22 @@ class InvalidField(Invalid):
     typical_param = "temperature"
 
 
+class NotForAgents(Invalid):
+    code = "not_for_agents"
+    title = "An agent cannot be called this way"
+    remedy = "Agents answer chat completions; name a model for anything else."
+    typical_param = "model"
+
+
+class OrchestrationNotReady(HeadgateError):
+    code = "orchestration_not_ready"
+    status = 501
+    type = "not_implemented"
+    title = "No orchestration is set up here"
+    remedy = "Use the routing mode passthrough, reasoning or auto."
+    should_retry = False
+
+
 class DuplicateField(Invalid):
     code = "duplicate_field"
     title = "A field occurs twice in the JSON object"
@@ -517,6 +533,15 @@ class Draining(Unavailable):
     remedy = "Try again; another process will answer."
 
 
+class ToolLoopLimit(HeadgateError):
+    code = "tool_loop_limit"
+    status = 508
+    type = "agent_error"
+    title = "The agent met a bound of its tool loop, and its model would not answer without tools"
+    remedy = "Raise the agent's `bounds`, or mend its prompt: the message names the bound."
+    should_retry = False
+
+
 class Overloaded(Unavailable):
     code = "overloaded"
     title = "Too many requests are in flight"
@@ -557,13 +582,3 @@ class InternalError(HeadgateError):
 
 class StartupError(HeadgateError):
     """The gateway cannot start as configured. Shown by the command line, never sent to a caller."""
-
-
-def catalogue() -> Iterator[type[HeadgateError]]:
-    """Every error class with a code, in the order of the tree."""
-    waiting: list[type[HeadgateError]] = [HeadgateError]
-    while waiting:
-        kind = waiting.pop(0)
-        if kind.code:
-            yield kind
-        waiting[:0] = kind.__subclasses__()

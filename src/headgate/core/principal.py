@@ -1,11 +1,19 @@
 """Who asks."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from headgate.core.bounds import Bound
 from headgate.core.terms import NO_TERMS, Terms
 
 DEFAULT_TENANT = "default"
+
+
+class Injected(NamedTuple):
+    """Patterns of models that get tools, and of tools that they get, without being asked for."""
+
+    models: tuple[str, ...]
+    tools: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +38,8 @@ class Principal:
     bounds: tuple[Bound, ...] = ()
     expires_at: float = 0.0
     within: tuple[str, ...] = ()
+    inject: Injected | None = None
+    """What the key or its tenant says of tools for plain models; None if nothing."""
     of_user: tuple[str, ...] = ()
     terms: Terms = NO_TERMS
 

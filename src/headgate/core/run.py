@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from headgate.core.bounds import Ticket
 from headgate.core.errors import HeadgateError
@@ -37,6 +37,8 @@ class Attempt:
     chunks: int = 0
     text_bytes: int = 0
     """Bytes of the answer's text, where they were counted; of an answer in one piece, its size."""
+    component: str = ""
+    """Which part of the gateway made the call, where it is not the run's."""
     tokens: Tokens | None = None
     price: Price | None = None
     """The target's own price, if it has one."""
@@ -61,6 +63,22 @@ CostOf = Callable[[Attempt, Tokens], int | None]
 """Nano-USD; None where no price is known."""
 
 
+class StrategyChoice(NamedTuple):
+    """How a run is answered, where the choice came from, and why."""
+
+    name: str
+    source: Literal["passthrough_rule", "header_override", "agent_default", "default", "llm_classifier"]
+    reason: str = ""
+
+
+class ToolCall(NamedTuple):
+    """A call of one of the gateway's own tools; `result` is ok, failed, held or cancelled."""
+
+    name: str
+    result: str
+    seconds: float
+
+
 @dataclass(slots=True)
 class Run:
     """One request: who asked for what, which attempts were made and how it ended.
@@ -77,6 +95,10 @@ class Run:
     wishes: Wishes = NOTHING
     model: str | None = None
     stream: bool = False
+    wants_usage: bool = False
+    """The caller asked for the usage chunk of a stream."""
+    tells_more: bool = True
+    """Whether the caller is told, in fields of our own, what the gateway does."""
     bytes_in: int = 0
     bytes_out: int = 0
     status: int = 0
@@ -99,6 +121,10 @@ class Run:
     """The run on whose behalf this one was made."""
     component: str = "passthrough"
     """Which part of the gateway made the calls."""
+    mode: str = ""
+    """How the caller wants it answered, as the header says it."""
+    strategy: StrategyChoice | None = None
+    """How it is answered and who chose that; None where nothing had to be chosen."""
     fields: Mapping[str, Any] | None = None
     """The request's fields, for what has to be estimated; None if it was not read."""
     label: str = ""
@@ -109,6 +135,24 @@ class Run:
     """What it holds besides since it fell back on dearer models."""
     ended: float = 0.0
     """When the run ended; 0.0 before."""
+    inherits: str = ""
+    """The model that agents take which have none of their own; empty if the caller names none."""
+    depth: int = 0
+    """How many agents stand above this run."""
+    absent: dict[str, str] = field(default_factory=dict)
+    """Tools, or the servers that have them, which the run had to do without, and why."""
+    deepest: int = 16
+    """How deep its delegates may go, as the agents above it allow."""
+    below: int = 0
+    """Nano-USD that runs on behalf of this one spent, as far as prices are known."""
+    added: tuple[str, ...] = ()
+    """Tools that the caller did not ask for."""
+    tools: tuple[ToolCall, ...] = ()
+    """The gateway's own tools that were called, in the order in which they ended."""
+    accounted: int = 0
+    """How many attempts are in the ledger."""
+    goes_on: bool = False
+    """More attempts may follow those that are there, as turns do."""
     stopped_by: HeadgateError | None = None
     """What its caller is told when somebody stops the run; its task is cancelled then."""
     is_accounted: bool = False

@@ -6,7 +6,7 @@ from dataclasses import replace
 from headgate.core.bounds import Bound, Budget, Period, Rate
 from headgate.core.principal import ANYONE, DEFAULT_TENANT, Principal
 from headgate.core.terms import NO_TERMS, Terms
-from headgate.identity.types import NO_RATE, PLAIN, Allowance, Defaults, KeyInForce, Tenant, User
+from headgate.identity.types import NO_RATE, PLAIN, Allowance, Defaults, KeyInForce, Tenant, User, injected
 
 TermsOf = Callable[[str], Terms]
 """What a tenant's settings change for its requests."""
@@ -80,6 +80,7 @@ class Builder:
             bounds=own + self.user_bounds(tenant.id, key.user) + self.tenant_bounds(tenant) + self.everyone,
             expires_at=key.expires_at,
             within=theirs.allow,
+            inject=key.inject if key.inject is not None or not tenant.metadata else injected(tenant.metadata),
             of_user=user.rights.allow if user else (),
             terms=self._terms_of(tenant.id),
         )

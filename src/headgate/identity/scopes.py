@@ -1,7 +1,8 @@
 """What the holder of a key may administer: scopes `resource:action[:tenant]`.
 
 Without a tenant a scope holds for the key's own tenant; `*` stands for any resource, action or tenant. The master key
-has every scope. Calling models needs none.
+has every scope. Calling models needs none. Of `tools:…` the third part is a tool or a group of them; without it the
+scope holds for all.
 """
 
 from collections.abc import Iterable
@@ -29,10 +30,28 @@ def tenants_with(who: Principal, needed: str) -> frozenset[str] | None:
     return None if ANY in tenants else frozenset(tenants)
 
 
+def may(who: Principal, needed: str, *names: str) -> bool:
+    """Whether a scope that is held by name, such as `tools:execute`, is held for a thing that goes by these names."""
+    if who.is_admin:
+        return True
+    for scope in who.scopes:
+        if _covers(scope, needed):
+            named = scope.split(":", 2)[2:]
+            if not named or named[0] == ANY or named[0] in names:
+                return True
+    return False
+
+
 def require_no_more(who: Principal, scopes: Iterable[str], tenant: str) -> None:
     """Raise ScopeMissing for a scope that who gives it away does not have for that tenant."""
     for scope in sorted(scopes):
         resource, action, *qualifier = scope.split(":", 2)
+        if resource == "tools":
+            if not may(who, f"{resource}:{action}", *(qualifier or (ANY,))):
+                raise ScopeMissing(
+                    f"Only a key that has the scope '{scope}' may hand it on or change a key that has it."
+                )
+            continue
         held = tenants_with(who, f"{resource}:{action}")
         if held is not None and (qualifier[0] if qualifier else tenant) not in held:
             raise ScopeMissing(f"Only a key that has the scope '{scope}' may hand it on or change a key that has it.")

@@ -24,6 +24,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    type_coerce,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,6 +34,7 @@ from headgate.core.ports import Witness
 from headgate.db.columns import Instant, Json, Name, metadata
 from headgate.db.engine import Database
 from headgate.identity.types import (
+    INJECT,
     NO_RATE,
     PLAIN,
     Changed,
@@ -43,6 +45,7 @@ from headgate.identity.types import (
     Tenant,
     User,
     UserQuery,
+    injected,
 )
 
 _BATCH = 5000
@@ -123,6 +126,7 @@ _IN_FORCE = (
     (keys.c.erased | (keys.c.revoked_at > 0)).label("is_gone"),
     keys.c.previous,
     keys.c.previous_until,
+    type_coerce(keys.c.metadata, Text),
 )
 
 
@@ -421,9 +425,11 @@ def _chosen_users(rows: Select[Any], query: UserQuery) -> Select[Any]:
 
 
 def _in_force(row: Row[*tuple[Any, ...]]) -> KeyInForce:
-    key_id, digest, tenant, user, alias, rights, expires_at, blocked, is_gone, previous, until = row
+    key_id, digest, tenant, user, alias, rights, expires_at, blocked, is_gone, previous, until, more = row
+    inject = injected(orjson.loads(more)) if INJECT in more else None
+    found = rights_of(rights)
     return KeyInForce(
-        key_id, digest, tenant, user, alias, rights_of(rights), expires_at, blocked, bool(is_gone), previous, until
+        key_id, digest, tenant, user, alias, found, expires_at, blocked, bool(is_gone), previous, until, inject
     )
 
 

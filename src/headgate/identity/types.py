@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -19,7 +20,7 @@ from pydantic import (
 
 from headgate.core.bounds import Bound, Budget, Period, Rate
 from headgate.core.money import nano
-from headgate.core.principal import DEFAULT_TENANT
+from headgate.core.principal import DEFAULT_TENANT, Injected
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$"
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
@@ -100,6 +101,40 @@ class SpendingLimit(BaseModel):
 Budgets = Annotated[list[SpendingLimit], Field(max_length=16)]
 
 
+class InjectTools(BaseModel):
+    """In the metadata of a key or a tenant, as `inject_tools`: plain models that get tools of the gateway."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: list[Pattern] = Field(default_factory=list, max_length=100)
+    tools: list[Pattern] = Field(default_factory=lambda: ["*"], max_length=100)
+
+
+def _with_good_tools(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    if metadata is not None and metadata.get(INJECT) is not None:
+        try:
+            InjectTools.model_validate(metadata[INJECT])
+        except ValueError:
+            raise ValueError(f"{INJECT} must hold `models` and `tools`, lists of names or patterns") from None
+    return metadata
+
+
+INJECT = "inject_tools"
+Metadata = Annotated[dict[str, Any], AfterValidator(_with_good_tools)]
+
+
+def injected(metadata: Mapping[str, Any]) -> Injected | None:
+    """What metadata says of tools for plain models; None if nothing that can be read."""
+    said = metadata.get(INJECT)
+    if said is None:
+        return None
+    try:
+        read = InjectTools.model_validate(said)
+    except ValueError:
+        return None
+    return Injected(tuple(read.models), tuple(read.tools))
+
+
 class TenantChange(BaseModel):
     """What may be set of a tenant; what is left out stays."""
 
@@ -110,7 +145,7 @@ class TenantChange(BaseModel):
     rate: RateLimits | None = Field(None, description="How much its keys may ask together.")
     budgets: Budgets | None = Field(None, description="What its keys may spend together.")
     environment: Environment | None = Field(None, description="What it is for: dev, eval, prod or another.")
-    metadata: dict[str, Any] | None = Field(None, description="Anything else; kept and shown.")
+    metadata: Metadata | None = Field(None, description="Anything else; kept and shown.")
 
 
 class NewTenant(TenantChange):
@@ -134,6 +169,7 @@ class TenantSettings(BaseModel):
         default_factory=dict, description="Settings of the tenant by their keys; see docs/settings.md."
     )
     keys: list[SecretStr] = Field(default_factory=list, description="Keys that may call models, as `${VARIABLE}`.")
+    metadata: Metadata = Field(default_factory=dict, description="Anything else, such as `inject_tools`.")
 
 
 class KeyChange(BaseModel):
@@ -149,7 +185,7 @@ class KeyChange(BaseModel):
     budgets: Budgets | None = Field(None, description="What it may spend.")
     environment: Environment | None = Field(None, description="What it is for: dev, eval, prod or another.")
     tags: list[Tag] | None = Field(None, max_length=50, description="Put on every request it makes.")
-    metadata: dict[str, Any] | None = Field(None, description="Anything else; kept and shown.")
+    metadata: Metadata | None = Field(None, description="Anything else; kept and shown.")
     expires_at: AwareDatetime | None = Field(None, description="When it ends; null for never.")
     expires_in: Duration | None = Field(None, description="How long from now until it ends, such as 30d.")
 
@@ -297,6 +333,7 @@ class KeyInForce:
     is_gone: bool = False
     previous: bytes | None = None
     previous_until: float = 0.0
+    inject: Injected | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +407,7 @@ def configured_tenants(settings: Sequence[TenantSettings]) -> dict[str, Tenant]:
                 budgets=tuple(limit.budget for limit in one.budgets),
                 environment=one.environment,
             ),
+            metadata=one.metadata,
             configured=True,
         )
         for one in settings

@@ -1,21 +1,42 @@
 """The values that the steps of a request pass along."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from headgate.agents.book import Agents
+from headgate.agents.prompts import Prompts
+from headgate.agents.reasoner import Reasoner
+from headgate.agents.types import AgentSettings, ReasoningSettings
 from headgate.core.bounds import Bound
 from headgate.core.money import Price
 from headgate.core.ports import Upstream
-from headgate.core.request import UNCHANGED, Changes
-from headgate.core.run import CostOf, Run
+from headgate.core.request import UNCHANGED, Changes, ModelRequest
+from headgate.core.run import CostOf, Run, StrategyChoice
 from headgate.limits.limiter import Limiter
 from headgate.routing.catalog import Catalog
 from headgate.routing.health import Book
 from headgate.routing.plan import Ask, Planner
 from headgate.routing.types import Model, Target
+from headgate.tools.types import Tool
 from headgate.usage.types import Entry
+
+
+async def _no_tools(_: AgentSettings, __: Run) -> Sequence[Tool]:
+    return ()
+
+
+def _no_tool_calls(_: str) -> bool:
+    return False
+
+
+async def pass_through(_: ModelRequest, __: Run, ___: "Deps") -> StrategyChoice:
+    return StrategyChoice("passthrough", "llm_classifier", "no classifier is set")
+
+
+async def _plain_prompt(agent: AgentSettings, _: Run) -> str:
+    return agent.system_prompt
 
 
 def _no_price(_: Target) -> None:
@@ -52,6 +73,26 @@ class Deps:
     """Each is called once with every settled run."""
     mirrors: "dict[asyncio.Task[None], Run]" = field(default_factory=dict)
     """Copies of requests under way."""
+    agents: Agents | None = None
+    """None where there are none."""
+    toolbox: Callable[[AgentSettings, Run], Awaitable[Sequence[Tool]]] = _no_tools
+    """The gateway's own tools that an agent has now, in a stable order; the run is told of those that are absent."""
+    system_prompt: Callable[[AgentSettings, Run], Awaitable[str]] = _plain_prompt
+    """An agent's part of the system message."""
+    inject: Callable[[ModelRequest, Run], AgentSettings | None] | None = None
+    """A plain model as an agent with tools, where a setting adds some; None where no setting does."""
+    reads_marks: frozenset[str] = frozenset()
+    """Upstreams whose models may take marks such as `<|im_start|>` in a tool's output for control."""
+    prompts: Prompts = field(default_factory=Prompts)
+    reasoner: Reasoner = field(default_factory=lambda: Reasoner(ReasoningSettings()))
+    classify: "Callable[[ModelRequest, Run, Deps], Awaitable[StrategyChoice]]" = pass_through
+    """Chooses the strategy of a request whose caller leaves it to the gateway."""
+    step_temperature: float | None = None
+    """Of the steps of reasoning; None for the caller's."""
+    calls_tools: Callable[[str], bool] = _no_tool_calls
+    """Whether a model, by its name, makes native tool calls."""
+    note: Callable[[Run, str, Mapping[str, Any]], None] | None = None
+    """Writes down what is said in conversations; None where nobody wants that."""
     limiter: Limiter | None = None
     record: Callable[[Run], list[Entry]] | None = None
     """Writes what a run spent into the journal."""

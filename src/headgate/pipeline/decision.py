@@ -2,8 +2,8 @@
 
 It is written with every request that had a choice, so it is kept short; `readable` spells it out: `models` are those
 that were turned to, each with its rule, its candidates in their order and, for every choice among ready targets, the
-scores that decided. `passed_over`, `wishes`, `applied`: as in the run. `changed`: by attempt, what
-was done to the request's fields. `outcome`: how the run ended, where that was not well.
+scores that decided. `strategy`: how it was answered, and who chose that. `passed_over`, `wishes`, `applied`: as in the
+run. `changed`: by attempt, what was done to the request's fields. `outcome`: how the run ended, where that was not well.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,14 @@ _LONGEST = 256
 
 def has_decided(run: Run) -> bool:
     """Whether there is more to say than that the only target was tried once, for a caller without wishes."""
-    return bool(run.choices or run.passed_over or run.wishes is not NOTHING or run.outcome != "ok" or _is_changed(run))
+    return bool(
+        run.choices
+        or run.strategy
+        or run.passed_over
+        or run.wishes is not NOTHING
+        or run.outcome != "ok"
+        or _is_changed(run)
+    )
 
 
 def _is_changed(run: Run) -> bool:
@@ -39,6 +46,8 @@ def _is_changed(run: Run) -> bool:
 def decision_of(run: Run) -> str:
     """The JSON text; long lists are cut, with `more` for what was left out."""
     told: dict[str, Any] = {"choices": [_kept(one) for one in run.choices[:_MOST_CHOICES]]} if run.choices else {}
+    if run.strategy is not None:
+        told["strategy"] = {**run.strategy._asdict(), "reason": run.strategy.reason[:_LONGEST]}
     if run.passed_over:
         first = islice(run.passed_over.items(), _MOST_NAMED)
         told["passed_over"] = {name[:_LONGEST]: why for name, why in first}

@@ -1,27 +1,66 @@
 """The story of one request. Knows no HTTP, no SQL and no provider."""
 
-import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
 
-from headgate.core.errors import HeadgateError, InternalError
+from headgate.agents.types import AgentSettings
+from headgate.core.chat import ChatEvent
+from headgate.core.errors import HeadgateError
 from headgate.core.events import Event, Opened, Whole
-from headgate.core.ports import Stream
 from headgate.core.request import ModelRequest
 from headgate.core.run import Run, now
 from headgate.pipeline.admit import admit
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.context import Deps
+from headgate.pipeline.diary import follow
 from headgate.pipeline.kept import KeptStream
 from headgate.pipeline.mirror import mirror
 from headgate.pipeline.resolve import resolve
-from headgate.pipeline.settle import account, settle
+from headgate.pipeline.settle import Settling, account
+from headgate.pipeline.steer import steer, steer_plain
+from headgate.pipeline.strategy import decide
 
 
-async def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event]:
+def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
     """One request, top to bottom. Settled when the iterator ends, on success, error and disconnect alike."""
-    stream: Stream | None = None
-    try:
+    if deps.note is not None:
+        return follow(story_of(request, run, deps), request, run, deps.note)
+    return story_of(request, run, deps)
+
+
+def story_of(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
+    """The events of a request: those of an agent or a strategy, or a plain model's answer."""
+    agent = deps.agents.find(request.model) if deps.agents is not None else None
+    if agent is None and not run.mode:
+        return relay(request, run, deps) if deps.inject is None else plain(request, run, deps)
+    return decided(agent, request, run, deps)
+
+
+def plain(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
+    """A plain model, with the tools that a setting adds if it does."""
+    model = deps.inject(request, run) if deps.inject is not None else None
+    return relay(request, run, deps) if model is None else steer_plain(model, request, run, deps)
+
+
+async def decided(
+    agent: AgentSettings | None, request: ModelRequest, run: Run, deps: Deps
+) -> AsyncGenerator[Event | ChatEvent]:
+    """The same where a strategy has to be chosen first."""
+    with Settling(run, deps):
+        run.strategy = await decide(agent, request, run, deps)
+        if agent is None and run.strategy.name == "passthrough":
+            story: AsyncGenerator[Event | ChatEvent] = plain(request, run, deps)
+        else:
+            story = steer(agent or deps.reasoner.on(request.model), request, run, deps)
+        async with aclosing(story):
+            async for event in story:
+                yield event
+
+
+async def relay(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
+    """A plain model's answer as its provider gives it."""
+    with Settling(run, deps):
         plan = await resolve(request, run, deps)
         run.label = plan.model.label or plan.model.name
         run.fields = request.fields
@@ -36,31 +75,20 @@ async def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator
                 attempt.answer = bytearray(answer.body[: deps.keeps_answers])
             account(run, deps)
             yield answer
-        else:
-            stream = KeptStream(answer, attempt, deps.keeps_answers) if deps.keeps_answers else answer
-            stream.before_end = partial(account, run, deps)
-            left = True
-            try:
-                yield Opened(stream.content_type, stream.events, stream.pour)
-                while piece := await stream.next():
-                    yield piece
-                left = False
-            except HeadgateError as error:
-                attempt.error = error
-                left = False
-                raise
-            finally:
-                attempt.ended = now()
-                stream.close()
-                deps.book.end(attempt, plan.ask.surface, blameless=left)
-    except HeadgateError as error:
-        run.fail(error)
-        raise
-    except (asyncio.CancelledError, GeneratorExit):
-        run.cut_off()
-        raise
-    except BaseException:
-        run.fail(InternalError("A fault of the gateway itself."))
-        raise
-    finally:
-        settle(run, deps)
+            return
+        stream = KeptStream(answer, attempt, deps.keeps_answers) if deps.keeps_answers else answer
+        stream.before_end = partial(account, run, deps)
+        left = True
+        try:
+            yield Opened(stream.content_type, stream.events, stream.pour)
+            while piece := await stream.next():
+                yield piece
+            left = False
+        except HeadgateError as error:
+            attempt.error = error
+            left = False
+            raise
+        finally:
+            attempt.ended = now()
+            stream.close()
+            deps.book.end(attempt, plan.ask.surface, blameless=left)

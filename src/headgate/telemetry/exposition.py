@@ -18,6 +18,7 @@ _COUNTERS = (
     ("chunks", "Pieces of streams relayed.", ("model", "target")),
     ("tokens", "Tokens as reported by upstreams.", ("model", "target", "kind")),
     ("errors", "Requests that ended in an error, by code.", ("route", "code")),
+    ("tools", "Calls of the gateway's own tools; result is ok, failed, held or cancelled.", ("tool", "result")),
     ("idempotent", "Requests with a key: result is first, attached, replayed or refused.", ("route", "result")),
     ("estimated_tokens", "Tokens that no upstream reported, as estimated.", ("model", "target", "kind")),
     ("unpriced", "Calls of upstreams whose price is not known.", ("model", "target")),

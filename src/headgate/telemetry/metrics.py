@@ -69,6 +69,7 @@ class Metrics:
     chunks: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     tokens: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     errors: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
+    tools: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     spans: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     idempotent: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     estimated_tokens: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
@@ -93,6 +94,8 @@ class Metrics:
         if run.error is not None:
             self.errors[run.route, run.error.code] += 1
             self._observe_refusal(run.error)
+        for call in run.tools:
+            self.tools[call.name, call.result] += 1
         if run.ticket is not None and run.ticket.over:
             for one in run.ticket.over:
                 self.over_budget[one.subject.partition(":")[0], one.period or "total"] += 1

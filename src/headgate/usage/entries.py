@@ -23,7 +23,9 @@ from headgate.usage.types import Entry, Outcome
 
 PriceOf = Callable[[Attempt, Tokens], Price | None]
 """What an attempt's tokens cost; None where nobody knows."""
-_ESTIMABLE = frozenset(("chat", "completions", "embeddings", "moderations", "rerank", "responses", "messages"))
+_ESTIMABLE = frozenset(
+    ("chat", "delegated", "completions", "embeddings", "moderations", "rerank", "responses", "messages")
+)
 """Routes that take text. Of the others, the size says nothing of the tokens."""
 _DRAWING = frozenset(("images", "image_edits", "image_variations"))
 _MAY_HAVE_WORKED = (UpstreamTimeout, UpstreamBroke, UpstreamGarbled)
@@ -35,12 +37,12 @@ _LONGEST_TAG = 128
 
 
 def entries_of(run: Run, settled_at: int, price_of: PriceOf) -> list[Entry]:
-    """The run's entries. `settled_at` is when it was settled, in milliseconds since the epoch."""
+    """Entries of the attempts that are in the ledger not yet. `settled_at` is now, in milliseconds since the epoch."""
     tags = _tags(run)
-    last = len(run.attempts)
+    last = 0 if run.goes_on else len(run.attempts)
     return [
         _entry(run, attempt, (number, number == last), settled_at, tags, price_of)
-        for number, attempt in enumerate(run.attempts, 1)
+        for number, attempt in enumerate(run.attempts[run.accounted :], run.accounted + 1)
     ]
 
 
@@ -67,7 +69,7 @@ def _entry(run: Run, attempt: Attempt, place: tuple[int, bool], settled_at: int,
         attempt.target,
         attempt.upstream,
         attempt.model,
-        run.component,
+        attempt.component or run.component,
         run.route,
         tags,
         started_at,

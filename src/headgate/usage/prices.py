@@ -20,6 +20,11 @@ class Prices:
         self._listed_now = listed_now
         self._known: dict[tuple[str, str], Listed | None] = {}
 
+    def renew(self, listed_now: ListedNow) -> None:
+        """Ask another list from now on."""
+        self._listed_now = listed_now
+        self._known.clear()
+
     def __call__(self, attempt: Attempt, tokens: Tokens) -> Price | None:
         """None where nobody knows it."""
         return attempt.price or self.of(attempt.upstream, attempt.model, tokens.prompt)

@@ -1,0 +1,135 @@
+"""Agents as set: a model with a prompt, skills, tools, others to delegate to, and bounds."""
+
+from typing import Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+Strategy = Literal["passthrough", "reasoning", "orchestration"]
+History = Literal["full", "condensed", "off"]
+Policy = Literal["always_allow", "always_ask", "auto"]
+
+
+class FilterSettings(BaseModel):
+    """Which tools of an MCP server an agent has, by patterns of their own names; the whitelist comes first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    whitelist: list[str] = Field(default_factory=list, description="Only these; empty for all.")
+    blacklist: list[str] = Field(default_factory=list, description="But not these.")
+
+
+class BoundsSettings(BaseModel):
+    """How long an agent may go on in one run. 0 means no bound."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    turns: int = Field(10, ge=1, le=200, description="How often the model is asked.")
+    calls_per_turn: int = Field(16, ge=1, le=128, description="Tool calls that one turn may hold.")
+    same_calls: int = Field(3, ge=0, description="Equal calls in a row, arguments included, that end the loop.")
+    seconds: float = Field(300.0, ge=0, description="Time of the whole run.")
+    tokens: int = Field(0, ge=0, description="Tokens of all turns together.")
+    usd: float = Field(0.0, ge=0, description="Money of all turns together.")
+    tool_seconds: float = Field(60.0, gt=0, description="Time of one tool call.")
+    result_characters: int = Field(100_000, ge=100, description="Length of a tool's result; the rest is left out.")
+    depth: int = Field(3, ge=0, le=16, description="How many agents may stand above each other by delegation.")
+
+
+class DelegateSettings(BaseModel):
+    """Another agent that this one may ask."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    history: History = Field("off", description="How much of the conversation it is shown.")
+
+
+class AgentSettings(BaseModel):
+    """One agent."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    name: str = Field(min_length=1, max_length=128, description="What callers name as the model.")
+    model: str | None = Field(
+        None,
+        validation_alias=AliasChoices("model", "upstream_model"),
+        description="The model that answers; the agent's own name when not set; `inherit` for the caller's.",
+    )
+    description: str = Field("", description="What it is for; shown in lists and to other agents.")
+    owned_by: str = Field("headgate", description="Shown in lists.")
+    created: int = Field(0, description="Shown in lists, in seconds since 1970.")
+    system_prompt: str = Field("", description="Comes first; may hold `{{tool(argument=1)}}`.")
+    tools: list[str | dict[str, Any]] = Field(
+        default_factory=list,
+        description="Names of tools, or functions in OpenAI's words that tell one otherwise.",
+    )
+    tool_groups: list[str] = Field(default_factory=list, description="Groups of builtin tools, such as `compute`.")
+    mcp_servers: list[str] | dict[str, FilterSettings | None] = Field(
+        default_factory=list, description="Names of MCP servers, or a mapping of each to its filters."
+    )
+    skills: list[str] = Field(default_factory=list, description="Names of skills; all global ones when empty.")
+    include_global_skills: bool = Field(True, description="Whether global skills come in besides.")
+    delegates: list[str] | dict[str, DelegateSettings | None] = Field(
+        default_factory=list,
+        validation_alias=AliasChoices("delegates", "experts"),
+        description="Agents that this one may ask, as tools.",
+    )
+    strategy: Strategy = Field("passthrough", description="How it answers unless the caller asks for another way.")
+    strategies: list[Strategy] = Field(default_factory=list, description="What callers may ask for besides.")
+    parallel_tools: bool = Field(True, description="Whether the calls of one turn run side by side.")
+    tool_policy: Policy = Field("auto", description="Whether calls of tools that may destroy something are held back.")
+    tool_policies: dict[str, Policy] = Field(default_factory=dict, description="The same by pattern of tool name.")
+    template_errors: Literal["fail", "show"] = Field(
+        "show", description="What becomes of a failed call in the prompt: the request, or a note in its place."
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="Fields of the request that hold where the caller says nothing."
+    )
+    variables: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="What `{{name}}` in the prompt stands for."
+    )
+    bounds: BoundsSettings = Field(default_factory=BoundsSettings)
+
+    @property
+    def known_as(self) -> tuple[str, ...]:
+        """The names by which callers may call it; its own is the first."""
+        return (self.name,) if self.name.startswith("augmented/") else (self.name, f"augmented/{self.name}")
+
+
+class ClassifierSettings(BaseModel):
+    """Who chooses the strategy of a request whose caller says `auto`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="The model that is asked; without one, all is passed through.")
+    temperature: float = Field(0.0, ge=0, le=2, description="Its temperature.")
+    seconds: float = Field(10.0, gt=0, description="How long it may take; then the request is passed through.")
+    remembered: int = Field(1000, ge=0, description="How many verdicts are kept.")
+    fresh_seconds: float = Field(3600.0, gt=0, description="How long a verdict holds.")
+
+
+class ReasoningSettings(BaseModel):
+    """How models reason in visible steps."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tools: list[str] = Field(default_factory=list, description="Tools of plain models that reason.")
+    tool_groups: list[str] = Field(default_factory=lambda: ["compute"], description="Groups of tools besides.")
+    mcp_servers: list[str] = Field(default_factory=list, description="MCP servers whose tools they have besides.")
+    steps: Literal["auto", "json", "tools"] = Field(
+        "auto", description="Steps by native tool calls or as JSON; `auto` looks at what the model can do."
+    )
+    temperature: float | None = Field(0.2, ge=0, le=2, description="Temperature of the steps; null for the caller's.")
+    bounds: BoundsSettings = Field(default_factory=lambda: BoundsSettings(turns=20))
+
+
+class StrategySettings(BaseModel):
+    """Ways to answer other than passing through."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    template_tools: list[str] = Field(
+        default_factory=list,
+        description="Tools that `POST /admin/template/eval` may call though they do not only read.",
+    )
+    prompts: str | None = Field(None, description="A folder whose files take the place of the packaged prompts.")
+    classifier: ClassifierSettings = Field(default_factory=ClassifierSettings)
+    reasoning: ReasoningSettings = Field(default_factory=ReasoningSettings)

@@ -1,0 +1,127 @@
+"""What happens in a run that the gateway itself steers, as values: every dialect and every door is a projection of it.
+
+A steered run is a sequence of turns. In a turn the model is asked (`Asking`), says something (`Text`, `Thought`,
+`Refusal`, `Other`) and may call tools; the gateway's own are run (`ToolStarted`, `ToolEnded`), the caller's own are
+handed to the caller (`Call`). `Step` tells what a strategy is about. The last event is one `Ended`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from headgate.core.tokens import Tokens
+
+NONE: Mapping[str, Any] = MappingProxyType({})
+Finish = Literal["stop", "length", "tool_calls", "content_filter"]
+StepType = Literal[
+    "iteration_start",
+    "planning",
+    "tool_execution_start",
+    "tool_result",
+    "iteration_complete",
+    "reasoning_complete",
+    "external_reasoning",
+    "error",
+]
+StopReason = Literal[
+    "", "tool_loop_limit", "repeated_tool_call", "time_limit", "token_limit", "budget_limit", "depth_limit"
+]
+"""Why a run ended before the model was done; empty if it was."""
+
+
+class Asking(NamedTuple):
+    """The model is asked; `turn` counts from 1."""
+
+    turn: int
+
+
+class Text(NamedTuple):
+    """A piece of the answer. `beside` are fields that came with it, such as `logprobs`."""
+
+    text: str
+    beside: Mapping[str, Any] = NONE
+
+
+class Thought(NamedTuple):
+    """A piece of what the model shows of its own reasoning."""
+
+    text: str
+
+
+class Refusal(NamedTuple):
+    """A piece of the words in which the model refuses."""
+
+    text: str
+
+
+class Other(NamedTuple):
+    """Fields of the answer that nobody here knows, such as `annotations` or `audio`."""
+
+    fields: Mapping[str, Any]
+
+
+class Call(NamedTuple):
+    """A whole tool call. `arguments` is the model's JSON as it wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ToolStarted(NamedTuple):
+    """One of the gateway's own tools begins."""
+
+    call: Call
+    turn: int
+
+
+class ToolEnded(NamedTuple):
+    """It ended, well or not; `result` is what the model is told, `seconds` how long it took."""
+
+    call: Call
+    turn: int
+    result: str
+    failed: bool
+    seconds: float
+
+
+class ToolHeld(NamedTuple):
+    """One of the gateway's own tools was called and not run, because it needs an approval."""
+
+    call: Call
+    turn: int
+
+
+class Step(NamedTuple):
+    """What a strategy does. `iteration` counts from 1, 0 where it belongs to none; `tokens` is what it took."""
+
+    type: StepType
+    iteration: int
+    metadata: Mapping[str, Any] = NONE
+    error: str | None = None
+    tokens: Tokens | None = None
+
+
+class Ended(NamedTuple):
+    """The answer is complete. `tokens` are those of all turns together; `beside` are fields of the last answer."""
+
+    finish: Finish
+    stop: StopReason
+    tokens: Tokens | None
+    beside: Mapping[str, Any] = NONE
+
+
+ChatEvent = Asking | Text | Thought | Refusal | Other | Call | ToolStarted | ToolEnded | ToolHeld | Step | Ended
+
+
+@dataclass(slots=True)
+class Answer:
+    """What one turn of a model came to."""
+
+    text: str = ""
+    thought: str = ""
+    refusal: str = ""
+    calls: tuple[Call, ...] = ()
+    finish: Finish = "stop"
+    beside: Mapping[str, Any] = field(default_factory=dict)
