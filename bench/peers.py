@@ -64,9 +64,9 @@ def _headgate(site: Site) -> Launch:
 
 
 def _four_targets(site: Site) -> Launch:
-    """Four accounts at the stub, chosen by latency, each with limits that are counted but never reached."""
+    """Four accounts at the stub, chosen by latency, the health of each tracked."""
     names = ("one", "two", "three", "four")
-    targets = [f"{{upstream: {name}, model: bench-upstream, {_TARGET_LIMITS}}}" for name in names]
+    targets = [f"{{upstream: {name}, model: bench-upstream}}" for name in names]
     return _serve(site, [_upstream(name, site) for name in names], targets, "balance: latency, ")
 
 
@@ -240,7 +240,7 @@ PEERS = (
     Peer(
         name="headgate-4-targets",
         launch=_four_targets,
-        note="the same with four targets chosen by latency, each with limits that are counted",
+        note="the same with four targets chosen by latency",
     ),
     Peer(
         name="headgate-limits",

@@ -7,7 +7,7 @@ A rest never takes a target away, it only makes it the last one to be tried; see
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headgate.core.errors import UpstreamError, UpstreamKeyRefused, UpstreamRateLimited
@@ -137,6 +137,13 @@ def upstream_out(name: str) -> str:
     return f"upstream {name}"
 
 
+def _are_limited(targets: Sequence[Target]) -> bool:
+    for target in targets:  # noqa: SIM110 - on the way of every request, and a third of what `any` costs
+        if target.limits is not None:
+            return True
+    return False
+
+
 class Book:
     """The state of every target. `clock` gives seconds that never go back."""
 
@@ -144,6 +151,8 @@ class Book:
         self._cooldown = cooldown
         self._states: dict[str, State] = {}
         self.clock = clock
+        self._rests_until = 0.0
+        """From then on nobody rests or is on trial, unless something fails again."""
         self.spent_out: set[str] = set()
         """Keys of targets whose budget is spent, and names from `upstream_out`."""
 
@@ -156,8 +165,10 @@ class Book:
     def all(self) -> Mapping[str, State]:
         return self._states
 
-    def ready(self, targets: Iterable[Target], surface: str, now: float, *, at_most: int) -> list[Target]:
+    def ready(self, targets: Sequence[Target], surface: str, now: float, *, at_most: int) -> list[Target]:
         """The first targets that neither rest nor are at their limits."""
+        if now >= self._rests_until and not _are_limited(targets):
+            return list(targets[:at_most])
         found = []
         states = self._states
         for target in targets:
@@ -231,6 +242,7 @@ class Book:
         fitness = state.surfaces.get(surface)
         if fitness is not None and fitness.rests:
             fitness.trial_until = now + _TRIAL_SECONDS
+            self._rests_until = max(self._rests_until, fitness.trial_until)
 
     def opened(self, attempt: Attempt, surface: str) -> None:
         """A stream began well: a target that was resting takes calls again, though it has yet to prove itself."""
@@ -282,6 +294,7 @@ class Book:
             fitness.rests = min(fitness.rests + 1, _MOST_RESTS)
             fitness.was_asked = False
             fitness.rests_until = now + min(cooldown.longest, cooldown.seconds * 2.0 ** (fitness.rests - 1))
+        self._rests_until = max(self._rests_until, fitness.rests_until)
 
     def resting(self) -> list[str]:
         """Keys of the targets that rest on any surface."""
