@@ -5,6 +5,7 @@ A step is a file `migrations/versions/NNNN_title.py`, whose number is its revisi
 stores that were imported, so whoever migrates has imported them all. Rows in a table's `info["first"]` come with it.
 """
 
+import asyncio
 from pathlib import Path
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, func, inspect, select, text
@@ -16,6 +17,8 @@ from headgate.db.engine import Database
 _FOLDER = Path(__file__).parent / "migrations"
 _VERSIONS = "alembic_version"
 _LOCK = 0x6865_6164
+_TRIES = 10
+_PAUSE = 0.1
 
 
 def revisions() -> list[str]:
@@ -25,18 +28,27 @@ def revisions() -> list[str]:
 
 async def migrate(database: Database) -> None:
     """Carry out the steps that the database has not seen; raises StartupError. Of several starters, one does it."""
-    newest = revisions()[-1]
-    try:
-        async with database.reading() as connection:
-            stored = await connection.run_sync(stored_revision)
-        if stored == newest:
+    for left in range(_TRIES - 1, -1, -1):
+        try:
+            await _migrate(database)
+        except DatabaseUnavailable as error:
+            if not left or "database is locked" not in str(error.__cause__):
+                raise StartupError(f"{error.message} Is it there, and may this user write it?") from error
+            await asyncio.sleep(_PAUSE)  # SQLite does not wait where two make one file at the same moment
+        else:
             return
-        if stored is not None and stored > newest:
-            raise StartupError("The database was written by a newer version of Headgate. Start that version.")
-        async with database.writing() as connection:
-            await connection.run_sync(_upgrade)
-    except DatabaseUnavailable as error:
-        raise StartupError(f"{error.message} Is it there, and may this user write it?") from error
+
+
+async def _migrate(database: Database) -> None:
+    newest = revisions()[-1]
+    async with database.reading() as connection:
+        stored = await connection.run_sync(stored_revision)
+    if stored == newest:
+        return
+    if stored is not None and stored > newest:
+        raise StartupError("The database was written by a newer version of Headgate. Start that version.")
+    async with database.writing() as connection:
+        await connection.run_sync(_upgrade)
 
 
 def stored_revision(connection: Connection) -> str | None:
