@@ -2,11 +2,7 @@
 
 import asyncio
 import contextlib
-import shutil
-import socket
-import subprocess
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -15,47 +11,24 @@ from headgate.core.bounds import Bound, Budget, Rate, Ticket, Want
 from headgate.core.errors import BudgetExceeded, LimitReached, LimitsUnavailable, RateLimited, StartupError
 from headgate.limits.limiter import Limiter
 from headgate.limits.redis import RedisCounters
+from tests.harness.redis import RedisServer
 from tests.requirements import covers
 
 pytestmark = covers("150", "153")
-BINARY = shutil.which("valkey-server") or shutil.which("redis-server")
 KEY = "key:k"
 MONEY = (Bound(KEY, Rate(streams=100), (Budget(1000, "day"),)),)
 COSTS_100 = Want(tokens=10, nano_usd=100, is_stream=True)
 
 
-class Server:
-    """A server of its own on a free port, keeping nothing on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._folder = folder
-        self.start()
-
-    def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
-        self._process = subprocess.Popen([str(BINARY), *options], stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        assert any("eady to accept connections" in line for line in self._process.stdout)
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if BINARY is None:
-        pytest.skip("neither valkey-server nor redis-server is installed")
-    running = Server(tmp_path_factory.mktemp("redis"))
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    running = RedisServer(tmp_path_factory.mktemp("redis"))
     yield running
     running.stop()
 
 
 @pytest_asyncio.fixture
-async def pair(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[list[RedisCounters]]:
+async def pair(server: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[list[RedisCounters]]:
     """Two workers, on keys of this test's own."""
     made = [RedisCounters(server.url, prefix=f"{{{request.node.name}}}:") for _ in range(2)]
     for one in made:
@@ -162,7 +135,7 @@ async def test_scripts_that_the_server_forgot_are_given_again(pair: list[RedisCo
 
 
 @pytest.mark.parametrize("moments", range(4))
-async def test_closing_makes_the_calls_that_wait(pair: list[RedisCounters], server: Server, moments: int) -> None:
+async def test_closing_makes_the_calls_that_wait(pair: list[RedisCounters], server: RedisServer, moments: int) -> None:
     leaving = RedisCounters(server.url, prefix=pair[0]._prefix)
     await leaving.open()
     for ticket in [await Limiter(leaving).admit(MONEY, COSTS_100) for _ in range(10)]:
@@ -174,7 +147,7 @@ async def test_closing_makes_the_calls_that_wait(pair: list[RedisCounters], serv
     assert await together(pair, MONEY, COSTS_100, 20) == 2
 
 
-async def test_without_the_server_requests_are_refused_or_let_in_as_set(server: Server) -> None:
+async def test_without_the_server_requests_are_refused_or_let_in_as_set(server: RedisServer) -> None:
     refusing, admitting = RedisCounters(server.url), RedisCounters(server.url, admits=True)
     for one in (refusing, admitting):
         await one.open()
