@@ -84,20 +84,30 @@ def _stream(target: Target) -> int:
 UNITS: dict[str, Callable[[Target], int]] = {"JSON request": _json, "streamed chunk": _stream}
 
 
-def _read(subject: Subject) -> tuple[Counter[str], Counter[str]]:
+@dataclass(frozen=True)
+class Reading:
+    """What was counted so far: in all, and per function how often it was called and the bytecodes of its own."""
+
+    counts: Counter[str]
+    calls: Counter[str]
+    bytecodes: Counter[str]
+
+
+def _read(subject: Subject) -> Reading:
     output = subject.folder / "counts"
     output.unlink(missing_ok=True)
     os.kill(subject.process.pid, signal.SIGUSR2)
     for _ in range(500):
         if output.exists():
             read = json.loads(output.read_text())
-            return Counter(read["counts"]), Counter(read["functions"])
+            functions = read["functions"]
+            return Reading(Counter(read["counts"]), Counter(functions["calls"]), Counter(functions["bytecodes"]))
         time.sleep(0.01)
     raise server.NotAnsweringError("the counters were not written")
 
 
 def interpreter(name: str, top: int) -> dict[str, Counts]:
-    """Counts per unit of work, the median over several batches; prints the most called functions of each."""
+    """Counts per unit of work, the median over several batches; prints the busiest functions of each."""
 
     def prefix(folder: Path) -> list[str]:
         return [sys.executable, "-m", "bench.interpreter_counts", str(folder / "counts")]
@@ -107,22 +117,21 @@ def interpreter(name: str, top: int) -> dict[str, Counts]:
         for unit, work in UNITS.items():
             work(subject.target)
             batches: list[Counts] = []
-            functions: Counter[str] = Counter()
             for _ in range(BATCHES):
-                counts_before, functions_before = _read(subject)
+                before = _read(subject)
                 done = work(subject.target)
-                counts, functions = _read(subject)
-                batches.append({name: (count - counts_before[name]) / max(done, 1) for name, count in counts.items()})
-                functions.subtract(functions_before)
+                after = _read(subject)
+                batches.append({name: (n - before.counts[name]) / max(done, 1) for name, n in after.counts.items()})
             found[unit] = {name: round(statistics.median(batch[name] for batch in batches), 1) for name in batches[0]}
-            _print_functions(unit, functions, done, top)
+            _print_functions(unit, before, after, done, top)
     return found
 
 
-def _print_functions(unit: str, functions: Counter[str], done: int, top: int) -> None:
-    print(f"Python functions called most per {unit}:")
-    for name, count in functions.most_common(top):
-        print(f"  {count / max(done, 1):7.2f}  {name}")
+def _print_functions(unit: str, before: Reading, after: Reading, done: int, top: int) -> None:
+    print(f"Python functions with the most bytecodes of their own per {unit}, and calls:")
+    for name, count in (after.bytecodes - before.bytecodes).most_common(top):
+        calls = after.calls[name] - before.calls[name]
+        print(f"  {count / max(done, 1):7.1f} {calls / max(done, 1):7.2f}  {name}")
 
 
 def machine(name: str) -> dict[str, Counts]:

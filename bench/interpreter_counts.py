@@ -23,7 +23,7 @@ class Counts:
         self._output = output
         self._calls: Counter[CodeType] = Counter()
         self._c_calls = 0
-        self._bytecodes = 0
+        self._bytecodes: Counter[CodeType] = Counter()
 
     def install(self) -> None:
         signal.signal(signal.SIGUSR2, self._write)
@@ -45,20 +45,29 @@ class Counts:
 
     def _inside(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
         if event == "opcode":
-            self._bytecodes += 1
+            self._bytecodes[frame.f_code] += 1
         return self._inside
 
     def _write(self, number: int, frame: FrameType | None) -> None:
         sys.settrace(None)
         sys.setprofile(None)
-        counts = {"python calls": self._calls.total(), "C calls": self._c_calls, "bytecodes": self._bytecodes}
-        functions: Counter[str] = Counter()
-        for code, count in self._calls.items():
-            functions["/".join(Path(code.co_filename).parts[-2:]) + f" {code.co_qualname}"] += count
+        counts = {
+            "python calls": self._calls.total(),
+            "C calls": self._c_calls,
+            "bytecodes": self._bytecodes.total(),
+        }
+        functions = {"calls": _named(self._calls), "bytecodes": _named(self._bytecodes)}
         partial = self._output.with_suffix(".partial")
         partial.write_text(json.dumps({"counts": counts, "functions": functions}))
         partial.rename(self._output)
         self._count()
+
+
+def _named(counter: Counter[CodeType]) -> Counter[str]:
+    named: Counter[str] = Counter()
+    for code, count in counter.items():
+        named["/".join(Path(code.co_filename).parts[-2:]) + f" {code.co_qualname}"] += count
+    return named
 
 
 def main() -> None:
