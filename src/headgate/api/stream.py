@@ -15,7 +15,7 @@ from headgate.core.chat import ChatEvent, Ended
 from headgate.core.errors import HeadgateError, UpstreamBroke
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.run import Run
-from headgate.dialects.chat import Writer
+from headgate.dialects.types import Writer
 from headgate.idempotency.types import Answer, Started
 
 _EVENT_STREAM = b"text/event-stream; charset=utf-8"

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 
 from headgate.core.run import Run
-from headgate.dialects.chat import StreamWriter, WholeWriter, Writer
+from headgate.dialects.chat import StreamWriter, WholeWriter
+from headgate.dialects.types import Writer
 
 Writers = Callable[[Run], Writer]
 

@@ -1,8 +1,9 @@
 """What happens in a run that the gateway itself steers, as values: every dialect and every door is a projection of it.
 
 A steered run is a sequence of turns. In a turn the model is asked (`Asking`), says something (`Text`, `Thought`,
-`Refusal`, `Other`) and may call tools; the gateway's own are run (`ToolStarted`, `ToolEnded`), the caller's own are
-handed to the caller (`Call`). `Step` tells what a strategy is about. The last event is one `Ended`.
+`Sealed`, `Refusal`, `Other`) and may call tools; the gateway's own are run (`ToolStarted`, `ToolEnded`), the caller's
+own are handed to the caller (`Call`; `CallBegun` and `CallPiece` where nobody but the caller can be meant). `Step`
+tells what a strategy is about. The last event is one `Ended`.
 """
 
 from collections.abc import Mapping
@@ -49,6 +50,16 @@ class Thought(NamedTuple):
     text: str
 
 
+class Sealed(NamedTuple):
+    """The thought that was told so far is complete. `signature` proves it to its provider; `sealed` is a thought of its
+    own that only its provider can read. `id` is what the provider calls it, if it does.
+    """
+
+    signature: str = ""
+    sealed: str = ""
+    id: str = ""
+
+
 class Refusal(NamedTuple):
     """A piece of the words in which the model refuses."""
 
@@ -67,6 +78,21 @@ class Call(NamedTuple):
     id: str
     name: str
     arguments: str
+
+
+class CallBegun(NamedTuple):
+    """A tool call begins whose arguments come in pieces; `number` counts the answer's calls from 0."""
+
+    number: int
+    id: str
+    name: str
+
+
+class CallPiece(NamedTuple):
+    """More of the arguments of the call `number`, as the model wrote them."""
+
+    number: int
+    text: str
 
 
 class ToolStarted(NamedTuple):
@@ -112,7 +138,22 @@ class Ended(NamedTuple):
     beside: Mapping[str, Any] = NONE
 
 
-ChatEvent = Asking | Text | Thought | Refusal | Other | Call | ToolStarted | ToolEnded | ToolHeld | Step | Ended
+ChatEvent = (
+    Asking
+    | Text
+    | Thought
+    | Sealed
+    | Refusal
+    | Other
+    | Call
+    | CallBegun
+    | CallPiece
+    | ToolStarted
+    | ToolEnded
+    | ToolHeld
+    | Step
+    | Ended
+)
 
 
 @dataclass(slots=True)

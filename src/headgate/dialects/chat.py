@@ -4,7 +4,7 @@ Pure: knows no socket, no upstream and no caller. https://platform.openai.com/do
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, cast, get_args
+from typing import Any, cast, get_args
 
 import orjson
 
@@ -129,16 +129,6 @@ def _object(text: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UpstreamGarbled("The provider's answer is not a JSON object.")
     return found
-
-
-class Writer(Protocol):
-    """Puts a run into a caller's words."""
-
-    def feed(self, event: ChatEvent) -> bytes:
-        """What the caller is sent for an event at once; empty for nothing."""
-
-    def end(self) -> bytes:
-        """What is left to send when all events were fed: the whole answer, for callers that asked for no stream."""
 
 
 class StreamWriter:

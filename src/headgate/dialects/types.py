@@ -1,0 +1,65 @@
+"""What a dialect is: the words of one API for a request, for an answer."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from headgate.core.chat import Answer, ChatEvent
+from headgate.core.chat_request import ChatRequest, Rendered
+
+
+class Reader(Protocol):
+    """One answer of a model in a provider's words, from its stream or whole; `answer` fills up meanwhile."""
+
+    answer: Answer
+
+    def feed(self, frames: bytes) -> Iterable[ChatEvent]:
+        """Complete server-sent events; gives what they say."""
+
+    def whole(self, body: bytes) -> Iterable[ChatEvent]:
+        """A complete answer; raises UpstreamGarbled when it holds none."""
+
+    def finish(self) -> Iterable[ChatEvent]:
+        """The answer is over; gives what was held back until now. Never gives Ended."""
+
+
+class Writer(Protocol):
+    """Puts a run into a caller's words. Is fed the events of core.chat in their order; the last is Ended."""
+
+    def feed(self, event: ChatEvent) -> bytes:
+        """What the caller is sent for an event at once; empty for nothing."""
+
+    def end(self) -> bytes:
+        """What is left to send when all events were fed: the whole answer, for callers that asked for no stream."""
+
+
+class Occasion(NamedTuple):
+    """What a writer has to know of the run. `created` in seconds; `fields` are the request's, in the caller's words.
+
+    `usage`: a stream tells the tokens (chat tells them only when asked). `extensions`: also tell what the gateway does.
+    """
+
+    run_id: str
+    model: str
+    created: int
+    fields: Mapping[str, Any]
+    usage: bool
+    extensions: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A row of `dialects/table.py`.
+
+    `parse` raises InvalidField naming the path of what cannot be read. `render` never fails: it tells what is lost.
+    `reader(streams_calls)`: with it, calls come as CallBegun and CallPiece while they are made, else whole at the end.
+    `streamed` and `whole` make a writer. `ping` is what keeps a silent stream alive.
+    """
+
+    name: str
+    parse: Callable[[Mapping[str, Any]], ChatRequest]
+    render: Callable[[ChatRequest], Rendered]
+    reader: Callable[[bool], Reader]
+    streamed: Callable[[Occasion], Writer]
+    whole: Callable[[Occasion], Writer]
+    ping: bytes
