@@ -136,7 +136,7 @@ def _part(where: str, part: object) -> Part:
     if kind == "input_file":
         return _file(fields)
     if kind == "input_audio":
-        sound = fields.get("input_audio")
+        sound: Any = fields.get("input_audio")
         if type(sound) is not dict:
             _fail(f"{where}.input_audio", "an object with 'data' and 'format'")
         at = f"{where}.input_audio"
@@ -171,7 +171,7 @@ def _file(fields: dict[str, Any]) -> FilePart:
 
 def _refuse_orphans(items: Iterable[Item]) -> None:
     """A result without its call: no provider takes it."""
-    called = set()
+    called: set[Any] = set()
     for number, item in enumerate(items):
         match item:
             case ToolCall(id_):

@@ -43,15 +43,14 @@ def render(request: ChatRequest) -> Rendered:
         fields["tools"] = render_tools(request.tools, own, lost)
     if request.choice is not None:
         fields["tool_choice"] = render_choice(request.choice, own, lost)
-    for name, value in (
+    same = (
         ("parallel_tool_calls", request.parallel),
         ("max_output_tokens", request.max_tokens),
         ("temperature", request.temperature),
         ("top_p", request.top_p),
         ("user", request.user or None),
-    ):
-        if value is not None:
-            fields[name] = value
+    )
+    fields |= {name: value for name, value in same if value is not None}
     if request.top_k is not None:
         lost.append("top_k")
     if request.stop:
@@ -70,7 +69,7 @@ def _split(items: Sequence[Item]) -> tuple[str, Sequence[Item]]:
 
 
 def _think(request: ChatRequest, own: bool, fields: dict[str, Any]) -> None:
-    """A budget of tokens becomes the least effort that allows as many. What is thought comes sealed, to be sent back."""
+    """A budget of tokens becomes the least effort that allows as many. Thoughts come sealed, to be sent back."""
     effort = request.effort
     if effort is None and request.thinks is not None:
         effort = next((name for budget, name in _BUDGETS if request.thinks <= budget), "xhigh")

@@ -124,7 +124,10 @@ def _text(told: object, beside: dict[str, Any]) -> Format | None:
     for name, value in told.items():
         if name != "format" and value is not None:
             beside["verbosity" if name == "verbosity" else f"text.{name}"] = value
-    form = told.get("format")
+    return _format(told.get("format"), beside)
+
+
+def _format(form: object, beside: dict[str, Any]) -> Format | None:
     if form is None:
         return None
     kind = form.get("type") if isinstance(form, dict) else None
@@ -132,7 +135,7 @@ def _text(told: object, beside: dict[str, Any]) -> Format | None:
         return None
     if kind == "json_object":
         return Format()
-    if kind == "json_schema" and isinstance(form.get("schema"), dict):
+    if kind == "json_schema" and isinstance(form, dict) and isinstance(form.get("schema"), dict):
         return Format(form["schema"], form.get("name") or "", form.get("description") or "", form.get("strict"))
     if kind == "json_schema":
         raise InvalidField("The field 'text.format.schema' must be an object.", param="text.format.schema")

@@ -76,7 +76,7 @@ def parse_choice(told: object) -> Choice | None:
         return Choice("required", _named("tool_choice", told))
     if kind != "allowed_tools":
         return Choice(beside=told)
-    mode = told.get("mode") or "auto"
+    mode: Any = told.get("mode") or "auto"
     if mode not in _MODES:
         raise InvalidField("The field 'tool_choice.mode' must be 'auto', 'none' or 'required'.", param="tool_choice")
     listed = [
