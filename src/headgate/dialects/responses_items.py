@@ -23,6 +23,7 @@ from headgate.core.chat_request import (
     ToolResult,
 )
 from headgate.core.errors import InvalidField
+from headgate.dialects.fields import Losses, fail
 from headgate.dialects.responses_tools import flat_name
 
 SIGNED = "signed:"
@@ -39,16 +40,16 @@ def parse_items(told: object) -> tuple[Item, ...]:
     if told is None:
         return ()
     if type(told) is not list:
-        _fail("input", "a string or an array of items")
-    items = tuple(_item(f"input[{number}]", item) for number, item in enumerate(told))  # type: ignore[var-annotated, arg-type]
+        fail("input", "a string or an array of items")
+    items = tuple(_item(f"input[{number}]", item) for number, item in enumerate(told))
     _refuse_orphans(items)
     return items
 
 
 def _item(where: str, item: object) -> Item:
     if type(item) is not dict:
-        _fail(where, "an object")
-    fields: dict[str, Any] = item  # type: ignore[assignment]
+        fail(where, "an object")
+    fields: dict[str, Any] = item
     kind = fields.get("type")
     if kind == "message" or (kind is None and "role" in fields):
         return _message(where, fields)
@@ -65,14 +66,14 @@ def _item(where: str, item: object) -> Item:
             f"The field '{where}' refers to an item that is stored nowhere: send the item itself.", param=where
         )
     if type(kind) is not str or not kind:
-        _fail(f"{where}.type", "a string such as 'message'")
+        fail(f"{where}.type", "a string such as 'message'")
     return ForeignItem(fields, "user" if str(kind).endswith(("_output", "_response")) else "assistant")
 
 
 def _message(where: str, fields: dict[str, Any]) -> Message:
     role = fields.get("role")
     if role not in _ROLES:
-        _fail(f"{where}.role", "'user', 'assistant', 'system' or 'developer'")
+        fail(f"{where}.role", "'user', 'assistant', 'system' or 'developer'")
     parts = _parts(f"{where}.content", fields.get("content"))
     return Message(role, parts, beside=_beside(fields, "type", "role", "content"))  # type: ignore[arg-type]
 
@@ -81,7 +82,7 @@ def _call(where: str, fields: dict[str, Any]) -> ToolCall:
     name, home = _text(where, fields, "name"), fields.get("namespace")
     arguments = fields.get("arguments")
     if arguments is not None and type(arguments) is not str:
-        _fail(f"{where}.arguments", "a string that holds JSON")
+        fail(f"{where}.arguments", "a string that holds JSON")
     return ToolCall(
         _text(where, fields, "call_id"),
         flat_name(home, name) if isinstance(home, str) and home else name,
@@ -95,7 +96,7 @@ def _reasoning(where: str, fields: dict[str, Any]) -> Thinking:
     content, summary = _joined(f"{where}.content", fields), _joined(f"{where}.summary", fields)
     sealed = fields.get("encrypted_content") or ""
     if type(sealed) is not str:
-        _fail(f"{where}.encrypted_content", "a string")
+        fail(f"{where}.encrypted_content", "a string")
     beside = _beside(fields, "type", "summary", "content", "encrypted_content")
     if content and summary:
         beside["summary"] = fields["summary"]
@@ -109,7 +110,7 @@ def _joined(where: str, fields: Mapping[str, Any]) -> str:
     if parts is None:
         return ""
     if type(parts) is not list or not all(isinstance(part, dict) for part in parts):
-        _fail(where, "an array of parts with a 'text'")
+        fail(where, "an array of parts with a 'text'")
     return "\n\n".join(str(part.get("text") or "") for part in parts)
 
 
@@ -119,14 +120,14 @@ def _parts(where: str, content: object) -> tuple[Part, ...]:
     if isinstance(content, str):
         return (TextPart(content),)
     if type(content) is not list:
-        _fail(where, "a string or an array of parts")
-    return tuple(_part(f"{where}[{number}]", part) for number, part in enumerate(content))  # type: ignore[var-annotated, arg-type]
+        fail(where, "a string or an array of parts")
+    return tuple(_part(f"{where}[{number}]", part) for number, part in enumerate(content))
 
 
 def _part(where: str, part: object) -> Part:
     if type(part) is not dict:
-        _fail(where, "an object with a 'type'")
-    fields: dict[str, Any] = part  # type: ignore[assignment]
+        fail(where, "an object with a 'type'")
+    fields: dict[str, Any] = part
     kind = fields.get("type")
     if kind in _TEXTS:
         beside = {name: value for name, value in _beside(fields, "type", "text").items() if value != []}
@@ -138,13 +139,13 @@ def _part(where: str, part: object) -> Part:
     if kind == "input_audio":
         sound: Any = fields.get("input_audio")
         if type(sound) is not dict:
-            _fail(f"{where}.input_audio", "an object with 'data' and 'format'")
+            fail(f"{where}.input_audio", "an object with 'data' and 'format'")
         at = f"{where}.input_audio"
         return AudioPart(_text(at, sound, "data"), _text(at, sound, "format"), _beside(fields, "type", "input_audio"))
     if kind == "refusal":
         return RefusalPart(_text(where, fields, "refusal", empty=True))
     if type(kind) is not str or not kind:
-        _fail(f"{where}.type", "a string such as 'input_text'")
+        fail(f"{where}.type", "a string such as 'input_text'")
     return ForeignPart(fields)
 
 
@@ -156,7 +157,7 @@ def _image(where: str, fields: dict[str, Any]) -> Part:
     if not url and fields.get("file_id"):
         return ForeignPart(fields)
     if type(url) is not str or not url:
-        _fail(f"{where}.image_url", "an address, or the picture as data:TYPE;base64,…")
+        fail(f"{where}.image_url", "an address, or the picture as data:TYPE;base64,…")
     return ImagePart(str(url), str(fields.get("detail") or ""), _beside(fields, "type", "image_url", "detail"))
 
 
@@ -183,22 +184,21 @@ def _refuse_orphans(items: Iterable[Item]) -> None:
                 raise InvalidField(f"There is no function call '{call}' before its output in '{at}'.", param=at)
 
 
-def render_items(items: Iterable[Item], own: bool, lost: list[str]) -> list[dict[str, Any]]:
+def render_items(items: Iterable[Item], own: bool, lost: Losses) -> list[dict[str, Any]]:
     """`own`: they come from this API, so that what only it knows is written back."""
     rendered = []
-    for number, item in enumerate(items):
-        where = f"input[{number}]"
-        fields = _rendered(where, item, own, lost)
+    for item in items:
+        fields = _rendered("input[]", item, own, lost)
         if fields is not None:
             rendered.append(fields)
     return rendered
 
 
-def _rendered(where: str, item: Item, own: bool, lost: list[str]) -> dict[str, Any] | None:
+def _rendered(where: str, item: Item, own: bool, lost: Losses) -> dict[str, Any] | None:
     match item:
         case Message(role, parts, name, beside):
             if name:
-                lost.append(f"{where}.name")
+                lost.add(f"{where}.name")
             content = _content(f"{where}.content", parts, own, lost, shown=role == "assistant")
             return {"type": "message", "role": role, "content": content, **_back(where, beside, own, lost)}
         case Thinking():
@@ -208,21 +208,21 @@ def _rendered(where: str, item: Item, own: bool, lost: list[str]) -> dict[str, A
             return {**call, **_back(where, beside, own, lost)}
         case ToolResult(call_id, parts, failed, beside):
             if failed:
-                lost.append(f"{where}.failed")
+                lost.add(f"{where}.failed")
             output = _output(f"{where}.output", parts, own, lost)
             result = {"type": "function_call_output", "call_id": call_id, "output": output}
             return {**result, **_back(where, beside, own, lost)}
         case ForeignItem(fields):
             if own:
                 return dict(fields)
-    lost.append(where)
+            lost.add(f"{where}.{fields.get('type') or fields.get('role', 'type')}")
     return None
 
 
-def _thought(where: str, item: Thinking, own: bool, lost: list[str]) -> dict[str, Any] | None:
+def _thought(where: str, item: Thinking, own: bool, lost: Losses) -> dict[str, Any] | None:
     """A signature is of use to the provider that made it alone, and no provider of this API signs."""
     if item.signature and not own:
-        lost.append(f"{where}.signature")
+        lost.add(f"{where}.signature")
     summary = [{"type": "summary_text", "text": item.text}] if item.text else []
     fields: dict[str, Any] = {"type": "reasoning", "summary": summary}
     beside = _back(where, item.beside, own, lost)
@@ -235,11 +235,11 @@ def _thought(where: str, item: Thinking, own: bool, lost: list[str]) -> dict[str
     return {**fields, **beside}
 
 
-def _content(where: str, parts: Iterable[Part], own: bool, lost: list[str], *, shown: bool) -> list[dict[str, Any]]:
+def _content(where: str, parts: Iterable[Part], own: bool, lost: Losses, *, shown: bool) -> list[dict[str, Any]]:
     """The parts of a message. `shown`: the assistant's, which have words of their own."""
     rendered: list[dict[str, Any]] = []
-    for number, part in enumerate(parts):
-        at = f"{where}[{number}]"
+    at = f"{where}[]"
+    for part in parts:
         match part:
             case TextPart(text, beside) if shown:
                 rendered.append({"type": "output_text", "text": text, **_SHOWN, **_back(at, beside, own, lost)})
@@ -259,7 +259,7 @@ def _content(where: str, parts: Iterable[Part], own: bool, lost: list[str], *, s
                 if own:
                     rendered.append(dict(fields))
                 else:
-                    lost.append(at)
+                    lost.add(f"{at}.{fields.get('type', 'type')}")
     return rendered
 
 
@@ -274,36 +274,32 @@ def _file_fields(part: FilePart) -> dict[str, Any]:
     return fields
 
 
-def _output(where: str, parts: tuple[Part, ...], own: bool, lost: list[str]) -> str | list[dict[str, Any]]:
+def _output(where: str, parts: tuple[Part, ...], own: bool, lost: Losses) -> str | list[dict[str, Any]]:
     """Text alone as a string, which every server takes."""
     if all(isinstance(part, TextPart) and not part.beside for part in parts) and len(parts) < 2:
         return "".join(part.text for part in parts if isinstance(part, TextPart))
     return _content(where, parts, own, lost, shown=False)
 
 
-def _back(where: str, beside: Mapping[str, Any], own: bool, lost: list[str]) -> dict[str, Any]:
+def _back(where: str, beside: Mapping[str, Any], own: bool, lost: Losses) -> dict[str, Any]:
     """What stands beside, for its own API; for any other one it is lost."""
     if not own:
-        lost += [f"{where}.{name}" for name in beside]
+        lost.beside(beside, f"{where}.")
         return {}
     return dict(beside)
 
 
 def _beside(fields: Mapping[str, Any], *known: str) -> dict[str, Any]:
-    """What else there is. Ids of items only say where they are stored; `completed` is what all items are."""
+    """What else there is; `completed` is what all items are."""
     return {
         name: value
         for name, value in fields.items()
-        if name not in known and name != "id" and value is not None and not (name == "status" and value == "completed")
+        if name not in known and value is not None and not (name == "status" and value == "completed")
     }
 
 
 def _text(where: str, fields: Mapping[str, Any], name: str, *, empty: bool = False) -> str:
     value = fields.get(name)
     if type(value) is not str or not (value or empty):
-        _fail(f"{where}.{name}", "a string" if empty else "a string that is not empty")
+        fail(f"{where}.{name}", "a string" if empty else "a string that is not empty")
     return str(value)
-
-
-def _fail(where: str, expected: str) -> None:
-    raise InvalidField(f"The field '{where}' must be {expected}.", param=where)

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from headgate.core.chat_request import ChatRequest, Effort, Format, Item, Message, Rendered, TextPart
+from headgate.core.chat_request import ChatRequest, Format, Item, Message, Rendered, TextPart
+from headgate.dialects.effort import effort_of
+from headgate.dialects.fields import Losses
 from headgate.dialects.responses_items import render_items
 from headgate.dialects.responses_request import ENCRYPTED, LOGPROBS
 from headgate.dialects.responses_tools import render_choice, render_tools
@@ -20,18 +22,11 @@ _SAME = frozenset(
     )
 )
 """Fields that chat completions have by the same name and of the same form."""
-_BUDGETS: tuple[tuple[int, Effort], ...] = (
-    (0, "none"),
-    (1024, "minimal"),
-    (2048, "low"),
-    (8192, "medium"),
-    (16384, "high"),
-)
 
 
 def render(request: ChatRequest) -> Rendered:
     own = request.dialect == "responses"
-    lost: list[str] = []
+    lost = Losses()
     instructions, items = _split(request.items)
     fields: dict[str, Any] = {"model": request.model}
     if instructions:
@@ -52,12 +47,12 @@ def render(request: ChatRequest) -> Rendered:
     )
     fields |= {name: value for name, value in same if value is not None}
     if request.top_k is not None:
-        lost.append("top_k")
+        lost.add("top_k")
     if request.stop:
-        lost.append("stop")
+        lost.add("stop")
     _think(request, own, fields)
     _say_beside(request, own, fields, lost)
-    return Rendered(fields, tuple(lost))
+    return Rendered(fields, lost.paths)
 
 
 def _split(items: Sequence[Item]) -> tuple[str, Sequence[Item]]:
@@ -72,14 +67,14 @@ def _think(request: ChatRequest, own: bool, fields: dict[str, Any]) -> None:
     """A budget of tokens becomes the least effort that allows as many. Thoughts come sealed, to be sent back."""
     effort = request.effort
     if effort is None and request.thinks is not None:
-        effort = next((name for budget, name in _BUDGETS if request.thinks <= budget), "xhigh")
+        effort = effort_of(request.thinks)
     if effort is not None:
         fields["reasoning"] = {"effort": "xhigh" if effort == "max" and not own else effort}
     if effort not in (None, "none"):
         fields["include"] = [ENCRYPTED]
 
 
-def _say_beside(request: ChatRequest, own: bool, fields: dict[str, Any], lost: list[str]) -> None:
+def _say_beside(request: ChatRequest, own: bool, fields: dict[str, Any], lost: Losses) -> None:
     beside = dict(request.beside)
     text = {name: value for name, value in (("format", _format(request.format)),) if value is not None}
     if "verbosity" in beside:
@@ -98,7 +93,7 @@ def _say_beside(request: ChatRequest, own: bool, fields: dict[str, Any], lost: l
         elif own or name in _SAME:
             fields[name] = value
         else:
-            lost.append(name)
+            lost.beside({name: value}, "")
     if text:
         fields["text"] = text
 

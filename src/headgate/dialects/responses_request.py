@@ -5,16 +5,16 @@ What other APIs know by a name of chat completions stands in `beside` under that
 """
 
 from collections.abc import Mapping
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from headgate.core.chat_request import ChatRequest, Effort, Format, Item, Message, TextPart
 from headgate.core.errors import InvalidField, PreviousResponseNotFound
+from headgate.dialects.effort import EFFORTS
 from headgate.dialects.responses_items import parse_items
 from headgate.dialects.responses_tools import parse_choice, parse_tools
 
 ENCRYPTED, LOGPROBS = "reasoning.encrypted_content", "message.output_text.logprobs"
 """What a request may ask to be included in its answer, and what other APIs have too or what is always told."""
-_EFFORTS = frozenset(get_args(Effort))
 _READ = frozenset(
     (
         "model",
@@ -110,9 +110,9 @@ def _reasoning(told: object, beside: dict[str, Any]) -> Effort | None:
         raise InvalidField("The field 'reasoning' must be an object.", param="reasoning")
     effort = told.get("effort")
     for name, value in told.items():
-        if value is not None and not (name == "effort" and effort in _EFFORTS):
+        if value is not None and not (name == "effort" and effort in EFFORTS):
             beside[f"reasoning.{name}"] = value
-    return cast("Effort", effort) if effort in _EFFORTS else None
+    return cast("Effort", effort) if effort in EFFORTS else None
 
 
 def _text(told: object, beside: dict[str, Any]) -> Format | None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from headgate.core.chat_request import Choice, ForeignTool, Function
 from headgate.core.errors import InvalidField
+from headgate.dialects.fields import Losses, array, mapping
 
 _FUNCTION = frozenset(("type", "name", "description", "parameters", "strict"))
 _MODES = ("auto", "none", "required")
@@ -39,9 +40,9 @@ def parse_tools(told: object) -> tuple[Function | ForeignTool, ...]:
     if told is None:
         return ()
     tools: list[Function | ForeignTool] = []
-    for number, tool in enumerate(_list("tools", told)):
+    for number, tool in enumerate(array(told, "tools")):
         where = f"tools[{number}]"
-        kind = _object(where, tool).get("type")
+        kind = mapping(tool, where).get("type")
         if kind == "function":
             tools.append(_function(where, tool))
         elif kind == "namespace" and _is_flat(tool):
@@ -80,8 +81,8 @@ def parse_choice(told: object) -> Choice | None:
     if mode not in _MODES:
         raise InvalidField("The field 'tool_choice.mode' must be 'auto', 'none' or 'required'.", param="tool_choice")
     listed = [
-        _object(f"tool_choice.tools[{number}]", tool)
-        for number, tool in enumerate(_list("tool_choice.tools", told.get("tools")))
+        mapping(tool, f"tool_choice.tools[{number}]")
+        for number, tool in enumerate(array(told.get("tools"), "tool_choice.tools"))
     ]
     names = tuple(_named("tool_choice.tools", tool) for tool in listed if tool.get("type") == "function")
     others = [tool for tool in listed if tool.get("type") != "function"]
@@ -89,7 +90,7 @@ def parse_choice(told: object) -> Choice | None:
     return Choice(mode, among=names, beside=beside) if names else Choice("none", beside=beside)
 
 
-def render_tools(tools: Iterable[Function | ForeignTool], own: bool, lost: list[str]) -> list[dict[str, Any]]:
+def render_tools(tools: Iterable[Function | ForeignTool], own: bool, lost: Losses) -> list[dict[str, Any]]:
     """`own`: they come from this API, so that what only it knows is written back."""
     rendered = []
     for number, tool in enumerate(tools):
@@ -97,7 +98,7 @@ def render_tools(tools: Iterable[Function | ForeignTool], own: bool, lost: list[
             if own:
                 rendered.append(dict(tool.fields))
             else:
-                lost.append(f"tools[{number}]")
+                lost.add(f"tools[{number}]")
             continue
         fields: dict[str, Any] = {"type": "function", "name": tool.name}
         if tool.description:
@@ -109,15 +110,15 @@ def render_tools(tools: Iterable[Function | ForeignTool], own: bool, lost: list[
         if own:
             fields |= tool.beside
         else:
-            lost += [f"tools[{number}].{name}" for name in tool.beside]
+            lost.beside(tool.beside, f"tools[{number}].")
         rendered.append(fields)
     return rendered
 
 
-def render_choice(choice: Choice, own: bool, lost: list[str]) -> str | dict[str, Any] | None:
+def render_choice(choice: Choice, own: bool, lost: Losses) -> str | dict[str, Any] | None:
     """None where nothing is left to be said."""
     if choice.beside and not own:
-        lost += [f"tool_choice.{name}" for name in choice.beside]
+        lost.add("tool_choice")
     if choice.among:
         others = choice.beside.get("tools", []) if own else []
         tools = [{"type": "function", "name": name} for name in choice.among]
@@ -172,15 +173,3 @@ def _name(where: str, tool: Mapping[str, Any]) -> str:
     if type(name) is not str or not name:
         raise InvalidField(f"The field '{where}.name' must be a string that is not empty.", param=f"{where}.name")
     return name
-
-
-def _object(where: str, value: object) -> dict[str, Any]:
-    if type(value) is not dict:
-        raise InvalidField(f"The field '{where}' must be an object.", param=where)
-    return value
-
-
-def _list(where: str, value: object) -> list[Any]:
-    if type(value) is not list:
-        raise InvalidField(f"The field '{where}' must be an array.", param=where)
-    return value

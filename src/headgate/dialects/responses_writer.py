@@ -5,7 +5,7 @@ know; what else it does only in extension events, for callers that ask for them.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -278,9 +278,9 @@ class StreamWriter:
     def end(self) -> bytes:
         return b""
 
-    def fail(self, code: str, message: str) -> bytes:
-        """The last event of a run that broke off."""
-        self._response.fail(code, message)
+    def broken(self, status: int, error: Mapping[str, Any]) -> bytes:
+        """The response fails; what there is of its output stays."""
+        self._response.fail(_code(status, error), str(error.get("message") or ""))
         return self._log.take()
 
 
@@ -296,6 +296,33 @@ class WholeWriter:
 
     def end(self) -> bytes:
         return orjson.dumps(self._response.resource)
+
+    def broken(self, status: int, error: Mapping[str, Any]) -> bytes:
+        return broken(status, error)
+
+
+def refused(_status: int, error: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of an answer that is an error."""
+    return {"error": error}
+
+
+def broken(_status: int, error: Mapping[str, Any], number: int = 0) -> bytes:
+    """The last event of a stream that breaks off, as that of the number. It says all twice: OpenAI's API has an error's
+    members in the event itself, its clients and Open Responses look for them in `error`.
+    """
+    told = {name: error.get(name) for name in ("code", "message", "param")}
+    inner = {**told, "type": error.get("type")}
+    data = orjson.dumps({"type": "error", "sequence_number": number, **told, "error": inner})
+    return b"event: error\ndata: %b\n\n" % data
+
+
+def _code(status: int, error: Mapping[str, Any]) -> str:
+    """One of the codes that clients of the API know."""
+    if error.get("code") == "upstream_context_window":
+        return "context_length_exceeded"
+    if status == 429:
+        return "rate_limit_exceeded"
+    return "server_error"
 
 
 def _annotation(told: Any) -> Any:
