@@ -75,7 +75,7 @@ def _message(where: str, fields: dict[str, Any]) -> Message:
     if role not in _ROLES:
         fail(f"{where}.role", "'user', 'assistant', 'system' or 'developer'")
     parts = _parts(f"{where}.content", fields.get("content"))
-    return Message(role, parts, beside=_beside(fields, "type", "role", "content"))  # type: ignore[arg-type]
+    return Message(role, parts, beside=_beside(fields, "type", "role", "content"))
 
 
 def _call(where: str, fields: dict[str, Any]) -> ToolCall:
