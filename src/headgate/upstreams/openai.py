@@ -11,7 +11,7 @@ from headgate.core.events import Whole
 from headgate.core.ports import Call, Health, Stream
 from headgate.core.request import ModelRequest
 from headgate.core.run import Attempt, now
-from headgate.core.surfaces import RESPONSES, Surface
+from headgate.core.surfaces import COMPACTION, RESPONSES, Surface
 from headgate.core.tokens import reported
 from headgate.core.version import __version__
 from headgate.upstreams.frames import FrameRelay
@@ -33,7 +33,7 @@ class OpenAIUpstream:
 
     def __init__(self, settings: UpstreamSettings, provider: Provider, wire: Wire) -> None:
         self.name = settings.name
-        self.speaks = frozenset(settings.speaks) or _spoken(provider, settings.base_url)
+        self.speaks = _with_compaction(frozenset(settings.speaks) or _spoken(provider, settings.base_url))
         self._provider = provider
         self._timeouts = settings.timeouts
         self._origin = Origin(settings.base_url or provider.base_url or "", wire, settings.proxy)
@@ -107,7 +107,9 @@ class OpenAIUpstream:
         if head is None:
             path = surface.path
             if self._api_version:  # Responses are not of one deployment
-                place = "/openai" if surface is RESPONSES else f"/openai/deployments/{quote(model, safe='')}"
+                place = (
+                    "/openai" if surface in (RESPONSES, COMPACTION) else f"/openai/deployments/{quote(model, safe='')}"
+                )
                 path = f"{place}{surface.path}"
             if len(self._heads) >= _MOST_HEADS:  # callers may invent deployments where all are offered
                 self._heads.clear()
@@ -123,6 +125,11 @@ def _spoken(provider: Provider, base_url: str | None) -> frozenset[str]:
     """Behind another address stands another server, which may not take all that the provider's own does."""
     at_home = base_url is None or base_url.rstrip("/") == provider.base_url
     return provider.speaks | provider.speaks_at_home if at_home else provider.speaks
+
+
+def _with_compaction(speaks: frozenset[str]) -> frozenset[str]:
+    """Who takes Responses makes compactions of its own, which nobody else can read."""
+    return speaks | {COMPACTION.dialect} if RESPONSES.dialect in speaks else speaks
 
 
 def _fixed_headers(settings: UpstreamSettings, provider: Provider, authority: str) -> bytes:
