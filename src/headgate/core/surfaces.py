@@ -58,6 +58,7 @@ MESSAGES = Surface(
     forwards=(b"anthropic-version", b"anthropic-beta"),
 )
 RESPONSES = Surface("responses", "/responses", streams=True, generates=True, dialect="responses")
+COMPACTION = Surface("compaction", "/responses/compact", generates=True, dialect="compaction")
 EMBEDDINGS = Surface("embeddings", "/embeddings", ("input",))
 MODERATIONS = Surface("moderations", "/moderations", ("input",), default_model="omni-moderation-latest")
 RERANK = Surface("rerank", "/rerank", ("query", "documents"))
@@ -71,6 +72,8 @@ IMAGE_VARIATIONS = Surface("image_variations", "/images/variations", form=True)
 SURFACES = (
     CHAT,
     COMPLETIONS,
+    RESPONSES,
+    COMPACTION,
     EMBEDDINGS,
     MODERATIONS,
     RERANK,

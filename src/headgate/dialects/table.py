@@ -1,7 +1,15 @@
 """The dialects, as rows."""
 
 from headgate.core import sse
-from headgate.dialects import chat, chat_request
+from headgate.dialects import (
+    chat,
+    chat_request,
+    compaction,
+    responses_reader,
+    responses_render,
+    responses_request,
+    responses_writer,
+)
 from headgate.dialects.types import Dialect
 
 DIALECTS = {
@@ -16,6 +24,28 @@ DIALECTS = {
             chat.whole,
             chat.refused,
             chat.broken,
+            sse.PING,
+        ),
+        Dialect(
+            "responses",
+            responses_request.parse,
+            responses_render.render,
+            responses_reader.Reader,
+            responses_writer.StreamWriter,
+            responses_writer.WholeWriter,
+            responses_writer.refused,
+            responses_writer.broken,
+            sse.PING,
+        ),
+        Dialect(
+            "compaction",
+            compaction.parse,
+            responses_render.render,
+            responses_reader.Reader,
+            compaction.SummaryWriter,
+            compaction.SummaryWriter,
+            responses_writer.refused,
+            responses_writer.broken,
             sse.PING,
         ),
     )
