@@ -84,6 +84,6 @@ def _first_image(messages: Any) -> str | None:
     for at, message in enumerate(messages if isinstance(messages, list) else ()):
         content = message.get("content")
         for number, part in enumerate(content if isinstance(content, list) else ()):
-            if isinstance(part, dict) and part.get("type") == "image_url":
+            if isinstance(part, dict) and part.get("type") in ("image_url", "image"):
                 return f"messages[{at}].content[{number}]"
     return None

@@ -9,6 +9,7 @@ from headgate.core.events import Room, Sink
 from headgate.core.run import Attempt, now
 from headgate.upstreams.frames import FrameRelay
 from headgate.upstreams.http import Response
+from headgate.upstreams.messages import MessagesRelay
 
 _TRAILER_SECONDS = 0.5
 
@@ -19,7 +20,7 @@ class EventStream:
     content_type = b"text/event-stream; charset=utf-8"
     events = True
 
-    def __init__(self, response: Response, relay: FrameRelay) -> None:
+    def __init__(self, response: Response, relay: FrameRelay | MessagesRelay) -> None:
         self.before_end: Callable[[], None] | None = None
         self._response = response
         self._relay = relay
