@@ -1,7 +1,7 @@
 """The dialects, as rows."""
 
 from headgate.core import sse
-from headgate.dialects import chat, chat_request
+from headgate.dialects import chat, chat_reader, chat_request
 from headgate.dialects.types import Dialect
 
 DIALECTS = {
@@ -11,9 +11,9 @@ DIALECTS = {
             "chat",
             chat_request.parse,
             chat_request.render,
-            chat.Reader,
-            chat.streamed,
-            chat.whole,
+            chat_reader.Reader,
+            chat.StreamWriter,
+            chat.WholeWriter,
             chat.refused,
             chat.broken,
             sse.PING,
