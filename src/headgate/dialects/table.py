@@ -1,7 +1,16 @@
 """The dialects, as rows."""
 
 from headgate.core import sse
-from headgate.dialects import chat, chat_reader, chat_request
+from headgate.dialects import (
+    chat,
+    chat_reader,
+    chat_request,
+    messages_reader,
+    messages_request,
+    messages_whole,
+    messages_words,
+    messages_writer,
+)
 from headgate.dialects.types import Dialect
 
 DIALECTS = {
@@ -17,6 +26,17 @@ DIALECTS = {
             chat.refused,
             chat.broken,
             sse.PING,
+        ),
+        Dialect(
+            "messages",
+            messages_request.parse,
+            messages_request.render,
+            messages_reader.Reader,
+            messages_writer.StreamWriter,
+            messages_whole.WholeWriter,
+            messages_words.refused,
+            messages_words.broken,
+            messages_words.PING,
         ),
     )
 }
