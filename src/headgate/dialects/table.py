@@ -10,6 +10,10 @@ from headgate.dialects import (
     messages_whole,
     messages_words,
     messages_writer,
+    responses_reader,
+    responses_render,
+    responses_request,
+    responses_writer,
 )
 from headgate.dialects.types import Dialect
 
@@ -37,6 +41,17 @@ DIALECTS = {
             messages_words.refused,
             messages_words.broken,
             messages_words.PING,
+        ),
+        Dialect(
+            "responses",
+            responses_request.parse,
+            responses_render.render,
+            responses_reader.Reader,
+            responses_writer.StreamWriter,
+            responses_writer.WholeWriter,
+            responses_writer.refused,
+            responses_writer.broken,
+            sse.PING,
         ),
     )
 }
