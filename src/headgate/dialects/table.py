@@ -3,12 +3,17 @@
 from headgate.core import sse
 from headgate.dialects import (
     chat,
+    chat_reader,
     chat_request,
     messages_reader,
     messages_request,
     messages_whole,
     messages_words,
     messages_writer,
+    responses_reader,
+    responses_render,
+    responses_request,
+    responses_writer,
 )
 from headgate.dialects.types import Dialect
 
@@ -19,9 +24,9 @@ DIALECTS = {
             "chat",
             chat_request.parse,
             chat_request.render,
-            chat.Reader,
-            chat.streamed,
-            chat.whole,
+            chat_reader.Reader,
+            chat.StreamWriter,
+            chat.WholeWriter,
             chat.refused,
             chat.broken,
             sse.PING,
@@ -36,6 +41,17 @@ DIALECTS = {
             messages_words.refused,
             messages_words.broken,
             messages_words.PING,
+        ),
+        Dialect(
+            "responses",
+            responses_request.parse,
+            responses_render.render,
+            responses_reader.Reader,
+            responses_writer.StreamWriter,
+            responses_writer.WholeWriter,
+            responses_writer.refused,
+            responses_writer.broken,
+            sse.PING,
         ),
     )
 }
