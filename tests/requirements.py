@@ -219,6 +219,9 @@ REQUIREMENTS = {
     "docs": Requirement("Documents name what exists"),
     "bench": Requirement("The benchmark runs and its parts measure what they say"),
     "ids": Requirement("Run ids are unique and ordered by time; callers' ids are kept only when harmless"),
+    "157": Requirement(
+        "Anthropic's Messages API, from callers and to providers: streams by its rules, thinking, calls, counts, errors"
+    ),
     "dialects": Requirement("A request of any dialect is read whole, and put into another without losing silently"),
     "harness": Requirement("The stub upstream does what a test scripts"),
 }
