@@ -40,3 +40,12 @@ class ConversationBusy(HeadgateError):
     title = "Another turn of the conversation is under way"
     remedy = "Wait until it has ended or cancel it; or set what happens to a second turn to `enqueue` or `interrupt`."
     should_retry = False
+
+
+class StateUnavailable(HeadgateError):
+    code = "state_unavailable"
+    status = 503
+    type = "unavailable"
+    title = "Nothing is kept here"
+    remedy = "Start the gateway with a data directory or a database."
+    should_retry = False
