@@ -64,11 +64,12 @@ CostOf = Callable[[Attempt, Tokens], int | None]
 
 
 class StrategyChoice(NamedTuple):
-    """How a run is answered, where the choice came from, and why."""
+    """How a run is answered, where the choice came from, and why; `said` is a model's own word on it, kept nowhere."""
 
     name: str
     source: Literal["passthrough_rule", "header_override", "agent_default", "default", "llm_classifier"]
     reason: str = ""
+    said: str = ""
 
 
 class ToolCall(NamedTuple):
@@ -153,6 +154,8 @@ class Run:
     """How many attempts are in the ledger."""
     goes_on: bool = False
     """More attempts may follow those that are there, as turns do."""
+    stop: str = ""
+    """The bound that ended a run which the gateway steers; empty if none did."""
     stopped_by: HeadgateError | None = None
     """What its caller is told when somebody stops the run; its task is cancelled then."""
     is_accounted: bool = False
