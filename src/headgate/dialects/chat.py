@@ -3,7 +3,8 @@
 Pure: knows no socket, no upstream and no caller. https://platform.openai.com/docs/api-reference/chat
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from secrets import token_hex
 from typing import Any, Protocol, cast, get_args
 
 import orjson
@@ -49,11 +50,13 @@ class Reader:
         for event in sse.events(frames):
             data = sse.data_of(event)
             if data is not None and data.strip() != b"[DONE]":
-                yield from self._chunk(_object(data))
+                yield from _readable(self._chunk(_object(data)))
 
     def whole(self, body: bytes) -> Iterable[ChatEvent]:
         """A complete answer; raises UpstreamGarbled when it holds none."""
-        completion = _object(body)
+        yield from _readable(self._whole(_object(body)))
+
+    def _whole(self, completion: Mapping[str, Any]) -> Iterator[ChatEvent]:
         choices = completion.get("choices")
         first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
         message = first.get("message")
@@ -67,13 +70,13 @@ class Reader:
         """The turn is over; gives what was held back until now."""
         yield from map(self._noted, self._think.end())
         answer = self.answer
-        answer.calls = tuple(Call(*self._calls[index]) for index in sorted(self._calls))
+        answer.calls = tuple(_call(*self._calls[index]) for index in sorted(self._calls))
         if answer.calls:
             answer.finish = "tool_calls"
         elif answer.finish == "tool_calls":
             answer.finish = "stop"
 
-    def _chunk(self, chunk: Mapping[str, Any]) -> Iterable[ChatEvent]:
+    def _chunk(self, chunk: Mapping[str, Any]) -> Iterator[ChatEvent]:
         answer = self.answer
         if chunk.keys() - _TOP:
             answer.beside = {**answer.beside, **{name: chunk[name] for name in chunk.keys() - _TOP}}
@@ -119,6 +122,21 @@ class Reader:
         call[1] = call[1] or function.get("name") or ""
         arguments = function.get("arguments")
         call[2] += arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode() if arguments else ""
+
+
+def _call(id_: Any, name: Any, arguments: str) -> Call:
+    """Providers that leave out the id get one, for results are told by it."""
+    if not isinstance(id_, str) or not isinstance(name, str):
+        raise UpstreamGarbled("The provider's answer holds a tool call without a name.")
+    return Call(id_ or f"call_{token_hex(8)}", name, arguments)
+
+
+def _readable(events: Iterator[ChatEvent]) -> Iterator[ChatEvent]:
+    """The same events; raises UpstreamGarbled where a member is of another kind than the API says."""
+    try:
+        yield from events
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UpstreamGarbled("The provider's answer is not shaped as a chat completion.") from None
 
 
 def _object(text: bytes) -> dict[str, Any]:
