@@ -51,6 +51,7 @@ REQUIREMENTS = {
     "29": Requirement("The same message is classified once"),
     "30": Requirement("Reasoning: steps that think, use tools and finish, then an answer that streams"),
     "31": Requirement("Reasoning is told by events of known types, in order"),
+    "32": Requirement("Tools of one step run side by side, or one after the other where that is wanted"),
     "33": Requirement("Reasoning that never finishes ends at its bounds, and is answered all the same"),
     "34": Requirement("A step that cannot be read is asked for once more, then told as an error, and answered"),
     "35": Requirement("The usage of a steered run is the sum of all its calls"),
@@ -75,11 +76,14 @@ REQUIREMENTS = {
     "64": Requirement("White- and blacklists of MCP tools by patterns of their own names, the whitelist first"),
     "65": Requirement("Model and the gateway's own tools take turns, within bounds; a loop without end stops"),
     "66": Requirement("Callers' own tools are handed to them; in mixed turns the transcript stays valid"),
+    "67": Requirement("Four statuses tell of the tools of an agent while it streams, in order and of one shape"),
+    "68": Requirement("The answer after the tools streams as the model says it"),
     "69": Requirement("POST /admin/reload takes effect as a whole or not at all; streams under way go on"),
     "70": Requirement(
         "MCP servers come back after a death; calls end in time; faults are results; the status tells all"
     ),
     "71": Requirement("/admin/mcp shows servers, their state and their tools, for keys with the scope"),
+    "72": Requirement("An agent gets the answer of another that it asked, which is shown as much history as is set"),
     "73": Requirement("headgate demo-mcp: a small MCP server with made-up tools"),
     "template-eval": Requirement("POST /admin/template/eval: the grammar alone, and tools that only read"),
     "81": Requirement("Conversations as JSON lines: off unless set, a file for each, without secrets"),
