@@ -242,7 +242,10 @@ class WholeWriter:
             case Refusal(text):
                 message["refusal"] = message.get("refusal", "") + text
             case Other(fields):
-                message.update(fields)
+                for name, value in fields.items():
+                    before = message.get(name)
+                    both = isinstance(before, list) and isinstance(value, list)
+                    message[name] = [*cast("list[Any]", before), *value] if both else value
             case Call():
                 self._calls.append(call_of(event))
             case Step():
@@ -293,11 +296,11 @@ def images_of(images: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return {"role": "user", "content": parts}
 
 
-def pictures_of(images: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Pictures (base64, MIME type) for the caller, as members of `images` of a message."""
+def pictures_of(images: Iterable[tuple[str, str]], first: int = 0) -> list[dict[str, Any]]:
+    """Pictures (base64, MIME type) for the caller, as members of `images` of a message, numbered from `first`."""
     return [
         {"type": "image_url", "index": number, "image_url": {"url": f"data:{mime_type};base64,{data}"}}
-        for number, (data, mime_type) in enumerate(images)
+        for number, (data, mime_type) in enumerate(images, first)
     ]
 
 

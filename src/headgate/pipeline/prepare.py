@@ -32,6 +32,8 @@ class Prompt:
     tools: Mapping[str, Tool]
     schemas: list[dict[str, Any]]
     stream: bool
+    pictures: int = 0
+    """How many pictures of tools the caller was shown."""
 
     def is_own(self, name: str) -> bool:
         """Whether a call is the gateway's to answer: of its own tools, and of those that nobody offered."""

@@ -55,6 +55,8 @@ class Reasoning:
     native: bool
     notes: list[dict[str, Any]] = field(default_factory=list)
     stop: StopReason = ""
+    called: int = 0
+    """Tool calls of the steps so far: told with running numbers, or OpenAI's SDKs could not put them together."""
 
     async def steps(self) -> AsyncGenerator[ChatEvent]:
         """All steps, until the model is finished or a bound is met."""
@@ -135,9 +137,11 @@ class Reasoning:
     async def _use_tools(self, number: int, planned: Planned) -> AsyncGenerator[ChatEvent]:
         calls = planned.calls[: self.prompt.agent.bounds.calls_per_turn]
         names = [call.name for call in calls]
+        first = self.called
+        self.called += len(calls)
         predictions = [
-            {"tool_name": call.name, "arguments": _arguments(call), "reasoning": why}
-            for call, why in zip(calls, planned.why, strict=False)
+            {"index": at, "tool_name": call.name, "arguments": _arguments(call), "reasoning": why}
+            for at, (call, why) in enumerate(zip(calls, planned.why, strict=False), first)
         ]
         told = {"tools": names, "tool_predictions": predictions, "concurrent_execution": planned.concurrent}
         yield Step("tool_execution_start", number, told)
@@ -148,11 +152,13 @@ class Reasoning:
                 note_tool(event, self.prompt, self.run)
                 if isinstance(event, ToolHeld):
                     yield event
-        yield Step("tool_result", number, {"tools": names, "tool_results": [_result(one) for one in batch.outcomes]})
+        results = [{"index": at, **_result(one)} for at, one in enumerate(batch.outcomes, first)]
+        yield Step("tool_result", number, {"tools": names, "tool_results": results})
         for outcome in batch.outcomes:
             self._note_result(outcome.call, outcome.result.text)
         if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:
-            yield Other({"images": chat.pictures_of(pictures)})
+            yield Other({"images": chat.pictures_of(pictures, self.prompt.pictures)})
+            self.prompt.pictures += len(pictures)
 
     def _note_result(self, call: Call, result: str) -> None:
         if self.native:

@@ -123,7 +123,8 @@ async def _use_tools(batch: Batch, prompt: Prompt, run: Run) -> AsyncGenerator[C
     if images := [image for outcome in batch.outcomes for image in outcome.images]:
         prompt.messages.append(chat.images_of(images))
     if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:
-        yield Other({"images": chat.pictures_of(pictures)})
+        yield Other({"images": chat.pictures_of(pictures, prompt.pictures)})
+        prompt.pictures += len(pictures)
 
 
 @dataclass(slots=True)
