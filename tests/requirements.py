@@ -85,6 +85,7 @@ REQUIREMENTS = {
     "71": Requirement("/admin/mcp shows servers, their state and their tools, for keys with the scope"),
     "72": Requirement("An agent gets the answer of another that it asked, which is shown as much history as is set"),
     "73": Requirement("headgate demo-mcp: a small MCP server with made-up tools"),
+    "agents-cost": Requirement("Agents cost little: a round of tools, many of them configured, many streams at once"),
     "demo-agent": Requirement("The demo agent answers with two tools through official clients and the packaged model"),
     "template-eval": Requirement("POST /admin/template/eval: the grammar alone, and tools that only read"),
     "81": Requirement("Conversations as JSON lines: off unless set, a file for each, without secrets"),
