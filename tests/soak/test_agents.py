@@ -148,7 +148,7 @@ def demo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, A
 
 
 async def test_what_a_call_of_an_mcp_server_costs_is_told(
-    stub: Stub, processes: Processes, tmp_path: Path, amount: Amount, demo: dict[str, Any]
+    stub: Stub, demo: dict[str, Any], processes: Processes, tmp_path: Path, amount: Amount
 ) -> None:
     stub.otherwise = rounds
     agents = [{"name": "helper", "model": "small", "mcp_servers": ["demo"]}]
