@@ -148,6 +148,8 @@ class Run:
     """Nano-USD that runs on behalf of this one spent, as far as prices are known."""
     added: tuple[str, ...] = ()
     """Tools that the caller did not ask for."""
+    narrowed: tuple[str, ...] | None = None
+    """Names, groups and patterns of the only tools that may be added; None for all that a setting adds."""
     tools: tuple[ToolCall, ...] = ()
     """The gateway's own tools that were called, in the order in which they ended."""
     accounted: int = 0
