@@ -58,7 +58,8 @@ def _strategy(choice: StrategyChoice) -> Headers:
         (b"x-headgate-strategy", choice.name.encode()),
         (b"x-headgate-strategy-source", choice.source.encode()),
     ]
-    return [*headers, (b"x-headgate-strategy-reason", _plain(choice.reason))] if choice.reason else headers
+    reason = ": ".join(filter(None, (choice.reason, choice.said)))
+    return [*headers, (b"x-headgate-strategy-reason", _plain(reason))] if reason else headers
 
 
 def _litellm(run: Run) -> Headers:

@@ -123,7 +123,7 @@ def request_line(run: Run) -> dict[str, Any]:
         ],
         **(_decisions(run, last) if last or run.passed_over or run.error else {}),
         **({"replay_of": run.replay_of} if run.replay_of else {}),
-        **(_inside(run) if run.tools or run.parent or run.absent else {}),
+        **(_inside(run) if run.tools or run.parent or run.absent or run.stop else {}),
         "duration_ms": _milliseconds(run.started, run.ended),
         "first_byte_ms": _milliseconds(run.started, last.first_byte) if last and last.first_byte else None,
         "first_token_ms": _milliseconds(run.started, last.first_token) if last and last.first_token else None,
@@ -166,7 +166,7 @@ def _decisions(run: Run, last: Attempt | None) -> dict[str, Any]:
 def _inside(run: Run) -> dict[str, Any]:
     """The tools that ran, without what they were given and said, those missing, and the run that asked for this one."""
     tools = [{"tool": one.name, "result": one.result, "ms": round(one.seconds * 1000, 1)} for one in run.tools]
-    told = {"tools": tools, "tools_absent": list(run.absent), "parent": run.parent}
+    told = {"tools": tools, "tools_absent": list(run.absent), "parent": run.parent, "stopped": run.stop}
     return {name: value for name, value in told.items() if value}
 
 

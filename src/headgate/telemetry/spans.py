@@ -179,6 +179,8 @@ def _of_request(run: Run, common: Mapping[str, Any]) -> dict[str, Any]:
         found["http.response.status_code"] = run.status
     if run.error is not None:
         found["error.type"] = run.error.code
+    if run.strategy is not None:
+        found["headgate.strategy"], found["headgate.strategy_source"] = run.strategy[:2]
     if run.passed_over:
         found["headgate.passed_over"] = [f"{name}={why}" for name, why in run.passed_over.items()]
     cost = run.cost
@@ -204,7 +206,10 @@ def _of_call(run: Run, number: int, common: Mapping[str, Any], providers: Mappin
         "headgate.attempt": number + 1,
         "headgate.reason": _reason(run, number),
     }
-    if run.fields is not None:
+    if attempt.component:
+        found["headgate.component"] = attempt.component
+        found["metadata"] = orjson.dumps({**orjson.loads(common["metadata"]), "component": attempt.component}).decode()
+    elif run.fields is not None:
         _add_parameters(found, run)
     if attempt.used is not None:
         _add_tokens(found, attempt.used)
@@ -227,10 +232,14 @@ def _of_call(run: Run, number: int, common: Mapping[str, Any], providers: Mappin
 
 
 def _reason(run: Run, number: int) -> str:
-    """Why this call was made: first, retry (the same target), next_target, or fallback (another model)."""
+    """Why this call was made: first, turn (the one before was answered), retry (the same target), next_target, or
+    fallback (another model).
+    """
     if not number:
         return "first"
     attempt, before = run.attempts[number], run.attempts[number - 1]
+    if before.error is None:
+        return "turn"
     if attempt.model_name != before.model_name:
         return "fallback"
     return "retry" if attempt.target == before.target else "next_target"
