@@ -233,9 +233,7 @@ async def test_limits_and_the_ledger_hold_at_this_door(governed: Gateway) -> Non
     assert (third.status_code, third.json()["error"]["type"]) == (429, "rate_limit_error")
     assert "retry-after" in third.headers
     entries = await rows(governed, 2)
-    assert [(one["route"], one["prompt"], one["completion"]) for one in entries] == [
-        ("messages", "7", "3")
-    ] * 2
+    assert [(one["route"], one["prompt"], one["completion"]) for one in entries] == [("messages", "7", "3")] * 2
 
 
 async def test_tokens_are_counted_without_a_call_of_the_model(governed: Gateway, stub: Stub) -> None:
