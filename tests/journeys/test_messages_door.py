@@ -163,6 +163,16 @@ async def test_mistakes_are_named_in_that_form(gateway: Gateway, fields: Any, st
     assert named in response.json()["error"]["message"]
 
 
+async def test_pictures_are_refused_where_the_model_takes_none(stub: Stub) -> None:
+    settings = settings_for(stub)
+    settings["models"][0]["constraints"] = {"accepts_image_url": False}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [PICTURE]}
+    async with running_gateway(settings) as gateway:
+        for part in (PICTURE, result):
+            response = await ask(gateway, messages=[{"role": "user", "content": [part]}])
+            assert (response.status_code, response.headers["x-headgate-error"]) == (400, "image_url_not_supported")
+
+
 async def test_an_error_in_the_middle_is_the_last_event(gateway: Gateway, stub: Stub) -> None:
     stub.answer(stream([*stream_pieces()[:3], b'data: {"error":{"message":"out of order","code":500}}\n\n']))
     body = (await ask(gateway, stream=True)).content

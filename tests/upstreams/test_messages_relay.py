@@ -17,7 +17,7 @@ from headgate.core.request import parse_json
 from headgate.core.run import Attempt, now
 from headgate.core.surfaces import MESSAGES
 from headgate.core.tokens import Tokens
-from headgate.upstreams.messages import MessagesRelay
+from headgate.upstreams.messages import MessagesRelay, version_line
 from tests.harness.messages import CALL, TEXT, THINKING, event, pieces
 from tests.requirements import covers
 
@@ -105,6 +105,19 @@ def test_a_stream_that_ends_too_soon_is_broken_and_one_without_its_last_event_ge
         frames, _ = relay()
         begun = frames.feed(STREAM.removesuffix(STOP) + tail)
         assert begun + frames.end() == EXPECTED, tail
+
+
+@pytest.mark.parametrize(
+    ("fixed", "forwarded", "line"),
+    [
+        (b"host: h\r\n", b"", b"anthropic-version: 2023-06-01\r\n"),
+        (b"host: h\r\n", b"anthropic-beta: b\r\n", b"anthropic-version: 2023-06-01\r\n"),
+        (b"host: h\r\n", b"anthropic-version: 2099-01-01\r\n", b""),
+        (b"anthropic-version: 2024-01-01\r\n", b"", b""),
+    ],
+)
+def test_the_version_is_told_once(fixed: bytes, forwarded: bytes, line: bytes) -> None:
+    assert version_line(fixed, forwarded) == line
 
 
 def test_what_is_no_json_is_garbled_and_nothing_follows_the_end() -> None:

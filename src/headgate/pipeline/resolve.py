@@ -79,11 +79,18 @@ def _belongs(model: Model, wishes: Wishes, fields: Mapping[str, Any]) -> bytes |
     return beginning_of(fields) if model.affinity == "prefix" else None
 
 
+def _has_image(part: Mapping[str, Any]) -> bool:
+    """In the words of any dialect; in Anthropic's, results of tools hold parts of their own."""
+    if part.get("type") == "tool_result" and isinstance(part.get("content"), list):
+        return any(isinstance(inner, dict) and inner.get("type") == "image" for inner in part["content"])
+    return part.get("type") in ("image_url", "image")
+
+
 def _first_image(messages: Any) -> str | None:
     """Where the first image part stands. A form may hold a text field of that name."""
     for at, message in enumerate(messages if isinstance(messages, list) else ()):
         content = message.get("content")
         for number, part in enumerate(content if isinstance(content, list) else ()):
-            if isinstance(part, dict) and part.get("type") in ("image_url", "image"):
+            if isinstance(part, dict) and _has_image(part):
                 return f"messages[{at}].content[{number}]"
     return None
