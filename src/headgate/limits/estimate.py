@@ -22,9 +22,13 @@ _MOST_TOKENS = 10**9
 _MOST_NANO_USD = 10**15
 """No request is larger, whatever numbers stand in it: sums of many have to fit into 63 bits."""
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_HOLDERS = (("messages", ("content",)), ("input", ("content", "output")))
+"""Where parts stand: in chats, and in the items of Responses."""
 _ANSWERS = ("n", "best_of")
 _TEXT = ["text"]
-_WORDS = frozenset(("text", "refusal", "thinking", "redacted_thinking", "tool_use", "tool_result"))
+_WORDS = frozenset(
+    "text refusal input_text output_text thinking redacted_thinking tool_use tool_result".split()  # noqa: SIM905
+)
 
 
 def wanted(request: ModelRequest, price: Price | None, *, longest: int = 0, typical: int = 4096) -> Want:
@@ -80,7 +84,13 @@ def prompt_tokens(size: int, fields: Mapping[str, Any]) -> int:
 
 def _parts(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The pictures, sounds and files of a chat."""
-    parts = [part for message in _list(fields.get("messages")) for part in _list(_of(message, "content"))]
+    parts = [
+        part
+        for name, members in _HOLDERS
+        for item in _list(fields.get(name))
+        for member in members
+        for part in _list(_of(item, member))
+    ]
     parts += [inner for part in parts for inner in _list(_of(part, "content"))]  # of results of tools in Messages
     return [part for part in parts if isinstance(part, dict) and part.get("type") not in _WORDS]
 

@@ -11,7 +11,7 @@ from headgate.core.events import Whole
 from headgate.core.ports import Call, Health, Stream
 from headgate.core.request import ModelRequest
 from headgate.core.run import Attempt, now
-from headgate.core.surfaces import COUNT_TOKENS, MESSAGES, Surface
+from headgate.core.surfaces import COMPACTION, COUNT_TOKENS, MESSAGES, RESPONSES, Surface
 from headgate.core.tokens import reported
 from headgate.core.version import __version__
 from headgate.upstreams import messages
@@ -20,7 +20,8 @@ from headgate.upstreams.http import Origin, Response, Wire
 from headgate.upstreams.messages import MessagesRelay
 from headgate.upstreams.refusals import refusal, told_inside
 from headgate.upstreams.registry import Provider
-from headgate.upstreams.streams import EventStream, PieceStream
+from headgate.upstreams.responses_frames import ResponsesRelay
+from headgate.upstreams.streams import EventStream, PieceStream, Relay
 from headgate.upstreams.types import TimeoutSettings, UpstreamSettings
 
 _CHECK_TIMEOUTS = TimeoutSettings(connect=2, read=3, write=3, total=4)
@@ -35,7 +36,7 @@ class OpenAIUpstream:
 
     def __init__(self, settings: UpstreamSettings, provider: Provider, wire: Wire) -> None:
         self.name = settings.name
-        self.speaks = frozenset(settings.speaks) or provider.speaks
+        self.speaks = _with_compaction(frozenset(settings.speaks) or _spoken(provider, settings.base_url))
         self._provider = provider
         self._timeouts = settings.timeouts
         self._origin = Origin(settings.base_url or provider.base_url or "", wire, settings.proxy)
@@ -110,7 +111,12 @@ class OpenAIUpstream:
         key = (surface, model if self._api_version else "")
         head = self._heads.get(key)
         if head is None:
-            path = f"/openai/deployments/{quote(model, safe='')}{surface.path}" if self._api_version else surface.path
+            path = surface.path
+            if self._api_version:  # Responses are not of one deployment
+                place = (
+                    "/openai" if surface in (RESPONSES, COMPACTION) else f"/openai/deployments/{quote(model, safe='')}"
+                )
+                path = f"{place}{surface.path}"
             if len(self._heads) >= _MOST_HEADS:  # callers may invent deployments where all are offered
                 self._heads.clear()
             head = self._heads[key] = self._request_line("POST", path, in_messages=surface in _IN_MESSAGES)
@@ -128,6 +134,17 @@ class OpenAIUpstream:
             return self._request_line("GET", "/models")
         head = self._request_line("GET", "/models?limit=1000", in_messages=True)
         return head + messages.version_line(self._fixed_messages, b"")
+
+
+def _spoken(provider: Provider, base_url: str | None) -> frozenset[str]:
+    """Behind another address stands another server, which may not take all that the provider's own does."""
+    at_home = base_url is None or base_url.rstrip("/") == provider.base_url
+    return provider.speaks | provider.speaks_at_home if at_home else provider.speaks
+
+
+def _with_compaction(speaks: frozenset[str]) -> frozenset[str]:
+    """Who takes Responses makes compactions of its own, which nobody else can read."""
+    return speaks | {COMPACTION.dialect} if RESPONSES.dialect in speaks else speaks
 
 
 def _fixed_headers(
@@ -155,15 +172,21 @@ async def _read(response: Response, request: ModelRequest, attempt: Attempt) -> 
     if request.surface.obeys_stream and is_stream is not request.stream:
         asked = "a stream" if request.stream else "JSON"
         raise UpstreamGarbled(f"The provider answered with {_kind(response)} where {asked} was asked.")
-    if is_stream and request.surface is MESSAGES:
-        return await EventStream(response, MessagesRelay(request, attempt)).begin()
     if is_stream:
-        return await EventStream(response, FrameRelay(request, attempt, hides_usage=not request.wants_usage)).begin()
+        return await EventStream(response, _relay_for(request, attempt)).begin()
     if response.content_type.startswith(b"application/json"):
         return Whole(_renamed(await response.read(), request, attempt))
     if not request.surface.may_be_binary:
         raise UpstreamGarbled(f"The provider answered with {_kind(response)} where JSON was asked.")
     return await PieceStream(response, attempt).begin()
+
+
+def _relay_for(request: ModelRequest, attempt: Attempt) -> Relay:
+    if request.surface is RESPONSES:
+        return ResponsesRelay(request, attempt)
+    if request.surface is MESSAGES:
+        return MessagesRelay(request, attempt)
+    return FrameRelay(request, attempt, hides_usage=not request.wants_usage)
 
 
 async def _refused(response: Response) -> UpstreamError:
