@@ -65,6 +65,11 @@ def test_counts_are_read(usage: dict[str, Any], tokens: Tokens) -> None:
             id="anthropic, few",
         ),
         pytest.param(
+            {"input_tokens": 10, "output_tokens": 50, "output_tokens_details": {"thinking_tokens": 40}},
+            Tokens(10, 50, reasoning=40),
+            id="anthropic, thinking",
+        ),
+        pytest.param(
             {
                 "prompt_tokens": 3210,
                 "completion_tokens": 5,

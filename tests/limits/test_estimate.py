@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from headgate.core.bounds import Bound, Budget, Rate, Want
 from headgate.core.money import Price
 from headgate.core.request import parse_form, parse_json
-from headgate.core.surfaces import CHAT, EMBEDDINGS, TRANSCRIPTIONS
+from headgate.core.surfaces import CHAT, EMBEDDINGS, MESSAGES, TRANSCRIPTIONS
 from headgate.limits.counters import TableCounters
 from headgate.limits.estimate import cost, wanted
 from headgate.limits.limiter import Limiter
@@ -67,6 +67,15 @@ def test_an_unknown_price_reserves_nothing() -> None:
 def test_the_cost_is_never_below_the_dearest_way_to_bill(prompt: int, completion: int) -> None:
     exact = Decimal(prompt * 3_750_000_000 + completion * 15_000_000_000) / 1_000_000 + 7
     assert exact <= cost(PRICE, prompt, completion) < exact + 1
+
+
+def test_pictures_of_messages_count_alike_also_in_results_of_tools() -> None:
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 900_000}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [picture]}
+    for content in ([picture], [result]):
+        body = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": content}]}
+        want = wanted(parse_json(MESSAGES, orjson.dumps(body)), PRICE)
+        assert 1700 < want.tokens < 2000
 
 
 def test_pictures_in_the_body_are_counted_by_number_and_not_by_bytes() -> None:
