@@ -71,6 +71,7 @@ IMAGE_VARIATIONS = Surface("image_variations", "/images/variations", form=True)
 SURFACES = (
     CHAT,
     COMPLETIONS,
+    RESPONSES,
     EMBEDDINGS,
     MODERATIONS,
     RERANK,

@@ -11,14 +11,15 @@ from headgate.core.events import Whole
 from headgate.core.ports import Call, Health, Stream
 from headgate.core.request import ModelRequest
 from headgate.core.run import Attempt, now
-from headgate.core.surfaces import Surface
+from headgate.core.surfaces import RESPONSES, Surface
 from headgate.core.tokens import reported
 from headgate.core.version import __version__
 from headgate.upstreams.frames import FrameRelay
 from headgate.upstreams.http import Origin, Response, Wire
 from headgate.upstreams.refusals import refusal, told_inside
 from headgate.upstreams.registry import Provider
-from headgate.upstreams.streams import EventStream, PieceStream
+from headgate.upstreams.responses_frames import ResponsesRelay
+from headgate.upstreams.streams import EventStream, PieceStream, Relay
 from headgate.upstreams.types import TimeoutSettings, UpstreamSettings
 
 _CHECK_TIMEOUTS = TimeoutSettings(connect=2, read=3, write=3, total=4)
@@ -32,7 +33,7 @@ class OpenAIUpstream:
 
     def __init__(self, settings: UpstreamSettings, provider: Provider, wire: Wire) -> None:
         self.name = settings.name
-        self.speaks = frozenset(settings.speaks) or provider.speaks
+        self.speaks = frozenset(settings.speaks) or _spoken(provider, settings.base_url)
         self._provider = provider
         self._timeouts = settings.timeouts
         self._origin = Origin(settings.base_url or provider.base_url or "", wire, settings.proxy)
@@ -104,7 +105,10 @@ class OpenAIUpstream:
         key = (surface, model if self._api_version else "")
         head = self._heads.get(key)
         if head is None:
-            path = f"/openai/deployments/{quote(model, safe='')}{surface.path}" if self._api_version else surface.path
+            path = surface.path
+            if self._api_version:  # Responses are not of one deployment
+                place = "/openai" if surface is RESPONSES else f"/openai/deployments/{quote(model, safe='')}"
+                path = f"{place}{surface.path}"
             if len(self._heads) >= _MOST_HEADS:  # callers may invent deployments where all are offered
                 self._heads.clear()
             head = self._heads[key] = self._request_line("POST", path)
@@ -113,6 +117,12 @@ class OpenAIUpstream:
     def _request_line(self, method: str, path: str) -> bytes:
         version = f"?api-version={self._api_version}" if self._api_version else ""
         return f"{method} {self._origin.path}{path}{version} HTTP/1.1\r\n".encode("latin-1") + self._fixed
+
+
+def _spoken(provider: Provider, base_url: str | None) -> frozenset[str]:
+    """Behind another address stands another server, which may not take all that the provider's own does."""
+    at_home = base_url is None or base_url.rstrip("/") == provider.base_url
+    return provider.speaks | provider.speaks_at_home if at_home else provider.speaks
 
 
 def _fixed_headers(settings: UpstreamSettings, provider: Provider, authority: str) -> bytes:
@@ -136,12 +146,18 @@ async def _read(response: Response, request: ModelRequest, attempt: Attempt) -> 
         asked = "a stream" if request.stream else "JSON"
         raise UpstreamGarbled(f"The provider answered with {_kind(response)} where {asked} was asked.")
     if is_stream:
-        return await EventStream(response, FrameRelay(request, attempt, hides_usage=not request.wants_usage)).begin()
+        return await EventStream(response, _relay_for(request, attempt)).begin()
     if response.content_type.startswith(b"application/json"):
         return Whole(_renamed(await response.read(), request, attempt))
     if not request.surface.may_be_binary:
         raise UpstreamGarbled(f"The provider answered with {_kind(response)} where JSON was asked.")
     return await PieceStream(response, attempt).begin()
+
+
+def _relay_for(request: ModelRequest, attempt: Attempt) -> Relay:
+    if request.surface is RESPONSES:
+        return ResponsesRelay(request, attempt)
+    return FrameRelay(request, attempt, hides_usage=not request.wants_usage)
 
 
 async def _refused(response: Response) -> UpstreamError:

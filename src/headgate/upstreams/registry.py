@@ -14,7 +14,7 @@ class Provider:
     `needs_key`: calls without a key cannot work. `key_header`: the header that carries the key when it is not
     `Authorization: Bearer`. `usage_in_streams`: it takes `stream_options.include_usage`. `lists_models`: it has
     `GET /models`. `offered_by_key`: a key in the environment is enough to offer it. `speaks`: dialects in which it
-    takes chats.
+    takes chats; `speaks_at_home`: further ones that only its own address is known to take.
     """
 
     name: str
@@ -28,12 +28,19 @@ class Provider:
     offered_by_key: bool = True
     spare_key_variable: str | None = None
     speaks: frozenset[str] = _CHAT
+    speaks_at_home: frozenset[str] = frozenset()
 
 
 PROVIDERS = {
     row.name: row
     for row in (
-        Provider("openai", "https://api.openai.com/v1", ("OPENAI_API_KEY",), ("OPENAI_BASE_URL", "OPENAI_API_BASE")),
+        Provider(
+            "openai",
+            "https://api.openai.com/v1",
+            ("OPENAI_API_KEY",),
+            ("OPENAI_BASE_URL", "OPENAI_API_BASE"),
+            speaks_at_home=frozenset(("responses",)),
+        ),
         Provider(
             "azure",
             key_variables=("AZURE_OPENAI_API_KEY", "AZURE_API_KEY"),

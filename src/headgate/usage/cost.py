@@ -109,7 +109,7 @@ def size_of(fields: Mapping[str, Any]) -> Size:
 
 def most_completion(fields: Mapping[str, Any]) -> int | None:
     """The most tokens that the caller lets a model answer with; None where it did not say."""
-    most = fields.get("max_completion_tokens") or fields.get("max_tokens")
+    most = fields.get("max_completion_tokens") or fields.get("max_tokens") or fields.get("max_output_tokens")
     if type(most) is not int or most <= 0:
         return None
     choices = fields.get("n")
@@ -133,7 +133,7 @@ def _sum(value: Any) -> tuple[int, int, int]:
             tokens += _TOKENS_PER_MESSAGE if "role" in one else 0
             for key, inner in one.items():
                 bytes_ += len(key) if key not in ("role", "content", "type", "text") else 0
-                if key not in ("role", "type", "input_audio", "file"):
+                if key not in ("role", "type", "input_audio", "file", "file_data"):
                     waiting.append(inner)
         elif one is not None:
             tokens += 1  # a number: of a schema, or one token of an array of them
