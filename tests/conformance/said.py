@@ -59,8 +59,6 @@ def arguments_of(text: str) -> Any:
 def of_events(events: Iterable[ChatEvent]) -> Said:
     """What the events of a run say."""
     said = Said()
-    pieces: dict[int, list[str]] = {}
-    calls: list[list[str]] = []
     for event in events:
         match event:
             case Text(text):
@@ -69,21 +67,28 @@ def of_events(events: Iterable[ChatEvent]) -> Said:
                 said.thought += text
             case Refusal(text):
                 said.refusal += text
-            case Sealed(signature, sealed):
-                if signature or sealed:
-                    said.seals.append((signature, sealed))
-            case Call(id_, name, arguments):
-                calls.append([id_, name, arguments])
-            case CallBegun(number, id_, name):
-                pieces[number] = [id_, name, ""]
-                calls.append(pieces[number])
-            case CallPiece(number, text):
-                pieces[number][2] += text
+            case Sealed(signature, sealed) if signature or sealed:
+                said.seals.append((signature, sealed))
             case Ended(finish, _, tokens, beside):
                 said.finish, said.tokens = finish, tokens
                 said.stop_sequence = str(beside.get("stop_sequence") or "")
-    said.calls = [(id_, name, arguments_of(arguments)) for id_, name, arguments in calls]
+    said.calls = [(id_, name, arguments_of(arguments)) for id_, name, arguments in _calls(events)]
     return said
+
+
+def _calls(events: Iterable[ChatEvent]) -> list[list[str]]:
+    calls: list[list[str]] = []
+    places: dict[int, list[str]] = {}
+    for event in events:
+        match event:
+            case Call(id_, name, arguments):
+                calls.append([id_, name, arguments])
+            case CallBegun(number, id_, name):
+                places[number] = [id_, name, ""]
+                calls.append(places[number])
+            case CallPiece(number, text):
+                places[number][2] += text
+    return calls
 
 
 def in_words_of(dialect: str, said: Said) -> Said:
