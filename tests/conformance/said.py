@@ -21,6 +21,7 @@ from headgate.core.chat import (
     Thought,
 )
 from headgate.core.tokens import Tokens
+from headgate.dialects.messages_content import id_for
 
 
 class Violation(AssertionError):
@@ -91,15 +92,19 @@ def _calls(events: Iterable[ChatEvent]) -> list[list[str]]:
     return calls
 
 
-def in_words_of(dialect: str, said: Said) -> Said:
+def in_words_of(dialect: str, said: Said, *, whole: bool = False) -> Said:
     """What is left of an answer in a dialect; the rows of the table that concern answers."""
-    tokens = said.tokens
     if dialect == "messages":
         refused = bool(said.refusal) and said.finish == "stop" and not said.calls
         finish = "content_filter" if refused else said.finish
-        return replace(said, text=said.text + said.refusal, refusal="", finish=finish)
+        calls = [(id_for(id_), name, _object(told) if whole else told) for id_, name, told in said.calls]
+        return replace(said, text=said.text + said.refusal, refusal="", finish=finish, calls=calls)
     if dialect == "responses":
-        finish = "tool_calls" if said.finish == "stop" and said.calls else said.finish
-        kept = tokens and tokens._replace(cache_write=0)
-        return replace(said, stop_sequence="", finish=finish, tokens=kept)
+        kept = said.tokens and said.tokens._replace(cache_write=0)
+        return replace(said, stop_sequence="", tokens=kept)
     return said
+
+
+def _object(told: Any) -> Any:
+    """A whole message has objects as the input of calls, whatever the model wrote."""
+    return told if isinstance(told, dict) else {"arguments": told}

@@ -1,5 +1,5 @@
-"""The way of an answer through the gateway, without sockets: a provider's bytes are relayed, read as events, and written
-in a caller's words.
+"""The way of an answer through the gateway, without sockets: a provider's bytes are relayed, read as events, and
+written in a caller's words.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ import orjson
 from headgate.api.errors import envelope
 from headgate.core import sse
 from headgate.core.chat import ChatEvent, Ended
-from headgate.core.errors import HeadgateError, UpstreamBroke
+from headgate.core.errors import HeadgateError
 from headgate.core.request import json_request
 from headgate.core.run import Attempt, now
 from headgate.core.surfaces import CHAT, MESSAGES, RESPONSES
@@ -18,6 +18,7 @@ from headgate.core.tokens import reported
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
 from headgate.upstreams.frames import FrameRelay
+from headgate.upstreams.messages import MessagesRelay
 from headgate.upstreams.responses_frames import ResponsesRelay
 from headgate.upstreams.streams import Relay
 
