@@ -165,11 +165,7 @@ def native(request: Recorded) -> Answer:
         if item.get("type") == "function_call_output" and item["call_id"] not in calls:
             return refused(400, f"No tool call found for function call output with call_id {item['call_id']}.")
     is_first = not any(item.get("type") == "function_call_output" for item in items)
-    names = [tool["name"] for tool in asked.get("tools") or () if tool.get("type") == "function"]
-    output = [call(names[0])] if names and is_first else [message()]
-    more = (
-        {"tools": [{"description": None, "strict": True, "parameters": None, **one} for one in asked["tools"]]}
-        if names
-        else {}
-    )
-    return (streamed if asked.get("stream") else whole)(*output, **more)
+    tools = [tool for tool in asked.get("tools") or () if tool.get("type") == "function"]
+    output = [call(tools[0]["name"])] if tools and is_first else [message()]
+    told = [{"description": None, "parameters": None, "strict": True, **tool} for tool in tools]
+    return (streamed if asked.get("stream") else whole)(*output, tools=told)
