@@ -140,10 +140,10 @@ REQUIREMENTS = {
     "74": Requirement("POST /c1/chat makes a conversation and says its id; the second turn sees the first", False),
     "75": Requirement("Conversations are listed page by page, read and deleted; a deleted one is 404", False),
     "76": Requirement("`provider` picks the target; an unknown one is 400", False),
-    "77": Requirement("Conversations belong to tenant and user; for anybody else they are 404", False),
-    "78": Requirement("What is streamed is stored; of a cut answer the partial text is, and is marked", False),
+    "77": Requirement("Conversations belong to tenant and user; for anybody else they are 404"),
+    "78": Requirement("What is streamed is stored; of a cut answer the partial text is, and is marked"),
     "79": Requirement("Two turns at once on one conversation: one waits or is refused, no item comes twice"),
-    "80": Requirement("X-Conversation-ID on /v1: absent, empty, an id, malformed", False),
+    "80": Requirement("X-Conversation-ID on /v1: absent, empty, an id, malformed"),
     "84": Requirement("An agent's sessions are made, listed, read and deleted, and survive a restart", False),
     "85": Requirement("Messages of a session are read and added to; the history is told to the model", False),
     "86": Requirement("Compaction: a summary and the last turns word by word, calls with their results", False),
@@ -221,6 +221,9 @@ REQUIREMENTS = {
     "docs": Requirement("Documents name what exists"),
     "bench": Requirement("The benchmark runs and its parts measure what they say"),
     "ids": Requirement("Run ids are unique and ordered by time; callers' ids are kept only when harmless"),
+    "157": Requirement(
+        "Anthropic's Messages API, from callers and to providers: streams by its rules, thinking, calls, counts, errors"
+    ),
     "dialects": Requirement("A request of any dialect is read whole, and put into another without losing silently"),
     "harness": Requirement("The stub upstream does what a test scripts"),
 }

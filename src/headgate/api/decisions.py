@@ -13,8 +13,8 @@ _NANO = 1_000_000_000
 
 def decision_headers(run: Run, *, litellm: bool) -> Headers:
     """What was decided so far. With `litellm`, the headers of LiteLLM's proxy besides."""
-    headers = ticket_headers(run.ticket) if run.ticket is not None else []
-    if run.added or run.absent or run.strategy is not None:
+    headers = ticket_headers(run.ticket, run.dialect) if run.ticket is not None else []
+    if run.added or run.absent or run.strategy is not None or run.conversation:
         headers += _steered(run)
     if not run.attempts:
         if run.passed_over:
@@ -44,6 +44,8 @@ def decision_headers(run: Run, *, litellm: bool) -> Headers:
 def _steered(run: Run) -> Headers:
     """What the gateway did to a request beyond choosing a target."""
     headers = [] if run.strategy is None else _strategy(run.strategy)
+    if run.conversation:
+        headers.append((b"x-conversation-id", run.conversation.encode()))
     if run.added:
         headers.append((b"x-headgate-tools-added", _plain(", ".join(run.added))))
     if run.absent:

@@ -31,6 +31,7 @@ from headgate.api.admin import audit, budgets, keys, mcp, reload, template, tena
 from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute, refuse
+from headgate.api.count_tokens import count_tokens
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.litellm_refused import REMEDIES, Refused
 from headgate.api.litellm_reports import LitellmReports
@@ -39,10 +40,12 @@ from headgate.api.relay import ModelRoute
 from headgate.api.responses_socket import ResponsesSocket
 from headgate.api.spend import SpendRoutes
 from headgate.core.errors import MethodNotAllowed, RouteNotFound
-from headgate.core.surfaces import RESPONSES, SURFACES
+from headgate.core.surfaces import MESSAGES, RESPONSES, SURFACES
 
 SOCKET_PATHS = (f"/v1{RESPONSES.path}", RESPONSES.path)
 """What can be spoken to over a WebSocket too."""
+MESSAGES_PREFIXES = ("/v1", "", "/anthropic/v1")
+"""Where clients of Anthropic's API may have been pointed."""
 Handler = Callable[[Request, Gate], Awaitable[Response]]
 
 
@@ -59,6 +62,8 @@ class Route:
     needs: str = ""
     litellm: bool = False
     """Its errors have LiteLLM's types."""
+    dialect: str = ""
+    """The words of its errors, if not OpenAI's."""
 
 
 def control_routes(gate: Gate) -> list[Route]:
@@ -85,6 +90,7 @@ def control_routes(gate: Gate) -> list[Route]:
         Route("/model_group/info", model_info.list_groups, logged=True),
         Route("/v1/models/{model:path}", models.get_model, logged=True),
         Route("/models/{model:path}", models.get_model, logged=True),
+        *_count_routes(),
         *_tool_routes(),
         *_key_routes(),
         *_tenant_routes(),
@@ -104,6 +110,13 @@ def control_routes(gate: Gate) -> list[Route]:
         *_litellm_reports(LitellmReports(gate.reports)),
         *_litellm_refused_routes(),
         *_mcp_routes(),
+    ]
+
+
+def _count_routes() -> list[Route]:
+    return [
+        Route(f"{prefix}/messages/count_tokens", count_tokens, ("POST",), logged=True, dialect="messages")
+        for prefix in MESSAGES_PREFIXES
     ]
 
 
@@ -311,7 +324,7 @@ def _litellm_refused_routes() -> list[Route]:
 def _door(route: Route, gate: Gate) -> "ModelRoute | ControlRoute":
     if isinstance(route.handler, ModelRoute):
         return route.handler
-    access = Access(route.public, route.logged, route.needs, route.litellm)
+    access = Access(route.public, route.logged, route.needs, route.litellm, route.dialect)
     return ControlRoute(route.handler, gate, route.path, access)
 
 
@@ -325,6 +338,8 @@ class Application:
             prefix + surface.path: ModelRoute(surface, gate) for surface in SURFACES for prefix in ("/v1", "")
         }
         self._socket = ResponsesSocket(gate, self._model_routes[SOCKET_PATHS[0]])
+        messages = ModelRoute(MESSAGES, gate)
+        self._model_routes |= {prefix + MESSAGES.path: messages for prefix in MESSAGES_PREFIXES}
         self._router = Router(
             [
                 StarletteRoute(

@@ -79,6 +79,13 @@ class ToolCall(NamedTuple):
     seconds: float
 
 
+class Continues(NamedTuple):
+    """The conversation of this id, or a new one where it is empty, which then belongs to the agent, if one is named."""
+
+    conversation: str = ""
+    agent: str = ""
+
+
 @dataclass(slots=True)
 class Run:
     """One request: who asked for what, which attempts were made and how it ended.
@@ -131,6 +138,10 @@ class Run:
     """What of the request could not be said in the words in which the run is made."""
     breaks_off: "Callable[[int, Mapping[str, Any]], bytes] | None" = None
     """The last events of the stream under way if it breaks off, of an HTTP status and OpenAI's error object."""
+    continues: "Continues | None" = None
+    """Which stored conversation the caller wants it to go on with; None for none."""
+    conversation: str = ""
+    """The one that it goes on with, once that is known."""
     mode: str = ""
     """How the caller wants it answered, as the header says it."""
     strategy: StrategyChoice | None = None

@@ -57,6 +57,8 @@ MESSAGES = Surface(
     dialect="messages",
     forwards=(b"anthropic-version", b"anthropic-beta"),
 )
+COUNT_TOKENS = Surface("count_tokens", "/messages/count_tokens", ("messages",), forwards=MESSAGES.forwards)
+"""Asks how many tokens a request of MESSAGES has; no model answers it."""
 RESPONSES = Surface("responses", "/responses", streams=True, generates=True, dialect="responses")
 COMPACTION = Surface("compaction", "/responses/compact", generates=True, dialect="compaction")
 EMBEDDINGS = Surface("embeddings", "/embeddings", ("input",))
@@ -74,6 +76,7 @@ SURFACES = (
     COMPLETIONS,
     RESPONSES,
     COMPACTION,
+    MESSAGES,
     EMBEDDINGS,
     MODERATIONS,
     RERANK,
