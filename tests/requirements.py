@@ -93,6 +93,8 @@ REQUIREMENTS = {
     "83": Requirement("POST /a1/agents/{name}/chat is the same as naming the agent as the model"),
     "158": Requirement("Agents and tools are offered at /mcp, each key seeing and calling its own"),
     "events": Requirement("Events of the gateway's own are left out for callers who want pure OpenAI chunks"),
+    "open-responses": Requirement("The compliance runner of Open Responses passes, over HTTP and WebSockets"),
+    "responses": Requirement("The Responses API on any upstream: every event, item and field in the API's own words"),
     "mcp-conformance": Requirement("The MCP conformance suite passes, and real servers can be used"),
     "101": Requirement("The tools that come with the gateway, in groups, each with a schema and hints"),
     "102": Requirement("Tools are added to plain models only by allow list, and the response names them"),

@@ -93,10 +93,8 @@ class Reader:
             yield from self._tell(call, is_over=True)
             call.id = call.id or self._made_up(call)
         answer.calls = tuple(Call(call.id, call.name, call.arguments) for call in self._calls)
-        if answer.calls and answer.finish == "stop":
-            answer.finish = "tool_calls"
-        elif answer.finish == "tool_calls" and not self._has_custom_calls:
-            answer.finish = "stop"
+        if answer.finish in ("stop", "tool_calls") and not self._has_custom_calls:
+            answer.finish = "tool_calls" if answer.calls else "stop"
 
     def _chunk(self, chunk: Mapping[str, Any]) -> Iterator[ChatEvent]:
         answer = self.answer
