@@ -62,6 +62,7 @@ def control_routes(gate: Gate) -> list[Route]:
     theirs = litellm_health.LitellmHealth(ready)
     return [
         Route("/", health.front_door, public=True),
+        Route("/api/hello", health.hello, public=True),
         Route("/healthz", health.healthz, public=True),
         Route("/health", theirs.health, public=True),
         Route("/health/liveness", health.alive, public=True),
