@@ -202,6 +202,7 @@ REQUIREMENTS = {
     "docs": Requirement("Documents name what exists"),
     "bench": Requirement("The benchmark runs and its parts measure what they say"),
     "ids": Requirement("Run ids are unique and ordered by time; callers' ids are kept only when harmless"),
+    "dialects": Requirement("A request of any dialect is read whole, and put into another without losing silently"),
     "harness": Requirement("The stub upstream does what a test scripts"),
 }
 

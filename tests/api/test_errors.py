@@ -7,10 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from headgate.api.errors import error_event, error_response, listing
+from headgate.api.errors import broken_off, error_response, listing
 from headgate.core import errors
 from headgate.core.catalogue import catalogue
 from headgate.core.errors import HeadgateError, UpstreamRejected
+from headgate.core.ids import child_of
+from headgate.core.run import Run
 from tests.conftest import settings_for
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import Answer, Stub
@@ -176,7 +178,7 @@ def test_every_error_has_one_form_as_answer_and_as_event(kind: type[HeadgateErro
     assert found[b"retry-after"] == b"2"
     assert (b"www-authenticate" in found) is (status == 401)
     assert int(found[b"content-length"]) == len(body)
-    assert error_event(error, "req_1") == b"data: " + body + b"\n\n"
+    assert broken_off(error, Run("req_1", child_of(None), "chat")) == b"data: " + body + b"\n\n"
     assert set(json.loads(body)["error"]) == ENVELOPE_KEYS
 
 

@@ -59,6 +59,7 @@ class Provider:
 
     def __init__(self, name: str, scripts: dict[str, list[Try]]) -> None:
         self.name = name
+        self.speaks = frozenset(("chat",))
         self._scripts = scripts
 
     async def open(self, call: Call, attempt: Attempt) -> Whole | Stream:

@@ -22,6 +22,7 @@ class Lister:
 
     def __init__(self, name: str, *ids: str, wait: asyncio.Event | None = None) -> None:
         self.name = name
+        self.speaks = frozenset(("chat",))
         self.ids: list[str] | None = list(ids)
         self.asked = 0
         self._wait = wait

@@ -1,6 +1,7 @@
 """Errors on the wire: the one place that turns an error into status, headers and body, and lists them all."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -9,7 +10,9 @@ from headgate.api.limits import Headers, standing_headers
 from headgate.core import sse
 from headgate.core.catalogue import catalogue
 from headgate.core.errors import HeadgateError, LimitReached, UpstreamRejected
+from headgate.core.run import Run
 from headgate.core.version import __version__
+from headgate.dialects.table import DIALECTS
 
 _LITELLM_TYPES = {
     "missing_authorization": "auth_error",
@@ -47,9 +50,14 @@ def envelope(error: HeadgateError, request_id: str, *, litellm: bool = False) ->
     }
 
 
-def error_response(error: HeadgateError, request_id: str, *, litellm: bool = False) -> tuple[int, Headers, bytes]:
+def error_response(
+    error: HeadgateError, request_id: str, *, litellm: bool = False, dialect: str = ""
+) -> tuple[int, Headers, bytes]:
     """(status, headers, body). `x-headgate-error` carries the code of the catalogue, whatever the body says."""
-    body = orjson.dumps(envelope(error, request_id, litellm=litellm))
+    told: Mapping[str, Any] = envelope(error, request_id, litellm=litellm)
+    if dialect:
+        told = DIALECTS[dialect].refused(error.status, told["error"])
+    body = orjson.dumps(told)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
@@ -67,9 +75,12 @@ def error_response(error: HeadgateError, request_id: str, *, litellm: bool = Fal
     return error.status, headers, body
 
 
-def error_event(error: HeadgateError, request_id: str, *, litellm: bool = False) -> bytes:
-    """An error in the middle of a chat stream: one event with the envelope; no end marker follows it."""
-    return sse.event(orjson.dumps(envelope(error, request_id, litellm=litellm)))
+def broken_off(error: HeadgateError, run: Run, *, litellm: bool = False) -> bytes:
+    """An error in the middle of a run's stream: its last events. No end marker follows them."""
+    told = envelope(error, run.id, litellm=litellm)
+    if run.breaks_off is not None:
+        return run.breaks_off(error.status, told["error"])
+    return DIALECTS[run.dialect].broken(error.status, told["error"]) if run.dialect else sse.event(orjson.dumps(told))
 
 
 def listing() -> dict[str, Any]:

@@ -34,6 +34,7 @@ class ModelRoute:
         assert task is not None
         scope["cancel_on_disconnect"] = True
         scope["run_id"] = run.id
+        run.dialect = self._surface.dialect
         gate.active[task] = run
         gate.metrics.in_flight += 1
         try:
@@ -41,7 +42,7 @@ class ModelRoute:
                 await gate.keys.refresh()
             gate.enter(run, headers)
             request = await self._read(receive, headers, run, scope)
-            pings = gate.bounds.keep_alive if request.stream and self._surface.ends_with_done else 0.0
+            pings = gate.bounds.keep_alive if request.stream and self._surface.obeys_stream else 0.0
             key = headers.get(b"idempotency-key")
             if key is None or gate.keeper is None:
                 await reply.deliver(execute(request, run, gate.deps), pings)
@@ -72,6 +73,9 @@ class ModelRoute:
         run.model = request.model
         run.stream = request.stream
         run.wants_usage = request.wants_usage
+        run.asked = request.fields
+        if self._surface.forwards:
+            run.forwards = _forwarded(headers, self._surface.forwards)
         run.mode = headers.get(b"x-routing-mode", b"").decode("latin-1")
         run.tells_more = headers.get(b"x-events", b"").lower() != b"none"
         run.wishes = wishes_of(headers, stream=request.stream)
@@ -84,6 +88,11 @@ class ModelRoute:
         if not content_type.lower().startswith("multipart/form-data"):
             raise UnsupportedEncoding("This route takes multipart/form-data.")
         return parse_form(self._surface, raw, content_type)
+
+
+def _forwarded(headers: dict[bytes, bytes], names: tuple[bytes, ...]) -> bytes:
+    """Lines of the headers of these names that the caller sent. The server lets no line break into a header."""
+    return b"".join(b"%b: %b\r\n" % (name, headers[name]) for name in names if name in headers)
 
 
 async def _cut_off(gate: Gate, run: Run, reply: Reply, refusal: HeadgateError | None) -> None:

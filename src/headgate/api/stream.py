@@ -5,18 +5,19 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from headgate.api.decisions import decision_headers
-from headgate.api.errors import error_event, error_response
+from headgate.api.errors import broken_off, error_response
 from headgate.api.gate import Send
 from headgate.api.limits import Headers
 from headgate.api.protocol import outlet_of
-from headgate.api.writers import Writers, chat_writer
 from headgate.core import sse
 from headgate.core.chat import ChatEvent, Ended
 from headgate.core.errors import HeadgateError, UpstreamBroke
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.run import Run
+from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Writer
 from headgate.idempotency.types import Answer, Started
+from headgate.pipeline.translate import writer_for
 
 _EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _OF_THE_MOMENT = b"x-ratelimit-"
@@ -38,16 +39,14 @@ class Reply:
         "_send",
         "_timer",
         "_writer",
-        "_writers",
         "started",
     )
 
-    def __init__(self, send: Send, run: Run, litellm: bool = False, writers: Writers = chat_writer) -> None:
+    def __init__(self, send: Send, run: Run, litellm: bool = False) -> None:
         self._send = send
         self._outlet = outlet_of(send)
         self._run = run
         self._litellm = litellm
-        self._writers = writers
         self._writer: Writer | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -85,7 +84,9 @@ class Reply:
     async def _say(self, event: ChatEvent) -> None:
         """One event of a run that the gateway steers, in the caller's words."""
         if self._writer is None:
-            self._writer = self._writers(self._run)
+            run = self._run
+            self._writer = writer_for(run.dialect, run.asked or {}, run, usage=run.wants_usage)
+            run.breaks_off = self._writer.broken
         if piece := self._writer.feed(event):
             if not self.started:
                 await self._open(_EVENT_STREAM, events=True)
@@ -125,11 +126,12 @@ class Reply:
         """
         self._stop_pings()
         if not self.started:
-            status, headers, body = error_response(error, self._run.id, litellm=self._litellm)
-            headers += decision_headers(self._run, litellm=self._litellm)
+            run = self._run
+            status, headers, body = error_response(error, run.id, litellm=self._litellm, dialect=run.dialect)
+            headers += decision_headers(run, litellm=self._litellm)
             await self._start(status, headers)
         elif self._events:
-            body = error_event(error, self._run.id, litellm=self._litellm)
+            body = broken_off(error, self._run, litellm=self._litellm)
         else:
             if self._outlet is not None:
                 self._outlet.cut()
@@ -203,4 +205,5 @@ class Reply:
             return  # the stream ended before this task had its turn
         if not self.started:
             await self._open(_EVENT_STREAM, events=True, answered=False)
-        await self._send({"type": "http.response.body", "body": sse.PING, "more_body": True})
+        ping = DIALECTS[self._run.dialect].ping if self._run.dialect else sse.PING
+        await self._send({"type": "http.response.body", "body": ping, "more_body": True})

@@ -23,6 +23,8 @@ class Call(NamedTuple):
     traceparent: str
     changes: Changes = UNCHANGED
     tracestate: str = ""
+    headers: bytes = b""
+    """Lines of the caller's headers that are for a provider called in the caller's own words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,10 @@ class Stream(Protocol):
 
 
 class Upstream(Protocol):
-    """Where calls go."""
+    """Where calls go. `speaks`: the dialects in which it takes chats; it never sees one in any other."""
 
     name: str
+    speaks: frozenset[str]
 
     async def open(self, call: Call, attempt: Attempt) -> Whole | Stream:
         """Make the call and wait for its answer or the first piece of it; notes what it sees in `attempt`.

@@ -121,6 +121,16 @@ class Run:
     """The run on whose behalf this one was made."""
     component: str = "passthrough"
     """Which part of the gateway made the calls."""
+    dialect: str = ""
+    """The words in which the caller asked, where it asked for a chat; see core.surfaces."""
+    asked: Mapping[str, Any] | None = None
+    """The request's fields in those words; None before they were read."""
+    forwards: bytes = b""
+    """Header lines of the caller's for providers that are called in those words."""
+    lost: tuple[str, ...] = ()
+    """What of the request could not be said in the words in which the run is made."""
+    breaks_off: "Callable[[int, Mapping[str, Any]], bytes] | None" = None
+    """The last events of the stream under way if it breaks off, of an HTTP status and OpenAI's error object."""
     mode: str = ""
     """How the caller wants it answered, as the header says it."""
     strategy: StrategyChoice | None = None

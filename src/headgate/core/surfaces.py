@@ -9,6 +9,9 @@ class Surface:
 
     `required` are body fields without which no provider can answer. `form`: the body is a multipart form.
     `ends_with_done`: its streams end with `data: [DONE]`. `reports_usage`: its streams report usage when asked.
+    `generates`: a model writes text for as long as it likes. `dialect`: the words in which the call is a chat with a
+    model, which can be said in another dialect too; empty for calls that are none. `forwards`: headers of the caller's
+    for a provider that is called in the same words.
     `may_be_binary`: its answers need not be JSON.
     `default_model`: what the provider assumes when the caller names no model.
     """
@@ -22,10 +25,39 @@ class Surface:
     reports_usage: bool = False
     may_be_binary: bool = False
     default_model: str | None = None
+    generates: bool = False
+    dialect: str = ""
+    forwards: tuple[bytes, ...] = ()
+
+    @property
+    def obeys_stream(self) -> bool:
+        """Whether its answer is a stream of events exactly when one was asked for."""
+        return self.ends_with_done or bool(self.dialect)
 
 
-CHAT = Surface("chat", "/chat/completions", ("messages",), streams=True, ends_with_done=True, reports_usage=True)
-COMPLETIONS = Surface("completions", "/completions", ("prompt",), streams=True, ends_with_done=True, reports_usage=True)
+CHAT = Surface(
+    "chat",
+    "/chat/completions",
+    ("messages",),
+    streams=True,
+    ends_with_done=True,
+    reports_usage=True,
+    generates=True,
+    dialect="chat",
+)
+COMPLETIONS = Surface(
+    "completions", "/completions", ("prompt",), streams=True, ends_with_done=True, reports_usage=True, generates=True
+)
+MESSAGES = Surface(
+    "messages",
+    "/messages",
+    ("messages",),
+    streams=True,
+    generates=True,
+    dialect="messages",
+    forwards=(b"anthropic-version", b"anthropic-beta"),
+)
+RESPONSES = Surface("responses", "/responses", streams=True, generates=True, dialect="responses")
 EMBEDDINGS = Surface("embeddings", "/embeddings", ("input",))
 MODERATIONS = Surface("moderations", "/moderations", ("input",), default_model="omni-moderation-latest")
 RERANK = Surface("rerank", "/rerank", ("query", "documents"))

@@ -29,6 +29,7 @@ from headgate.core.chat import (
 from headgate.core.errors import UpstreamGarbled
 from headgate.core.tokens import Tokens
 from headgate.dialects.think import ThinkSplitter
+from headgate.dialects.types import Occasion
 
 _FINISHES = frozenset(get_args(Finish))
 _OURS = frozenset(("role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls"))
@@ -39,7 +40,7 @@ _CHOICE = frozenset(("index", "delta", "message", "finish_reason"))
 class Reader:
     """One turn of a model, from its stream or its whole answer; `answer` fills up meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, streams_calls: bool = False) -> None:
         self.answer = Answer()
         self._think = ThinkSplitter()
         self._calls: dict[int, list[str]] = {}
@@ -164,6 +165,9 @@ class StreamWriter:
     def end(self) -> bytes:
         return b""
 
+    def broken(self, status: int, error: Mapping[str, Any]) -> bytes:
+        return broken(status, error)
+
     def _status(self, event: ChatEvent) -> bytes:
         return self._chunk([self._choice({})], {"proxy_status": status_of(event)})
 
@@ -225,6 +229,9 @@ class WholeWriter:
                 self._ended = event
         return b""
 
+    def broken(self, status: int, error: Mapping[str, Any]) -> bytes:
+        return broken(status, error)
+
     def end(self) -> bytes:
         ended, message = self._ended, self._message
         assert ended is not None
@@ -239,6 +246,26 @@ class WholeWriter:
         if self._held and self._extensions:
             more["approvals_required"] = self._held
         return orjson.dumps({**self._base, "choices": [choice], **ended.beside, **more})
+
+
+def streamed(occasion: Occasion) -> StreamWriter:
+    id_, model, created, _, usage, extensions = occasion
+    return StreamWriter(f"chatcmpl-{id_}", model, created, usage=usage, extensions=extensions)
+
+
+def whole(occasion: Occasion) -> WholeWriter:
+    id_, model, created, _, _, extensions = occasion
+    return WholeWriter(f"chatcmpl-{id_}", model, created, extensions=extensions)
+
+
+def refused(_status: int, error: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of an answer that is an error."""
+    return {"error": error}
+
+
+def broken(_status: int, error: Mapping[str, Any]) -> bytes:
+    """The last event of a stream that breaks off; no end marker follows it."""
+    return sse.event(orjson.dumps({"error": error}))
 
 
 def call_of(call: Call) -> dict[str, Any]:

@@ -32,6 +32,9 @@ class Writer(Protocol):
     def end(self) -> bytes:
         """What is left to send when all events were fed: the whole answer, for callers that asked for no stream."""
 
+    def broken(self, status: int, error: Mapping[str, Any]) -> bytes:
+        """A stream's last events when it breaks off instead. `error` is the error object as OpenAI's API has it."""
+
 
 class Occasion(NamedTuple):
     """What a writer has to know of the run. `created` in seconds; `fields` are the request's, in the caller's words.
@@ -53,7 +56,9 @@ class Dialect:
 
     `parse` raises InvalidField naming the path of what cannot be read. `render` never fails: it tells what is lost.
     `reader(streams_calls)`: with it, calls come as CallBegun and CallPiece while they are made, else whole at the end.
-    `streamed` and `whole` make a writer. `ping` is what keeps a silent stream alive.
+    `streamed` and `whole` make a writer. `refused(status, error)` is the body of an answer that is an error, `broken`
+    the last event of a stream that nobody here wrote; `error` is the error object as OpenAI's API has it. `ping` keeps
+    a silent stream alive.
     """
 
     name: str
@@ -62,4 +67,6 @@ class Dialect:
     reader: Callable[[bool], Reader]
     streamed: Callable[[Occasion], Writer]
     whole: Callable[[Occasion], Writer]
+    refused: Callable[[int, Mapping[str, Any]], Mapping[str, Any]]
+    broken: Callable[[int, Mapping[str, Any]], bytes]
     ping: bytes

@@ -34,7 +34,7 @@ def wanted(request: ModelRequest, price: Price | None, *, longest: int = 0, typi
     """
     fields = request.fields
     prompt = 0 if request.surface.form else prompt_tokens(request.size, fields)
-    generates = request.surface.reports_usage
+    generates = request.surface.generates
     told = bound_of(fields)
     times = max((_count(fields.get(name)) for name in _ANSWERS), default=1) or 1 if generates else 0
     most = (told or longest or typical) * times

@@ -11,6 +11,7 @@ from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Attempt, Run, now
 from headgate.pipeline.admit import afford
 from headgate.pipeline.context import Deps, Plan
+from headgate.pipeline.translate import answer_for, in_other_words
 from headgate.routing.parameters import applied
 from headgate.routing.plan import Step
 from headgate.routing.types import Rules, Target
@@ -61,21 +62,30 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
     attempt.price = target.price
     attempt.cost_of = deps.cost_of
     run.attempts.append(attempt)
+    upstream, asked = deps.upstreams[target.upstream], request
+    headers, lost = run.forwards, run.lost
+    if request.surface.dialect and request.surface.dialect not in upstream.speaks:
+        request, missed = in_other_words(request, upstream.speaks)
+        headers, lost = b"", lost + missed
     parameters = run.who.terms.parameters
     rules = target.rules if parameters is None or target.layers is None else target.layers.under(parameters)
     changes = plan.changes if rules is None else _changes(rules, plan, request, attempt)
+    if lost:
+        attempt.dropped = (*lost, *attempt.dropped)
     timeout, hurried = 0.0, False
     if plan.timeout or target.timeout or target.stream_timeout:
         timeout, hurried = _time_for(target, plan, request, run)
     span = run.trace.child() if run.trace.is_sampled else run.trace
     attempt.span = span.span_id
-    call = Call(request, target.model, run.id, span.traceparent, changes, span.state)
+    call = Call(request, target.model, run.id, span.traceparent, changes, span.state, headers)
     book.begin(target, surface, counted=target.limits is not None or step.model.balance == "usage")
     blameless = True
     answer: Whole | Stream | None = None
     try:
-        opening = deps.upstreams[target.upstream].open(call, attempt)
+        opening = upstream.open(call, attempt)
         answer = await (_within(timeout, opening) if timeout else opening)
+        if request is not asked:
+            answer = answer_for(answer, asked, request, run, attempt)
         blameless = False
         return answer, attempt
     except UpstreamError as error:

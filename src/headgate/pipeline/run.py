@@ -20,6 +20,7 @@ from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import Settling, account
 from headgate.pipeline.steer import steer, steer_plain
 from headgate.pipeline.strategy import decide
+from headgate.pipeline.translate import Translated, as_chat
 
 
 def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
@@ -39,8 +40,14 @@ def story_of(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Even
 
 def plain(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
     """A plain model, with the tools that a setting adds if it does."""
-    model = deps.inject(request, run) if deps.inject is not None else None
-    return relay(request, run, deps) if model is None else steer_plain(model, request, run, deps)
+    if deps.inject is None:
+        return relay(request, run, deps)
+    chat, lost = as_chat(request)
+    model = deps.inject(chat, run)
+    if model is None:
+        return relay(request, run, deps)
+    run.lost = lost
+    return steer_plain(model, chat, run, deps)
 
 
 async def decided(
@@ -48,11 +55,13 @@ async def decided(
 ) -> AsyncGenerator[Event | ChatEvent]:
     """The same where a strategy has to be chosen first."""
     with Settling(run, deps):
-        run.strategy = await decide(agent, request, run, deps)
+        chat, lost = as_chat(request)
+        run.strategy = await decide(agent, chat, run, deps)
         if agent is None and run.strategy.name == "passthrough":
             story: AsyncGenerator[Event | ChatEvent] = plain(request, run, deps)
         else:
-            story = steer(agent or deps.reasoner.on(request.model), request, run, deps)
+            run.lost = lost
+            story = steer(agent or deps.reasoner.on(request.model), chat, run, deps)
         async with aclosing(story):
             async for event in story:
                 yield event
@@ -76,6 +85,8 @@ async def relay(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[E
             account(run, deps)
             yield answer
             return
+        if type(answer) is Translated:
+            run.breaks_off = answer.broken
         stream = KeptStream(answer, attempt, deps.keeps_answers) if deps.keeps_answers else answer
         stream.before_end = partial(account, run, deps)
         left = True

@@ -62,6 +62,7 @@ class LiteLLMUpstream:
 
     def __init__(self, settings: UpstreamSettings) -> None:
         self.name = settings.name
+        self.speaks = frozenset((surfaces.CHAT.dialect,))
         self._prefix = f"{settings.litellm_provider}/" if settings.litellm_provider else ""
         self._timeouts = settings.timeouts
         self._headers = settings.headers

@@ -44,6 +44,7 @@ class LocalUpstream:
 
     def __init__(self, inner: OpenAIUpstream) -> None:
         self.name = inner.name
+        self.speaks = inner.speaks
         self._inner = inner
         self._loaded = False
         self._absent_since = 0.0

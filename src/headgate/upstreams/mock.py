@@ -25,6 +25,7 @@ class MockUpstream:
 
     def __init__(self, settings: UpstreamSettings) -> None:
         self.name = settings.name
+        self.speaks = frozenset((surfaces.CHAT.dialect,))
         self._answer = str(settings.options.get("answer", _USUAL))
         self._delay = float(settings.options.get("delay", 0))
 

@@ -32,6 +32,7 @@ class OpenAIUpstream:
 
     def __init__(self, settings: UpstreamSettings, provider: Provider, wire: Wire) -> None:
         self.name = settings.name
+        self.speaks = frozenset(settings.speaks) or provider.speaks
         self._provider = provider
         self._timeouts = settings.timeouts
         self._origin = Origin(settings.base_url or provider.base_url or "", wire, settings.proxy)
@@ -49,6 +50,8 @@ class OpenAIUpstream:
             call.run_id.encode(),
             call.traceparent.encode(),
         )
+        if call.headers:
+            head += call.headers
         if call.tracestate:
             head += b"tracestate: %b\r\n" % call.tracestate.encode()
         response = await self._origin.send(head, body, self._timeouts)
@@ -129,7 +132,7 @@ async def _read(response: Response, request: ModelRequest, attempt: Attempt) -> 
     if response.status >= 300:
         raise await _refused(response)
     is_stream = response.content_type.startswith(b"text/event-stream")
-    if request.surface.ends_with_done and is_stream is not request.stream:
+    if request.surface.obeys_stream and is_stream is not request.stream:
         asked = "a stream" if request.stream else "JSON"
         raise UpstreamGarbled(f"The provider answered with {_kind(response)} where {asked} was asked.")
     if is_stream:

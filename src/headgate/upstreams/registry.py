@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+_CHAT = frozenset(("chat",))
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:
@@ -11,7 +13,8 @@ class Provider:
     they have to agree. `spare_key_variable` may be meant for something else and counts only without those.
     `needs_key`: calls without a key cannot work. `key_header`: the header that carries the key when it is not
     `Authorization: Bearer`. `usage_in_streams`: it takes `stream_options.include_usage`. `lists_models`: it has
-    `GET /models`. `offered_by_key`: a key in the environment is enough to offer it.
+    `GET /models`. `offered_by_key`: a key in the environment is enough to offer it. `speaks`: dialects in which it
+    takes chats.
     """
 
     name: str
@@ -24,6 +27,7 @@ class Provider:
     lists_models: bool = True
     offered_by_key: bool = True
     spare_key_variable: str | None = None
+    speaks: frozenset[str] = _CHAT
 
 
 PROVIDERS = {

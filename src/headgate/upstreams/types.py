@@ -52,6 +52,12 @@ class UpstreamSettings(BaseModel):
     )
     api_version: str | None = Field(None, description="Azure's dated API version; not needed for its v1 API.")
     headers: dict[str, str] = Field(default_factory=dict, description="Further headers sent with every call.")
+    speaks: tuple[Literal["chat", "messages", "responses"], ...] = Field(
+        (),
+        description="The APIs in which it takes chats, where they differ from its provider's row: `chat` (Chat "
+        "Completions), `messages` (Anthropic Messages), `responses` (OpenAI Responses). Calls in another one are "
+        "translated.",
+    )
     offer_all: bool = Field(False, description="Offer every model the provider lists, as `name/id` and as plain `id`.")
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
     local: LocalSettings | None = Field(None, description="Only for provider `local`.")
