@@ -15,14 +15,13 @@ from headgate.core.errors import InvalidField, ModelForbidden
 from headgate.identity.access import may_use, refuse_model
 from headgate.routing.types import Model
 
-
 _LONGEST_PAGE = 1000
 
 
 async def list_models(request: Request, gate: Gate) -> Response:
     """All that is offered, in one form for clients of OpenAI's and of Anthropic's API; the latter may ask for pages."""
     data = [agent_entry(one) for one in usable_agents(request.scope["who"], gate)]
-    data += [_entry(model) for model in await usable(request, gate)]
+    data += [entry_of(model) for model in await usable(request, gate)]
     data, has_more = _page(data, request.query_params)
     return json_answer(
         {
@@ -74,7 +73,7 @@ async def get_model(request: Request, gate: Gate) -> Response:
         return json_answer(agent_entry(_agent(name, request, gate)))
     model = await gate.deps.catalog.find(name)
     refuse_model(request.scope["who"], name, *model.known_as)
-    return json_answer(_entry(model))
+    return json_answer(entry_of(model))
 
 
 def _agent(name: str, request: Request, gate: Gate) -> AgentSettings:
@@ -90,7 +89,8 @@ async def usable(request: Request, gate: Gate) -> list[Model]:
     return [model for model in await gate.deps.catalog.all() if may_use(who, *model.known_as)]
 
 
-def _entry(model: Model) -> dict[str, Any]:
+def entry_of(model: Model) -> dict[str, Any]:
+    """A model among the models."""
     return {
         "id": model.name,
         "object": "model",

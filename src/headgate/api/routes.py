@@ -22,6 +22,7 @@ from headgate.api import (
     litellm_users,
     model_info,
     models,
+    ollama,
     runs,
     tenant_config,
     tools,
@@ -55,6 +56,8 @@ class Route:
     needs: str = ""
     litellm: bool = False
     """Its errors have LiteLLM's types."""
+    dialect: str = ""
+    """The words in which its errors are told, where not in OpenAI's."""
 
 
 def control_routes(gate: Gate) -> list[Route]:
@@ -99,6 +102,7 @@ def control_routes(gate: Gate) -> list[Route]:
         ),
         *_litellm_reports(LitellmReports(gate.reports)),
         *_litellm_refused_routes(),
+        *_ollama_routes(gate),
         *_mcp_routes(),
     ]
 
@@ -292,10 +296,29 @@ def _litellm_refused_routes() -> list[Route]:
     ]
 
 
+def _ollama_routes(gate: Gate) -> list[Route]:
+    """Model calls take POST as theirs do; what is not had here is told with what to do instead."""
+    theirs, methods = "ollama", ("GET", "POST", "PUT", "PATCH", "DELETE")
+    return [
+        Route("/api/version", ollama.version, logged=True, dialect=theirs),
+        Route("/api/tags", ollama.tags, logged=True, dialect=theirs),
+        Route("/api/ps", ollama.running, logged=True, dialect=theirs),
+        Route("/api/show", ollama.show, ("POST",), logged=True, dialect=theirs),
+        Route("/api/chat", ollama.OllamaChat(gate, "ollama", "messages"), ("POST",)),
+        Route("/api/generate", ollama.OllamaChat(gate, "ollama-generate", "prompt"), ("POST",)),
+        Route("/api/embed", ollama.OllamaEmbed(gate, single=False), ("POST",)),
+        Route("/api/embeddings", ollama.OllamaEmbed(gate, single=True), ("POST",)),
+        *(
+            Route(path, Refused(remedy), methods, logged=True, dialect=theirs)
+            for path, remedy in ollama.REMEDIES.items()
+        ),
+    ]
+
+
 def _door(route: Route, gate: Gate) -> "ModelRoute | ControlRoute":
     if isinstance(route.handler, ModelRoute):
         return route.handler
-    access = Access(route.public, route.logged, route.needs, route.litellm)
+    access = Access(route.public, route.logged, route.needs, route.litellm, route.dialect)
     return ControlRoute(route.handler, gate, route.path, access)
 
 

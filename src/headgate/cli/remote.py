@@ -93,7 +93,7 @@ def _found(url: str | None, key: str | None) -> Remote:
 
 
 def place_of(url: str | None, key: str | None) -> tuple[str, str]:
-    """(address, key) of the gateway that is meant, given or from the usual places; the key is empty if none is found."""
+    """(address, key) of the gateway that is meant, given or from the usual places; the key may be empty."""
     variables = read_variables()
     url = url or variables.get("HEADGATE_URL") or _URL
     key = key or variables.get("HEADGATE_KEY")
