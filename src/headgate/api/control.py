@@ -28,10 +28,10 @@ class Access:
     litellm: bool = False
     """Errors have LiteLLM's types, which its clients look at."""
     dialect: str = ""
-    """The words in which errors are told, where not in OpenAI's."""
+    """The words that errors are told in, if not OpenAI's."""
 
 
-_PUBLIC = Access(public=True)
+_ANYBODY = Access()
 
 
 class ControlRoute:
@@ -93,7 +93,7 @@ async def refuse(error: HeadgateError, allowed: tuple[str, ...], gate: Gate, sco
 
 
 async def _send_error(
-    error: HeadgateError, run: Run, send: Send, allowed: tuple[str, ...] = (), *, access: Access = _PUBLIC
+    error: HeadgateError, run: Run, send: Send, allowed: tuple[str, ...] = (), *, access: Access = _ANYBODY
 ) -> None:
     run.fail(error)
     run.status, headers, body = error_response(error, run.id, litellm=access.litellm, dialect=access.dialect)

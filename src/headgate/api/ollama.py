@@ -31,7 +31,7 @@ from headgate.core.request import JsonRequest, ModelRequest, parse_json, read_ob
 from headgate.core.run import Run, now
 from headgate.core.surfaces import CHAT, EMBEDDINGS
 from headgate.core.version import __version__
-from headgate.dialects import chat, chat_request, ollama_writer
+from headgate.dialects import chat_reader, chat_request, ollama_writer
 from headgate.dialects.ollama_request import streams
 from headgate.dialects.table import FACADES
 from headgate.dialects.types import Writer
@@ -118,7 +118,7 @@ class _Answer:
     def __init__(self, writer: Writer, run: Run) -> None:
         self.writer = writer
         self.is_open = False
-        self._reader = chat.Reader()
+        self._reader = chat_reader.Reader()
         self._run = run
 
     def said(self, frames: bytes) -> bytes:

@@ -11,7 +11,7 @@ from headgate.api.wishes import wishes_of
 from headgate.core.errors import Draining, HeadgateError, InternalError, UnsupportedEncoding
 from headgate.core.request import ModelRequest, parse_form, parse_json
 from headgate.core.run import Run
-from headgate.core.surfaces import Surface
+from headgate.core.surfaces import RESPONSES, Surface
 from headgate.pipeline.run import execute
 from headgate.pipeline.settle import settle
 
@@ -78,11 +78,15 @@ class ModelRoute:
         run.wants_usage = request.wants_usage
         run.asked = request.fields
         if self._surface.forwards:
-            run.forwards = _forwarded(headers, self._surface.forwards)
+            run.forwards = forwarded(headers, self._surface.forwards)
         run.mode = headers.get(b"x-routing-mode", b"").decode("latin-1")
-        run.tells_more = headers.get(b"x-events", b"").lower() != b"none"
+        run.tells_more = self._tells_more(headers.get(b"x-events", b"").lower())
         run.wishes = wishes_of(headers, stream=request.stream)
         return request
+
+    def _tells_more(self, wish: bytes) -> bool:
+        """Clients of Responses fail on events that they do not know, so they get ours only when they ask for them."""
+        return wish == b"all" if self._surface is RESPONSES else wish != b"none"
 
     def _parse(self, raw: bytes, headers: dict[bytes, bytes], run: Run, scope: Scope) -> ModelRequest:
         if not self._surface.form:
@@ -93,7 +97,7 @@ class ModelRoute:
         return parse_form(self._surface, raw, content_type)
 
 
-def _forwarded(headers: dict[bytes, bytes], names: tuple[bytes, ...]) -> bytes:
+def forwarded(headers: dict[bytes, bytes], names: tuple[bytes, ...]) -> bytes:
     """Lines of the headers of these names that the caller sent. The server lets no line break into a header."""
     return b"".join(b"%b: %b\r\n" % (name, headers[name]) for name in names if name in headers)
 

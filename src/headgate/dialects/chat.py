@@ -1,10 +1,10 @@
-"""OpenAI's Chat Completions as events, both ways: what a model answered is read, what a run said is written.
+"""A run in the words of OpenAI's Chat Completions, streamed or whole, and what the engine says to models in them.
 
 Pure: knows no socket, no upstream and no caller. https://platform.openai.com/docs/api-reference/chat
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast, get_args
+from typing import Any
 
 import orjson
 
@@ -14,11 +14,13 @@ from headgate.core.chat import (
     Answer,
     Asking,
     Call,
+    CallBegun,
+    CallPiece,
     ChatEvent,
     Ended,
-    Finish,
     Other,
     Refusal,
+    Sealed,
     Step,
     Text,
     Thought,
@@ -26,141 +28,92 @@ from headgate.core.chat import (
     ToolHeld,
     ToolStarted,
 )
-from headgate.core.errors import UpstreamGarbled
+from headgate.core.chat_request import Thinking
 from headgate.core.tokens import Tokens
-from headgate.dialects.think import ThinkSplitter
+from headgate.dialects.chat_messages import thinking_block
 from headgate.dialects.types import Occasion
 
-_FINISHES = frozenset(get_args(Finish))
-_OURS = frozenset(("role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls"))
-_TOP = frozenset(("id", "object", "created", "model", "choices", "usage"))
-_CHOICE = frozenset(("index", "delta", "message", "finish_reason"))
+_OURS = frozenset(("role", "content", "reasoning_content", "refusal"))
+_TOP = frozenset(("id", "object", "created", "model", "choices", "usage", "stop_sequence"))
 
 
-class Reader:
-    """One turn of a model, from its stream or its whole answer; `answer` fills up meanwhile."""
+class _Thoughts:
+    """What was thought since the last seal."""
 
-    def __init__(self, streams_calls: bool = False) -> None:
-        self.answer = Answer()
-        self._think = ThinkSplitter()
-        self._calls: dict[int, list[str]] = {}
+    __slots__ = ("_open",)
 
-    def feed(self, frames: bytes) -> Iterable[ChatEvent]:
-        """Complete server-sent events; gives what they say. Calls are given by `finish` only, whole."""
-        for event in sse.events(frames):
-            data = sse.data_of(event)
-            if data is not None and data.strip() != b"[DONE]":
-                yield from self._chunk(_object(data))
+    def __init__(self) -> None:
+        self._open = ""
 
-    def whole(self, body: bytes) -> Iterable[ChatEvent]:
-        """A complete answer; raises UpstreamGarbled when it holds none."""
-        completion = _object(body)
-        choices = completion.get("choices")
-        first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-        message = first.get("message")
-        if not isinstance(message, dict):
-            raise UpstreamGarbled("The provider's answer holds no message.")
-        for number, call in enumerate(message.get("tool_calls") or ()):
-            self._piece({"index": number, **call})
-        yield from self._chunk({**completion, "choices": [{**first, "delta": {**message, "tool_calls": None}}]})
+    def add(self, text: str) -> None:
+        self._open += text
 
-    def finish(self) -> Iterable[ChatEvent]:
-        """The turn is over; gives what was held back until now."""
-        yield from map(self._noted, self._think.end())
-        answer = self.answer
-        answer.calls = tuple(Call(*self._calls[index]) for index in sorted(self._calls))
-        if answer.calls:
-            answer.finish = "tool_calls"
-        elif answer.finish == "tool_calls":
-            answer.finish = "stop"
+    def seal(self, seal: Sealed) -> list[dict[str, Any]]:
+        """The thoughts that are complete now, as members of `thinking_blocks`; none where nothing proves them."""
+        if not (seal.signature or seal.sealed):
+            return []
+        text, self._open = self._open, ""
+        return [thinking_block(Thinking(text, seal.signature, seal.sealed))]
 
-    def _chunk(self, chunk: Mapping[str, Any]) -> Iterable[ChatEvent]:
-        answer = self.answer
-        if chunk.keys() - _TOP:
-            answer.beside = {**answer.beside, **{name: chunk[name] for name in chunk.keys() - _TOP}}
-        for choice in chunk.get("choices") or ():
-            delta = choice.get("delta") or {}
-            finish = choice.get("finish_reason")
-            if finish:
-                answer.finish = cast("Finish", finish) if finish in _FINISHES else "stop"
-            yield from self._delta(delta, {name: choice[name] for name in choice.keys() - _CHOICE if choice[name]})
-
-    def _delta(self, delta: Mapping[str, Any], beside: Mapping[str, Any]) -> Iterable[ChatEvent]:
-        answer = self.answer
-        thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if thought:
-            yield self._noted(Thought(thought))
-        if text := delta.get("content"):
-            for piece in self._think.feed(text):
-                yield self._noted(piece._replace(beside=beside) if beside and isinstance(piece, Text) else piece)
-        if refusal := delta.get("refusal"):
-            answer.refusal += refusal
-            yield Refusal(refusal)
-        for piece in delta.get("tool_calls") or ():
-            self._piece(piece)
-        unknown = {name: delta[name] for name in delta.keys() - _OURS if delta[name]}
-        if unknown:
-            yield Other(unknown)
-
-    def _noted(self, piece: Text | Thought) -> Text | Thought:
-        if isinstance(piece, Text):
-            self.answer.text += piece.text
-        else:
-            self.answer.thought += piece.text
-        return piece
-
-    def _piece(self, piece: Mapping[str, Any]) -> None:
-        """Providers that leave out the index send each call whole, with an id of its own."""
-        index = piece.get("index")
-        if index is None:
-            index = len(self._calls) if piece.get("id") or not self._calls else len(self._calls) - 1
-        call = self._calls.setdefault(index, ["", "", ""])
-        function = piece.get("function") or {}
-        call[0] = piece.get("id") or call[0]
-        call[1] = call[1] or function.get("name") or ""
-        arguments = function.get("arguments")
-        call[2] += arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode() if arguments else ""
-
-
-def _object(text: bytes) -> dict[str, Any]:
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        raise UpstreamGarbled("The provider's answer is not JSON.") from None
-    if not isinstance(found, dict):
-        raise UpstreamGarbled("The provider's answer is not a JSON object.")
-    return found
+    def rest(self) -> list[dict[str, Any]]:
+        return [thinking_block(Thinking(self._open))] if self._open else []
 
 
 class StreamWriter:
-    """A run as a stream of chunks. `extensions`: also say what the gateway does, in fields of its own."""
+    """A run as a stream of chunks. Callers that gave `functions` and no `tools` are told of one `function_call`."""
 
-    def __init__(self, id_: str, model: str, created: int, *, usage: bool, extensions: bool) -> None:
-        self._base = {"id": id_, "object": "chat.completion.chunk", "created": created, "model": model}
-        self._usage = usage
-        self._extensions = extensions
+    def __init__(self, occasion: Occasion) -> None:
+        self._base = {**_head(occasion), "object": "chat.completion.chunk"}
+        self._usage = occasion.usage
+        self._extensions = occasion.extensions
+        self._knows_functions = _knows_functions(occasion.fields)
+        self._thoughts = _Thoughts()
         self._began = False
         self._called = 0
+        self._places: dict[int, int] = {}
 
     def feed(self, event: ChatEvent) -> bytes:
         match event:
             case Text(text, beside):
                 return self._delta({"content": text}, beside=beside)
             case Thought(text):
+                self._thoughts.add(text)
                 return self._delta({"reasoning_content": text})
+            case Sealed():
+                blocks = self._thoughts.seal(event)
+                return self._delta({"thinking_blocks": blocks}) if blocks else b""
             case Refusal(text):
                 return self._delta({"refusal": text})
-            case Other(fields):
-                return self._delta(fields)
-            case Call():
-                self._called += 1
-                return self._delta({"tool_calls": [{"index": self._called - 1, **call_of(event)}]})
+            case Call(id_, name, arguments):
+                return self._call(self._place(), arguments, id_, name)
+            case CallBegun(number, id_, name):
+                self._places[number] = self._place()
+                return self._call(self._places[number], "", id_, name)
+            case CallPiece(number, text):
+                return self._call(self._places[number], text)
             case Ended():
                 return self._end(event)
-            case Step():
-                return self._delta({"reasoning_event": step_of(event)}) if self._extensions else b""
             case _:
-                return self._status(event) if self._extensions else b""
+                return self._aside(event)
+
+    def _aside(self, event: ChatEvent) -> bytes:
+        if isinstance(event, Other):
+            known = _foreign(event.fields)
+            return self._delta(known) if known else b""
+        if not self._extensions:
+            return b""
+        return self._delta({"reasoning_event": step_of(event)}) if isinstance(event, Step) else self._status(event)
+
+    def _place(self) -> int:
+        self._called += 1
+        return self._called - 1
+
+    def _call(self, place: int, arguments: str, id_: str = "", name: str = "") -> bytes:
+        function = {"name": name, "arguments": arguments} if id_ else {"arguments": arguments}
+        if self._knows_functions:
+            return b"" if place else self._delta({"function_call": function})
+        head = {"index": place, "id": id_, "type": "function"} if id_ else {"index": place}
+        return self._delta({"tool_calls": [{**head, "function": function}]})
 
     def end(self) -> bytes:
         return b""
@@ -181,8 +134,8 @@ class StreamWriter:
         return {"index": 0, "delta": delta, **beside, "finish_reason": None}
 
     def _end(self, ended: Ended) -> bytes:
-        choice = {**self._choice({}), "finish_reason": ended.finish}
-        more: dict[str, Any] = {**ended.beside}
+        choice = {**self._choice({}), **_end_of(ended, self._knows_functions)}
+        more = _foreign(ended.beside, _TOP)
         if ended.stop and self._extensions:
             more["proxy_status"] = {"type": "stopped", "status": ended.stop}
         last = self._chunk([choice], more)
@@ -197,37 +150,57 @@ class StreamWriter:
 class WholeWriter:
     """A run as one completion."""
 
-    def __init__(self, id_: str, model: str, created: int, *, extensions: bool) -> None:
-        self._base = {"id": id_, "object": "chat.completion", "created": created, "model": model}
-        self._extensions = extensions
+    def __init__(self, occasion: Occasion) -> None:
+        self._base = {**_head(occasion), "object": "chat.completion"}
+        self._extensions = occasion.extensions
+        self._knows_functions = _knows_functions(occasion.fields)
+        self._thoughts = _Thoughts()
+        self._blocks: list[dict[str, Any]] = []
         self._message: dict[str, Any] = {"role": "assistant", "content": None}
         self._calls: list[dict[str, Any]] = []
+        self._places: dict[int, int] = {}
         self._steps: list[dict[str, Any]] = []
         self._held: list[dict[str, Any]] = []
         self._beside: dict[str, Any] = {}
         self._ended: Ended | None = None
 
     def feed(self, event: ChatEvent) -> bytes:
-        message = self._message
         match event:
             case Text(text, beside):
-                message["content"] = (message["content"] or "") + text
-                self._beside = {**self._beside, **beside}
+                self._say("content", text)
+                if beside:
+                    self._beside = joined(self._beside, beside)
             case Thought(text):
-                message["reasoning_content"] = message.get("reasoning_content", "") + text
+                self._thoughts.add(text)
+                self._say("reasoning_content", text)
+            case Sealed():
+                self._blocks += self._thoughts.seal(event)
             case Refusal(text):
-                message["refusal"] = message.get("refusal", "") + text
-            case Other(fields):
-                message.update(fields)
+                self._say("refusal", text)
             case Call():
                 self._calls.append(call_of(event))
+            case CallBegun(number, id_, name):
+                self._places[number] = len(self._calls)
+                self._calls.append(call_of(Call(id_, name, "")))
+            case CallPiece(number, text):
+                self._calls[self._places[number]]["function"]["arguments"] += text
+            case _:
+                self._note(event)
+        return b""
+
+    def _note(self, event: ChatEvent) -> None:
+        match event:
+            case Other(fields):
+                self._message = joined(self._message, _foreign(fields))
             case Step():
                 self._steps.append(step_of(event))
             case ToolHeld(call):
                 self._held.append(approval_of(call))
             case Ended():
                 self._ended = event
-        return b""
+
+    def _say(self, name: str, text: str) -> None:
+        self._message[name] = (self._message.get(name) or "") + text
 
     def broken(self, status: int, error: Mapping[str, Any]) -> bytes:
         return broken(status, error)
@@ -235,27 +208,57 @@ class WholeWriter:
     def end(self) -> bytes:
         ended, message = self._ended, self._message
         assert ended is not None
-        if self._calls:
+        if self._calls and self._knows_functions:
+            message["function_call"] = self._calls[0]["function"]
+        elif self._calls:
             message["tool_calls"] = self._calls
+        if self._blocks:
+            message["thinking_blocks"] = [*self._blocks, *self._thoughts.rest()]
         if self._steps and self._extensions:
             message["reasoning_events"] = self._steps
-        choice = {"index": 0, "message": message, "logprobs": None, **self._beside, "finish_reason": ended.finish}
+        end = _end_of(ended, self._knows_functions)
+        choice = {"index": 0, "message": message, "logprobs": None, **self._beside, **end}
         more: dict[str, Any] = {"usage": usage_of(ended.tokens)} if ended.tokens is not None else {}
         if ended.stop and self._extensions:
             more["proxy_status"] = {"type": "stopped", "status": ended.stop}
         if self._held and self._extensions:
             more["approvals_required"] = self._held
-        return orjson.dumps({**self._base, "choices": [choice], **ended.beside, **more})
+        return orjson.dumps({**self._base, "choices": [choice], **_foreign(ended.beside, _TOP), **more})
 
 
-def streamed(occasion: Occasion) -> StreamWriter:
-    id_, model, created, _, usage, extensions = occasion
-    return StreamWriter(f"chatcmpl-{id_}", model, created, usage=usage, extensions=extensions)
+def _head(occasion: Occasion) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{occasion.run_id}", "object": "", "created": occasion.created, "model": occasion.model}
 
 
-def whole(occasion: Occasion) -> WholeWriter:
-    id_, model, created, _, _, extensions = occasion
-    return WholeWriter(f"chatcmpl-{id_}", model, created, extensions=extensions)
+def _knows_functions(fields: Mapping[str, Any]) -> bool:
+    """Whether the caller speaks as clients did before there were tools."""
+    return bool(fields.get("functions")) and not fields.get("tools")
+
+
+def _foreign(fields: Mapping[str, Any], ours: frozenset[str] = _OURS) -> dict[str, Any]:
+    """Fields that nobody here knows, without such as would stand in the place of our own."""
+    return {name: value for name, value in fields.items() if name not in ours}
+
+
+def _end_of(ended: Ended, knows_functions: bool) -> dict[str, Any]:
+    """Why the model stopped; the sequence that stopped it stands where vLLM has it."""
+    finish = "function_call" if knows_functions and ended.finish == "tool_calls" else ended.finish
+    sequence = ended.beside.get("stop_sequence")
+    return {"finish_reason": finish, **({"stop_reason": sequence} if sequence else {})}
+
+
+def joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that came in pieces, put together: lists are joined, in objects too; of anything else the later holds."""
+    both = {**first}
+    for name, value in second.items():
+        before = both.get(name)
+        if isinstance(before, list) and isinstance(value, list):
+            both[name] = before + value
+        elif isinstance(before, dict) and isinstance(value, dict):
+            both[name] = joined(before, value)
+        else:
+            both[name] = value
+    return both
 
 
 def refused(_status: int, error: Mapping[str, Any]) -> dict[str, Any]:
@@ -337,7 +340,8 @@ def usage_of(tokens: Tokens) -> dict[str, Any]:
         "total_tokens": tokens.prompt + tokens.completion,
     }
     if tokens.cached or tokens.cache_write:
-        usage["prompt_tokens_details"] = {"cached_tokens": tokens.cached}
+        written = {"cache_write_tokens": tokens.cache_write} if tokens.cache_write else {}
+        usage["prompt_tokens_details"] = {"cached_tokens": tokens.cached, **written}
     if tokens.reasoning:
         usage["completion_tokens_details"] = {"reasoning_tokens": tokens.reasoning}
     return usage

@@ -22,8 +22,13 @@ _MOST_TOKENS = 10**9
 _MOST_NANO_USD = 10**15
 """No request is larger, whatever numbers stand in it: sums of many have to fit into 63 bits."""
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_HOLDERS = (("messages", ("content",)), ("input", ("content", "output")))
+"""Where parts stand: in chats, and in the items of Responses."""
 _ANSWERS = ("n", "best_of")
 _TEXT = ["text"]
+_WORDS = frozenset(
+    "text refusal input_text output_text thinking redacted_thinking tool_use tool_result".split()  # noqa: SIM905
+)
 
 
 def wanted(request: ModelRequest, price: Price | None, *, longest: int = 0, typical: int = 4096) -> Want:
@@ -58,7 +63,7 @@ def _of_kinds(price: Price, request: ModelRequest) -> Price:
     input_, output = price.input, price.output
     if request.surface.form or _parts(request.fields):
         input_ = max(input_, price.audio_input or 0, price.image_input or 0)
-    if request.surface.name != "chat" or request.fields.get("modalities", _TEXT) not in (None, _TEXT):
+    if not request.surface.dialect or request.fields.get("modalities", _TEXT) not in (None, _TEXT):
         output = max(output, price.audio_output or 0, price.image_output or 0)
     return replace(price, input=input_, output=output)
 
@@ -79,8 +84,15 @@ def prompt_tokens(size: int, fields: Mapping[str, Any]) -> int:
 
 def _parts(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The pictures, sounds and files of a chat."""
-    parts = [part for message in _list(fields.get("messages")) for part in _list(_of(message, "content"))]
-    return [part for part in parts if isinstance(part, dict) and part.get("type") not in ("text", "refusal")]
+    parts = [
+        part
+        for name, members in _HOLDERS
+        for item in _list(fields.get(name))
+        for member in members
+        for part in _list(_of(item, member))
+    ]
+    parts += [inner for part in parts for inner in _list(_of(part, "content"))]  # of results of tools in Messages
+    return [part for part in parts if isinstance(part, dict) and part.get("type") not in _WORDS]
 
 
 def _length(part: Mapping[str, Any]) -> int:

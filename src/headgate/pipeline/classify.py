@@ -16,7 +16,7 @@ from headgate.core.events import Whole
 from headgate.core.request import JsonRequest, ModelRequest, json_request
 from headgate.core.run import Run, StrategyChoice
 from headgate.core.surfaces import CHAT
-from headgate.dialects import chat
+from headgate.dialects import chat_reader
 from headgate.pipeline.admit import admit
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.context import Deps
@@ -83,7 +83,7 @@ class Classifier:
         finally:
             for attempt in run.attempts[before:]:
                 attempt.component = _COMPONENT
-        reader = chat.Reader()
+        reader = chat_reader.Reader()
         assert isinstance(answer, Whole)
         for _event in (*reader.whole(answer.body), *reader.finish()):
             pass

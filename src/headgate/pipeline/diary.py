@@ -24,7 +24,7 @@ from headgate.core.events import Event, Opened, Room, Sink, Whole
 from headgate.core.request import ModelRequest
 from headgate.core.run import Run
 from headgate.core.surfaces import CHAT
-from headgate.dialects import chat
+from headgate.dialects import chat, chat_reader
 
 Note = Callable[[Run, str, Mapping[str, Any]], None]
 Story = AsyncGenerator[Event | ChatEvent]
@@ -151,7 +151,7 @@ class _Heard:
 
     def _read(self) -> dict[str, Any]:
         """A plain model's answer in the same words as an agent's, if it can be read."""
-        reader = chat.Reader()
+        reader = chat_reader.Reader()
         raw = bytes(self._raw)
         try:
             list(reader.feed(raw) if self._is_stream else reader.whole(raw))

@@ -16,6 +16,7 @@ from headgate.routing.plan import Ask, Policy
 from headgate.routing.types import Model
 
 _PLAIN = {surface: Ask(surface.name) for surface in SURFACES}
+_IMAGES = ("image_url", "input_image", "image")
 _BYTES_PER_TOKEN = 6
 """A careful guess: few texts have more bytes per token, so that no target is passed over that could do it."""
 
@@ -23,7 +24,7 @@ _BYTES_PER_TOKEN = 6
 async def resolve(request: ModelRequest, run: Run, deps: Deps) -> Plan:
     """Raises ModelNotFound, or ImageUrlNotSupported when the model's constraints forbid what was sent."""
     model = deps.catalog.configured(request.model) or await deps.catalog.find(request.model)
-    if not model.accepts_image_url and (where := _first_image(request.fields.get("messages"))):
+    if not model.accepts_image_url and (where := _first_image(request.fields)):
         raise ImageUrlNotSupported(f"The model '{model.name}' does not take images.", param=where)
     who, terms = run.who, run.who.terms
     is_bound = who.is_choosy
@@ -79,11 +80,13 @@ def _belongs(model: Model, wishes: Wishes, fields: Mapping[str, Any]) -> bytes |
     return beginning_of(fields) if model.affinity == "prefix" else None
 
 
-def _first_image(messages: Any) -> str | None:
+def _first_image(fields: Mapping[str, Any]) -> str | None:
     """Where the first image part stands. A form may hold a text field of that name."""
+    name = "messages" if "messages" in fields else "input"
+    messages = fields.get(name)
     for at, message in enumerate(messages if isinstance(messages, list) else ()):
-        content = message.get("content")
+        content = message.get("content") if isinstance(message, dict) else None
         for number, part in enumerate(content if isinstance(content, list) else ()):
-            if isinstance(part, dict) and part.get("type") == "image_url":
-                return f"messages[{at}].content[{number}]"
+            if isinstance(part, dict) and part.get("type") in _IMAGES:
+                return f"{name}[{at}].content[{number}]"
     return None

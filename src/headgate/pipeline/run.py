@@ -20,7 +20,7 @@ from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import Settling, account
 from headgate.pipeline.steer import steer, steer_plain
 from headgate.pipeline.strategy import decide
-from headgate.pipeline.translate import Translated, as_chat
+from headgate.pipeline.translate import as_chat
 
 
 def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
@@ -85,8 +85,7 @@ async def relay(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[E
             account(run, deps)
             yield answer
             return
-        if type(answer) is Translated:
-            run.breaks_off = answer.broken
+        run.breaks_off = getattr(answer, "broken", None)
         stream = KeptStream(answer, attempt, deps.keeps_answers) if deps.keeps_answers else answer
         stream.before_end = partial(account, run, deps)
         left = True

@@ -18,7 +18,7 @@ from headgate.core.ports import Stream
 from headgate.core.request import JsonRequest
 from headgate.core.run import Attempt, Run, now
 from headgate.core.tokens import Tokens
-from headgate.dialects import chat
+from headgate.dialects import chat, chat_reader
 from headgate.pipeline.admit import admit
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.context import Deps, Plan
@@ -123,7 +123,7 @@ class Turn:
 
     request: JsonRequest
     watch: Watch
-    reader: chat.Reader = field(default_factory=chat.Reader)
+    reader: chat_reader.Reader = field(default_factory=chat_reader.Reader)
 
     @property
     def answer(self) -> Answer:

@@ -19,9 +19,9 @@ _SLACK = 4
 
 def beginning_of(fields: Mapping[str, Any]) -> bytes | None:
     """What a conversation keeps from turn to turn: all before the model's first answer, or a prompt's first part."""
-    messages = fields.get("messages")
+    messages = fields.get("messages") or fields.get("input")
     if isinstance(messages, list):
-        opening = []
+        opening = [fields["instructions"]] if fields.get("instructions") else []
         for message in messages:
             if not isinstance(message, dict) or message.get("role") in ("assistant", "tool"):
                 break

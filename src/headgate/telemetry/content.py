@@ -66,7 +66,8 @@ def _with_parts(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def _messages(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The last messages of the prompt, each with its role, its text and its calls of tools."""
-    return [_message(one) for one in _objects(fields.get("messages"))[-_MOST_MESSAGES:]]
+    told = _objects(fields.get("messages")) or [one for one in _objects(fields.get("input")) if "role" in one]
+    return [_message(one) for one in told[-_MOST_MESSAGES:]]
 
 
 def _message(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,6 +123,9 @@ def _answer(raw: bytes) -> dict[str, Any] | None:
             message = choice.get("message")
             told = message if isinstance(message, dict) else {"content": choice.get("text")}
             return _message({"role": "assistant", **told})
+        for item in _objects(parsed.get("output")):
+            if item.get("type") == "message":
+                return _message(item)
         return None
     return _joined(_deltas(raw))
 
@@ -137,6 +141,8 @@ def _deltas(raw: bytes) -> Iterator[Mapping[str, Any]]:
     """What a stream's events add to the first choice; a last event that was cut is passed over."""
     for line in raw.splitlines():
         event = _parsed(line[5:]) if line.startswith(b"data:") else None
+        if isinstance(event, dict) and event.get("type") == "response.output_text.delta":
+            yield {"content": event.get("delta")}
         for choice in _objects(event.get("choices") if isinstance(event, dict) else None):
             if not choice.get("index"):
                 delta = choice.get("delta")

@@ -14,7 +14,7 @@ class Provider:
     `needs_key`: calls without a key cannot work. `key_header`: the header that carries the key when it is not
     `Authorization: Bearer`. `usage_in_streams`: it takes `stream_options.include_usage`. `lists_models`: it has
     `GET /models`. `offered_by_key`: a key in the environment is enough to offer it. `speaks`: dialects in which it
-    takes chats.
+    takes chats; `speaks_at_home`: further ones that only its own address is known to take.
     """
 
     name: str
@@ -28,12 +28,23 @@ class Provider:
     offered_by_key: bool = True
     spare_key_variable: str | None = None
     speaks: frozenset[str] = _CHAT
+    speaks_at_home: frozenset[str] = frozenset()
+
+    @property
+    def is_anthropic(self) -> bool:
+        return self.name == "anthropic"
 
 
 PROVIDERS = {
     row.name: row
     for row in (
-        Provider("openai", "https://api.openai.com/v1", ("OPENAI_API_KEY",), ("OPENAI_BASE_URL", "OPENAI_API_BASE")),
+        Provider(
+            "openai",
+            "https://api.openai.com/v1",
+            ("OPENAI_API_KEY",),
+            ("OPENAI_BASE_URL", "OPENAI_API_BASE"),
+            speaks_at_home=frozenset(("responses",)),
+        ),
         Provider(
             "azure",
             key_variables=("AZURE_OPENAI_API_KEY", "AZURE_API_KEY"),
@@ -69,7 +80,12 @@ PROVIDERS = {
             ("GEMINI_API_KEY",),
             spare_key_variable="GOOGLE_API_KEY",
         ),
-        Provider("anthropic", "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
+        Provider(
+            "anthropic",
+            "https://api.anthropic.com/v1",
+            ("ANTHROPIC_API_KEY",),
+            speaks=frozenset(("messages",)),
+        ),
         Provider("litellm_proxy", None, ("LITELLM_PROXY_API_KEY",), ("LITELLM_PROXY_API_BASE",)),
         Provider("openai_compatible", needs_key=False, offered_by_key=False),
     )

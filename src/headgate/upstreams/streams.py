@@ -1,16 +1,29 @@
 """The two kinds of answers that come in pieces: server-sent events, and anything else."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, Self
 
 from headgate.core.errors import UpstreamBroke, UpstreamError
 from headgate.core.events import Room, Sink
 from headgate.core.run import Attempt, now
-from headgate.upstreams.frames import FrameRelay
 from headgate.upstreams.http import Response
 
 _TRAILER_SECONDS = 0.5
+
+
+class Relay(Protocol):
+    """What a provider's events become on their way to the caller; see FrameRelay."""
+
+    failure: UpstreamError | None
+    done: bool
+
+    @property
+    def began(self) -> bool: ...
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def end(self) -> bytes: ...
 
 
 class EventStream:
@@ -19,8 +32,10 @@ class EventStream:
     content_type = b"text/event-stream; charset=utf-8"
     events = True
 
-    def __init__(self, response: Response, relay: FrameRelay) -> None:
+    def __init__(self, response: Response, relay: Relay) -> None:
         self.before_end: Callable[[], None] | None = None
+        self.broken: Callable[[int, Mapping[str, Any]], bytes] | None = getattr(relay, "broken", None)
+        """The last events if it breaks off, where the relay knows better than the dialect what to say."""
         self._response = response
         self._relay = relay
         self._first = b""

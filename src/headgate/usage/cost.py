@@ -16,7 +16,7 @@ _BYTES_PER_TOKEN = 4
 _TOKENS_PER_IMAGE = 800
 _MOST_TOKENS_PER_IMAGE = 4000
 _TOKENS_PER_MESSAGE = 4
-_TEXTS = ("prompt", "input", "query", "documents", "instructions")
+_TEXTS = ("prompt", "input", "query", "documents", "instructions", "system")
 
 
 class Measured(NamedTuple):
@@ -109,11 +109,17 @@ def size_of(fields: Mapping[str, Any]) -> Size:
 
 def most_completion(fields: Mapping[str, Any]) -> int | None:
     """The most tokens that the caller lets a model answer with; None where it did not say."""
-    most = fields.get("max_completion_tokens") or fields.get("max_tokens")
+    most = fields.get("max_completion_tokens") or fields.get("max_tokens") or fields.get("max_output_tokens")
     if type(most) is not int or most <= 0:
         return None
     choices = fields.get("n")
     return min(most * (choices if type(choices) is int and choices > 0 else 1), _MOST_ALLOWED)
+
+
+def _is_file(part: Mapping[str, Any]) -> bool:
+    """Whether it is a picture or a document of Anthropic's API, which lies in the request or elsewhere."""
+    source = part.get("source")
+    return isinstance(source, dict) and source.get("type") in ("base64", "url", "file")
 
 
 def _sum(value: Any) -> tuple[int, int, int]:
@@ -127,13 +133,13 @@ def _sum(value: Any) -> tuple[int, int, int]:
         elif isinstance(one, list):
             waiting += one
         elif isinstance(one, dict):
-            if "image_url" in one:
+            if "image_url" in one or _is_file(one):
                 images += 1
                 continue
             tokens += _TOKENS_PER_MESSAGE if "role" in one else 0
             for key, inner in one.items():
                 bytes_ += len(key) if key not in ("role", "content", "type", "text") else 0
-                if key not in ("role", "type", "input_audio", "file"):
+                if key not in ("role", "type", "input_audio", "file", "file_data"):
                     waiting.append(inner)
         elif one is not None:
             tokens += 1  # a number: of a schema, or one token of an array of them

@@ -1,0 +1,100 @@
+"""What an answer says, whatever the dialect: the common ground on which streams, whole answers and events are compared.
+
+`of_events` reads it from the events of a run; the checkers beside this file read it from what a caller was sent.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from headgate.core.chat import (
+    Call,
+    CallBegun,
+    CallPiece,
+    ChatEvent,
+    Ended,
+    Refusal,
+    Sealed,
+    Text,
+    Thought,
+)
+from headgate.core.tokens import Tokens
+
+
+class Violation(AssertionError):
+    """A rule of a dialect was broken; the message tells which, and where."""
+
+
+def rule(holds: object, said: str, shown: object = "") -> None:
+    """Raise Violation unless the rule holds."""
+    if not holds:
+        raise Violation(f"{said}: {shown!r}" if shown != "" else said)
+
+
+@dataclass
+class Said:
+    """An answer. `seals` are (signature, sealed thought) in their order, `calls` are (id, name, arguments)."""
+
+    text: str = ""
+    thought: str = ""
+    seals: list[tuple[str, str]] = field(default_factory=list)
+    refusal: str = ""
+    calls: list[tuple[str, str, Any]] = field(default_factory=list)
+    finish: str = ""
+    stop_sequence: str = ""
+    tokens: Tokens | None = None
+    is_broken: bool = False
+
+
+def arguments_of(text: str) -> Any:
+    """Arguments of a call as a value; a model's text that is no JSON stays a text. None and an empty object are one."""
+    try:
+        return orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return text
+
+
+def of_events(events: Iterable[ChatEvent]) -> Said:
+    """What the events of a run say."""
+    said = Said()
+    pieces: dict[int, list[str]] = {}
+    calls: list[list[str]] = []
+    for event in events:
+        match event:
+            case Text(text):
+                said.text += text
+            case Thought(text):
+                said.thought += text
+            case Refusal(text):
+                said.refusal += text
+            case Sealed(signature, sealed):
+                if signature or sealed:
+                    said.seals.append((signature, sealed))
+            case Call(id_, name, arguments):
+                calls.append([id_, name, arguments])
+            case CallBegun(number, id_, name):
+                pieces[number] = [id_, name, ""]
+                calls.append(pieces[number])
+            case CallPiece(number, text):
+                pieces[number][2] += text
+            case Ended(finish, _, tokens, beside):
+                said.finish, said.tokens = finish, tokens
+                said.stop_sequence = str(beside.get("stop_sequence") or "")
+    said.calls = [(id_, name, arguments_of(arguments)) for id_, name, arguments in calls]
+    return said
+
+
+def in_words_of(dialect: str, said: Said) -> Said:
+    """What is left of an answer in a dialect; the rows of the table that concern answers."""
+    tokens = said.tokens
+    if dialect == "messages":
+        refused = bool(said.refusal) and said.finish == "stop" and not said.calls
+        finish = "content_filter" if refused else said.finish
+        return replace(said, text=said.text + said.refusal, refusal="", finish=finish)
+    if dialect == "responses":
+        finish = "tool_calls" if said.finish == "stop" and said.calls else said.finish
+        kept = tokens and tokens._replace(cache_write=0)
+        return replace(said, stop_sequence="", finish=finish, tokens=kept)
+    return said
