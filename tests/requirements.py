@@ -199,6 +199,9 @@ REQUIREMENTS = {
     "bench": Requirement("The benchmark runs and its parts measure what they say"),
     "ids": Requirement("Run ids are unique and ordered by time; callers' ids are kept only when harmless"),
     "dialects": Requirement("A request of any dialect is read whole, and put into another without losing silently"),
+    "conformance": Requirement(
+        "Streams keep to the rules of their dialect, whatever the provider sent and however cut"
+    ),
     "harness": Requirement("The stub upstream does what a test scripts"),
 }
 
