@@ -135,6 +135,27 @@ REQUIREMENTS = {
     "139": Requirement(
         "Every administrative act leaves a row in a chain that shows what was altered, removed or put in"
     ),
+    "74": Requirement("POST /c1/chat makes a conversation and says its id; the second turn sees the first", False),
+    "75": Requirement("Conversations are listed page by page, read and deleted; a deleted one is 404", False),
+    "76": Requirement("`provider` picks the target; an unknown one is 400", False),
+    "77": Requirement("Conversations belong to tenant and user; for anybody else they are 404", False),
+    "78": Requirement("What is streamed is stored; of a cut answer the partial text is, and is marked", False),
+    "79": Requirement("Two turns at once on one conversation: one waits or is refused, no item comes twice"),
+    "80": Requirement("X-Conversation-ID on /v1: absent, empty, an id, malformed", False),
+    "84": Requirement("An agent's sessions are made, listed, read and deleted, and survive a restart", False),
+    "85": Requirement("Messages of a session are read and added to; the history is told to the model", False),
+    "86": Requirement("Compaction: a summary and the last turns word by word, calls with their results", False),
+    "87": Requirement("At 80 % of the window the next turn runs in a compacted session, and is told so", False),
+    "88": Requirement("The lineage is told both ways from any member", False),
+    "89": Requirement("A turn sent to an archived session lands on its live successor", False),
+    "90": Requirement("Calls on behalf of a run are authorised, limited, paid and told with their depth", False),
+    "91": Requirement("Where the summariser fails, a digest takes its place and says so", False),
+    "108": Requirement("Memory per user: written, read, searched, listed, deleted; nobody else's is seen", False),
+    "155": Requirement("A cut stream goes on where it stopped, with no byte lost or doubled"),
+    "156": Requirement("Responses and Conversations as the API has them, over HTTP and WebSocket", False),
+    "160": Requirement("Fork and rewind from any item; the lineage tells what each compaction covers"),
+    "161": Requirement("Actions that wait for an answer survive a restart and are answered from any door", False),
+    "172": Requirement("All of a user or tenant is exported and deleted; the ledger keeps its sums", False),
     "162": Requirement("Runs are listed, shown and cancelled, whichever worker serves them"),
     "163": Requirement("A past run shows its candidates in order, with the reason for each"),
     "138": Requirement("/healthz, /readyz with latency per upstream, and the aliases"),
@@ -198,6 +219,9 @@ REQUIREMENTS = {
     "docs": Requirement("Documents name what exists"),
     "bench": Requirement("The benchmark runs and its parts measure what they say"),
     "ids": Requirement("Run ids are unique and ordered by time; callers' ids are kept only when harmless"),
+    "157": Requirement(
+        "Anthropic's Messages API, from callers and to providers: streams by its rules, thinking, calls, counts, errors"
+    ),
     "dialects": Requirement("A request of any dialect is read whole, and put into another without losing silently"),
     "conformance": Requirement(
         "Streams keep to the rules of their dialect, whatever the provider sent and however cut"

@@ -27,8 +27,9 @@ from tests.requirements import covers
 pytestmark = [covers("database", "postgresql"), on_each_database]
 
 SOURCE = Path(headgate.__file__).parent
-for store in SOURCE.glob("*/store.py"):
-    importlib.import_module(f"headgate.{store.parent.name}.store")
+for store in (*SOURCE.glob("*/store.py"), *SOURCE.glob("*/store/__init__.py")):
+    path = store.relative_to(SOURCE).parts[0]
+    importlib.import_module(f"headgate.{path}.store")
 
 
 def differences(connection: Connection) -> list[object]:

@@ -118,7 +118,7 @@ def stream(pieces: list[bytes] | None = None, **more: Any) -> Answer:
 
 def usual(request: Recorded) -> Answer:
     """What a well-behaved provider answers."""
-    if request.path.endswith("/models"):
+    if request.path.partition("?")[0].endswith("/models"):
         return Answer(
             body=json.dumps({"object": "list", "data": [{"id": "stub-small"}, {"id": "stub-large"}]}).encode()
         )

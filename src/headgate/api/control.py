@@ -27,6 +27,11 @@ class Access:
     needs: str = ""
     litellm: bool = False
     """Errors have LiteLLM's types, which its clients look at."""
+    dialect: str = ""
+    """The words that errors are told in, if not OpenAI's."""
+
+
+_ANYBODY = Access()
 
 
 class ControlRoute:
@@ -61,11 +66,11 @@ class ControlRoute:
                     "route.refused", "route", f"{scope['method']} {scope['path']}", run.who.tenant, error=error.code
                 )
                 await gate.audit.refused(act)
-            await _send_error(error, run, send, litellm=self._access.litellm)
+            await _send_error(error, run, send, access=self._access)
         except Exception:
             log.exception("request %s failed", run.id)
             fault = InternalError("A fault of the gateway itself.")
-            await _send_error(fault, run, send, litellm=self._access.litellm)
+            await _send_error(fault, run, send, access=self._access)
         else:
             run.status = response.status_code
             response.headers["x-request-id"] = run.id
@@ -88,10 +93,10 @@ async def refuse(error: HeadgateError, allowed: tuple[str, ...], gate: Gate, sco
 
 
 async def _send_error(
-    error: HeadgateError, run: Run, send: Send, allowed: tuple[str, ...] = (), *, litellm: bool = False
+    error: HeadgateError, run: Run, send: Send, allowed: tuple[str, ...] = (), *, access: Access = _ANYBODY
 ) -> None:
     run.fail(error)
-    run.status, headers, body = error_response(error, run.id, litellm=litellm)
+    run.status, headers, body = error_response(error, run.id, litellm=access.litellm, dialect=access.dialect)
     if allowed:
         headers.append((b"allow", ", ".join(allowed).encode()))
     await send({"type": "http.response.start", "status": run.status, "headers": headers})

@@ -13,7 +13,7 @@ _NANO = 1_000_000_000
 
 def decision_headers(run: Run, *, litellm: bool) -> Headers:
     """What was decided so far. With `litellm`, the headers of LiteLLM's proxy besides."""
-    headers = ticket_headers(run.ticket) if run.ticket is not None else []
+    headers = ticket_headers(run.ticket, run.dialect) if run.ticket is not None else []
     if run.added or run.absent or run.strategy is not None:
         headers += _steered(run)
     if not run.attempts:

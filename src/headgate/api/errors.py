@@ -29,6 +29,8 @@ _LITELLM_TYPES = {
     "tenant_not_found": "not_found_error",
 }
 """What LiteLLM's clients know our errors by."""
+_BUSY, _OVERLOADED = 503, 529
+"""Anthropic's clients know it by a status of its own."""
 
 
 def envelope(error: HeadgateError, request_id: str, *, litellm: bool = False) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def error_response(
     told: Mapping[str, Any] = envelope(error, request_id, litellm=litellm)
     if dialect:
         told = DIALECTS[dialect].refused(error.status, told["error"])
+    status = _OVERLOADED if dialect == "messages" and error.status == _BUSY else error.status
     body = orjson.dumps(told)
     headers = [
         (b"content-type", b"application/json"),
@@ -69,10 +72,12 @@ def error_response(
     if error.should_retry is False:
         headers.append((b"x-should-retry", b"false"))
     if isinstance(error, LimitReached) and error.standing is not None:
-        headers += standing_headers(error.standing)
+        headers += standing_headers(error.standing, dialect)
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    return error.status, headers, body
+    if dialect == "messages":
+        headers.append((b"request-id", request_id.encode()))
+    return status, headers, body
 
 
 def broken_off(error: HeadgateError, run: Run, *, litellm: bool = False) -> bytes:

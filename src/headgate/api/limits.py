@@ -1,6 +1,7 @@
 """Response headers that tell what is left of a caller's limits."""
 
 import math
+from datetime import UTC, datetime, timedelta
 
 from headgate.core.bounds import Standing, Ticket
 from headgate.core.money import usd
@@ -8,9 +9,12 @@ from headgate.core.money import usd
 Headers = list[tuple[bytes, bytes]]
 
 
-def standing_headers(standing: Standing) -> Headers:
-    """What is left of the limits per minute, by the names that OpenAI uses. Seconds, as in `12s`."""
-    headers = []
+def standing_headers(standing: Standing, dialect: str = "") -> Headers:
+    """What is left of the limits per minute, by the names that OpenAI uses. Seconds, as in `12s`.
+
+    For callers in Anthropic's words besides by the names that Anthropic uses.
+    """
+    headers = _anthropic(standing) if dialect == "messages" else []
     reset = b"%ds" % math.ceil(standing.reset)
     for name, limit, left in (
         (b"requests", standing.requests_limit, standing.requests_left),
@@ -25,9 +29,28 @@ def standing_headers(standing: Standing) -> Headers:
     return headers
 
 
-def ticket_headers(ticket: Ticket) -> Headers:
+def _anthropic(standing: Standing) -> Headers:
+    """The reset is a moment, in RFC 3339."""
+    moment = datetime.now(UTC) + timedelta(seconds=math.ceil(standing.reset))
+    reset = moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+    headers = []
+    for name, limit, left in (
+        (b"requests", standing.requests_limit, standing.requests_left),
+        (b"tokens", standing.tokens_limit, standing.tokens_left),
+    ):
+        if limit:
+            begin = b"anthropic-ratelimit-" + name
+            headers += [
+                (begin + b"-limit", b"%d" % limit),
+                (begin + b"-remaining", b"%d" % max(0, left)),
+                (begin + b"-reset", reset),
+            ]
+    return headers
+
+
+def ticket_headers(ticket: Ticket, dialect: str = "") -> Headers:
     """What a request took of its limits, and soft budgets that it passes."""
-    headers = standing_headers(ticket.standing) if ticket.standing is not None else []
+    headers = standing_headers(ticket.standing, dialect) if ticket.standing is not None else []
     if ticket.over:
         told = "; ".join(f"{usd(one.allowed):f} USD {one.period} for {one.subject}" for one in ticket.over)
         headers.append((b"x-headgate-over-budget", told.encode("ascii", "replace")))

@@ -4,7 +4,7 @@ errors in our envelope, and an end to work whose caller has left.
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import httptools
@@ -24,6 +24,7 @@ class GateProtocol(HttpToolsProtocol):
 
     header_limit: ClassVar[int] = 64 << 10
     arrival_seconds: ClassVar[float] = 300.0
+    sockets: ClassVar[frozenset[bytes]] = frozenset()
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -74,6 +75,18 @@ class GateProtocol(HttpToolsProtocol):
             self._in_head, self._arriving, self.cycle.more_body = False, True, True
             self.parser = _BodyParser(self, framing)  # type: ignore[assignment]
         self.data_received(rest)
+
+    def _should_upgrade(self) -> bool:
+        """To a WebSocket, at the paths that have such a form; everywhere else the offer is passed over."""
+        path = self.url.partition(b"?")[0]
+        return path in self.sockets and self.scope["method"] == "GET" and self._get_upgrade() == b"websocket"
+
+    def handle_websocket_upgrade(self) -> None:
+        from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol  # noqa: PLC0415 - slow, and few need it
+
+        self._arriving = False
+        self.ws_protocol_class = WebSocketsSansIOProtocol
+        super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -268,7 +281,11 @@ def outlet_of(send: Any) -> Outlet | None:
     return Outlet(cycle) if type(cycle) is RequestResponseCycle else None
 
 
-def bounded(header_limit: int, arrival_seconds: float) -> type[GateProtocol]:
-    """The protocol with these bounds: bytes of request line and headers, seconds for a request to arrive."""
-    bounds = {"header_limit": header_limit, "arrival_seconds": arrival_seconds}
+def bounded(header_limit: int, arrival_seconds: float, sockets: Iterable[str] = ()) -> type[GateProtocol]:
+    """The protocol with these bounds: bytes of request line and headers, seconds for a request to arrive.
+
+    `sockets`: paths that have a WebSocket form.
+    """
+    paths = frozenset(path.encode() for path in sockets)
+    bounds = {"header_limit": header_limit, "arrival_seconds": arrival_seconds, "sockets": paths}
     return type("BoundedGateProtocol", (GateProtocol,), bounds)

@@ -75,7 +75,7 @@ class ModelRoute:
         run.wants_usage = request.wants_usage
         run.asked = request.fields
         if self._surface.forwards:
-            run.forwards = _forwarded(headers, self._surface.forwards)
+            run.forwards = forwarded(headers, self._surface.forwards)
         run.mode = headers.get(b"x-routing-mode", b"").decode("latin-1")
         run.tells_more = self._tells_more(headers.get(b"x-events", b"").lower())
         run.wishes = wishes_of(headers, stream=request.stream)
@@ -94,7 +94,7 @@ class ModelRoute:
         return parse_form(self._surface, raw, content_type)
 
 
-def _forwarded(headers: dict[bytes, bytes], names: tuple[bytes, ...]) -> bytes:
+def forwarded(headers: dict[bytes, bytes], names: tuple[bytes, ...]) -> bytes:
     """Lines of the headers of these names that the caller sent. The server lets no line break into a header."""
     return b"".join(b"%b: %b\r\n" % (name, headers[name]) for name in names if name in headers)
 

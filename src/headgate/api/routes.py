@@ -22,6 +22,7 @@ from headgate.api import (
     litellm_users,
     model_info,
     models,
+    responses,
     runs,
     tenant_config,
     tools,
@@ -30,15 +31,21 @@ from headgate.api.admin import audit, budgets, keys, mcp, reload, template, tena
 from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute, refuse
+from headgate.api.count_tokens import count_tokens
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.litellm_refused import REMEDIES, Refused
 from headgate.api.litellm_reports import LitellmReports
 from headgate.api.mcp import PATH as MCP_PATH
 from headgate.api.relay import ModelRoute
+from headgate.api.responses_socket import ResponsesSocket
 from headgate.api.spend import SpendRoutes
 from headgate.core.errors import MethodNotAllowed, RouteNotFound
-from headgate.core.surfaces import SURFACES
+from headgate.core.surfaces import MESSAGES, RESPONSES, SURFACES
 
+SOCKET_PATHS = (f"/v1{RESPONSES.path}", RESPONSES.path)
+"""What can be spoken to over a WebSocket too."""
+MESSAGES_PREFIXES = ("/v1", "", "/anthropic/v1")
+"""Where clients of Anthropic's API may have been pointed."""
 Handler = Callable[[Request, Gate], Awaitable[Response]]
 
 
@@ -55,6 +62,8 @@ class Route:
     needs: str = ""
     litellm: bool = False
     """Its errors have LiteLLM's types."""
+    dialect: str = ""
+    """The words of its errors, if not OpenAI's."""
 
 
 def control_routes(gate: Gate) -> list[Route]:
@@ -81,12 +90,14 @@ def control_routes(gate: Gate) -> list[Route]:
         Route("/model_group/info", model_info.list_groups, logged=True),
         Route("/v1/models/{model:path}", models.get_model, logged=True),
         Route("/models/{model:path}", models.get_model, logged=True),
+        *_count_routes(),
         *_tool_routes(),
         *_key_routes(),
         *_tenant_routes(),
         *_litellm_key_routes(),
         *_tenant_config_routes(),
         *_run_routes(),
+        *_response_routes(),
         *_audit_routes(),
         *_litellm_user_routes(),
         *_litellm_team_routes(),
@@ -99,6 +110,13 @@ def control_routes(gate: Gate) -> list[Route]:
         *_litellm_reports(LitellmReports(gate.reports)),
         *_litellm_refused_routes(),
         *_mcp_routes(),
+    ]
+
+
+def _count_routes() -> list[Route]:
+    return [
+        Route(f"{prefix}/messages/count_tokens", count_tokens, ("POST",), logged=True, dialect="messages")
+        for prefix in MESSAGES_PREFIXES
     ]
 
 
@@ -119,6 +137,18 @@ def _run_routes() -> list[Route]:
         Route("/v1/runs", runs.list_all, logged=True),
         Route("/v1/runs/{id:path}/cancel", runs.cancel, ("POST",), logged=True),
         Route("/v1/runs/{id:path}", runs.get, logged=True),
+    ]
+
+
+def _response_routes() -> list[Route]:
+    return [
+        route
+        for one in (f"{path}/{{id}}" for path in SOCKET_PATHS)
+        for route in (
+            Route(one, responses.not_stored, ("GET", "DELETE"), logged=True),
+            Route(f"{one}/cancel", responses.not_stored, ("POST",), logged=True),
+            Route(f"{one}/input_items", responses.not_stored, logged=True),
+        )
     ]
 
 
@@ -294,7 +324,7 @@ def _litellm_refused_routes() -> list[Route]:
 def _door(route: Route, gate: Gate) -> "ModelRoute | ControlRoute":
     if isinstance(route.handler, ModelRoute):
         return route.handler
-    access = Access(route.public, route.logged, route.needs, route.litellm)
+    access = Access(route.public, route.logged, route.needs, route.litellm, route.dialect)
     return ControlRoute(route.handler, gate, route.path, access)
 
 
@@ -307,6 +337,9 @@ class Application:
         self._model_routes = {
             prefix + surface.path: ModelRoute(surface, gate) for surface in SURFACES for prefix in ("/v1", "")
         }
+        self._socket = ResponsesSocket(gate, self._model_routes[SOCKET_PATHS[0]])
+        messages = ModelRoute(MESSAGES, gate)
+        self._model_routes |= {prefix + MESSAGES.path: messages for prefix in MESSAGES_PREFIXES}
         self._router = Router(
             [
                 StarletteRoute(
@@ -325,8 +358,10 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._model_routes.get(scope["path"])
-        if found is not None and scope["method"] == "POST":
+        if found is not None and scope.get("method") == "POST":
             await found(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
         elif found is not None:
             await refuse(MethodNotAllowed("This route takes POST."), ("POST",), self._gate, scope, send)
         else:

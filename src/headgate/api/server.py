@@ -14,6 +14,7 @@ import uvicorn
 
 from headgate.api.gate import Gate
 from headgate.api.protocol import bounded
+from headgate.api.routes import SOCKET_PATHS
 
 log = logging.getLogger(__name__)
 _BACKLOG = 2048
@@ -37,8 +38,10 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
-                http=bounded(options.header_limit, options.arrival_seconds),
+                http=bounded(options.header_limit, options.arrival_seconds, SOCKET_PATHS),
                 ws="none",
+                ws_max_size=gate.bounds.body,
+                ws_per_message_deflate=False,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

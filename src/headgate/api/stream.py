@@ -182,6 +182,8 @@ class Reply:
 
     def _headers(self, content_type: bytes, *, answered: bool = True) -> Headers:
         headers = [(b"content-type", content_type), (b"x-request-id", self._run.id.encode())]
+        if self._run.dialect == "messages":
+            headers.append((b"request-id", self._run.id.encode()))
         if answered:
             headers += decision_headers(self._run, litellm=self._litellm)
         return headers

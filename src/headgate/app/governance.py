@@ -16,6 +16,7 @@ from headgate.app.oversight import audit_log, note_start, overseen
 from headgate.app.prepare import Prepared
 from headgate.config.tenants import markups_of, standing_of
 from headgate.config.tree import Settings
+from headgate.conversations.store import state_of
 from headgate.core.ports import Counters
 from headgate.db.engine import Database, default_url, open_database
 from headgate.db.migrate import migrate
@@ -102,6 +103,7 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Casc
         database = _opened(prepared, folder)
         try:
             await migrate(database)
+            gate.deps.state = state_of(database)
             signal = Signal(folder / "run" / "keys")
             try:
                 gate.audit = audit_log(database, prepared.pepper, folder)

@@ -300,6 +300,12 @@ class PreviousResponseNotFound(Invalid):
     typical_param = "previous_response_id"
 
 
+class SocketTooOld(Invalid):
+    code = "websocket_connection_limit_reached"
+    title = "The WebSocket was open for as long as one may be"
+    remedy = "Open a new one, and send what the next response needs in full."
+
+
 class NotForAgents(Invalid):
     code = "not_for_agents"
     title = "An agent cannot be called this way"

@@ -57,7 +57,10 @@ MESSAGES = Surface(
     dialect="messages",
     forwards=(b"anthropic-version", b"anthropic-beta"),
 )
+COUNT_TOKENS = Surface("count_tokens", "/messages/count_tokens", ("messages",), forwards=MESSAGES.forwards)
+"""Asks how many tokens a request of MESSAGES has; no model answers it."""
 RESPONSES = Surface("responses", "/responses", streams=True, generates=True, dialect="responses")
+COMPACTION = Surface("compaction", "/responses/compact", generates=True, dialect="compaction")
 EMBEDDINGS = Surface("embeddings", "/embeddings", ("input",))
 MODERATIONS = Surface("moderations", "/moderations", ("input",), default_model="omni-moderation-latest")
 RERANK = Surface("rerank", "/rerank", ("query", "documents"))
@@ -72,6 +75,8 @@ SURFACES = (
     CHAT,
     COMPLETIONS,
     RESPONSES,
+    COMPACTION,
+    MESSAGES,
     EMBEDDINGS,
     MODERATIONS,
     RERANK,

@@ -50,7 +50,7 @@ def reported(usage: object) -> Tokens | None:
         held = (cached or 0) + (written or 0)
         if held > prompt or _counts_beside(usage):
             prompt += held
-    reasoning = _count(outward, "reasoning_tokens") or 0
+    reasoning = _count(outward, "reasoning_tokens", "thinking_tokens") or 0
     total = _count(usage, "total_tokens") or 0
     if total > prompt + completion:
         reasoning = reasoning or total - prompt - completion

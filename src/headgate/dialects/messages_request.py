@@ -76,6 +76,7 @@ def _tool(rest: dict[str, Any], where: str) -> Function | ForeignTool:
     """Tools of the caller's own have no type, or `custom`."""
     if rest.get("type", "custom") != "custom":
         return ForeignTool(rest)
+    rest.pop("type", None)
     name = text(rest.pop("name", None), f"{where}.name")
     schema = mapping(rest.pop("input_schema"), f"{where}.input_schema") if "input_schema" in rest else None
     strict = flag(rest.pop("strict"), f"{where}.strict") if "strict" in rest else None

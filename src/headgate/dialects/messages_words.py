@@ -63,9 +63,14 @@ def end_of(ended: Ended, *, called: bool, refused: bool) -> dict[str, Any]:
     reason = _STOPS[ended.finish]
     if reason == "end_turn" and (called or refused):
         reason = "tool_use" if called else "refusal"
+    elif reason == "tool_use" and not called:
+        reason = "end_turn"
+    sequence = beside.get("stop_sequence")
     if beside.get("stop_reason") in _OWN_STOPS:
         reason = beside["stop_reason"]
-    told = {"stop_reason": reason, "stop_sequence": beside.get("stop_sequence")}
+    elif isinstance(sequence, str) and reason == "end_turn":
+        reason = "stop_sequence"
+    told = {"stop_reason": reason, "stop_sequence": sequence if isinstance(sequence, str) else None}
     return told | {name: beside[name] for name in _OF_MESSAGE if name in beside}
 
 

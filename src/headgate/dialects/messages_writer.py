@@ -66,7 +66,7 @@ class StreamWriter:
         self._began = False
         self._index = -1
         self._kind = ""
-        self._called = False
+        self._called = 0
         self._refused = False
         self._call = -1
         self._arguments = ""
@@ -174,9 +174,9 @@ class StreamWriter:
         return self._open_call(begun)
 
     def _open_call(self, begun: CallBegun) -> bytes:
-        id_ = id_for(begun.id) if begun.id else f"toolu_{self._run_id}_{begun.number}"
+        id_ = id_for(begun.id) if begun.id else f"toolu_{self._run_id}_{self._called}"
         told = self._open({"type": "tool_use", "id": id_, "name": begun.name, "input": {}})
-        self._called, self._call = True, begun.number
+        self._called, self._call = self._called + 1, begun.number
         return told
 
     def _piece(self, number: int, text: str) -> bytes:
@@ -218,7 +218,7 @@ class StreamWriter:
 
     def _end(self, ended: Ended) -> bytes:
         told = self._go_on(ending=True) + (b"" if self._began else self._start()) + self._close()
-        end = end_of(ended, called=self._called, refused=self._refused)
+        end = end_of(ended, called=self._called > 0, refused=self._refused)
         more = {"context_management": end.pop("context_management")} if "context_management" in end else {}
         if ended.stop and self._extensions:
             told += self._ping({"proxy_status": {"type": "stopped", "status": ended.stop}})

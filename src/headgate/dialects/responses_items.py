@@ -28,6 +28,9 @@ from headgate.dialects.responses_tools import flat_name
 
 SIGNED = "signed:"
 """What begins the `encrypted_content` of a thought that its provider signed and did not seal."""
+COMPACTED = "summary:"
+"""What begins the `encrypted_content` of a compaction that was made here; what follows is its text."""
+_EARLIER = "Summary of the conversation until now:\n\n"
 _ROLES = frozenset(("system", "developer", "user", "assistant"))
 _TEXTS = frozenset(("input_text", "output_text", "text", "summary_text", "reasoning_text"))
 _SHOWN: dict[str, Any] = {"annotations": [], "logprobs": []}
@@ -61,6 +64,9 @@ def _item(where: str, item: object) -> Item:
         return ToolResult(_text(where, fields, "call_id"), parts, beside=beside)
     if kind == "reasoning":
         return _reasoning(where, fields)
+    if kind == "compaction" and str(fields.get("encrypted_content")).startswith(COMPACTED):
+        summary = str(fields["encrypted_content"]).removeprefix(COMPACTED)
+        return Message("user", (TextPart(_EARLIER + summary),))
     if kind == "item_reference":
         raise InvalidField(
             f"The field '{where}' refers to an item that is stored nowhere: send the item itself.", param=where
@@ -75,7 +81,7 @@ def _message(where: str, fields: dict[str, Any]) -> Message:
     if role not in _ROLES:
         fail(f"{where}.role", "'user', 'assistant', 'system' or 'developer'")
     parts = _parts(f"{where}.content", fields.get("content"))
-    return Message(role, parts, beside=_beside(fields, "type", "role", "content"))  # type: ignore[arg-type]
+    return Message(role, parts, beside=_beside(fields, "type", "role", "content"))
 
 
 def _call(where: str, fields: dict[str, Any]) -> ToolCall:

@@ -24,9 +24,11 @@ _MOST_NANO_USD = 10**15
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _HOLDERS = (("messages", ("content",)), ("input", ("content", "output")))
 """Where parts stand: in chats, and in the items of Responses."""
-_TEXTS = frozenset(("text", "refusal", "input_text", "output_text"))
 _ANSWERS = ("n", "best_of")
 _TEXT = ["text"]
+_WORDS = frozenset(
+    "text refusal input_text output_text thinking redacted_thinking tool_use tool_result".split()  # noqa: SIM905
+)
 
 
 def wanted(request: ModelRequest, price: Price | None, *, longest: int = 0, typical: int = 4096) -> Want:
@@ -89,7 +91,8 @@ def _parts(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         for member in members
         for part in _list(_of(item, member))
     ]
-    return [part for part in parts if isinstance(part, dict) and part.get("type") not in _TEXTS]
+    parts += [inner for part in parts for inner in _list(_of(part, "content"))]  # of results of tools in Messages
+    return [part for part in parts if isinstance(part, dict) and part.get("type") not in _WORDS]
 
 
 def _length(part: Mapping[str, Any]) -> int:

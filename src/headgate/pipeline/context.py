@@ -9,6 +9,7 @@ from headgate.agents.book import Agents
 from headgate.agents.prompts import Prompts
 from headgate.agents.reasoner import Reasoner
 from headgate.agents.types import AgentSettings, ReasoningSettings
+from headgate.conversations.store import State
 from headgate.core.bounds import Bound
 from headgate.core.money import Price
 from headgate.core.ports import Upstream
@@ -75,6 +76,8 @@ class Deps:
     """Copies of requests under way."""
     agents: Agents | None = None
     """None where there are none."""
+    state: State | None = None
+    """What is kept of conversations; None where nothing is kept."""
     toolbox: Callable[[AgentSettings, Run], Awaitable[Sequence[Tool]]] = _no_tools
     """The gateway's own tools that an agent has now, in a stable order; the run is told of those that are absent."""
     system_prompt: Callable[[AgentSettings, Run], Awaitable[str]] = _plain_prompt

@@ -16,7 +16,7 @@ from headgate.routing.plan import Ask, Policy
 from headgate.routing.types import Model
 
 _PLAIN = {surface: Ask(surface.name) for surface in SURFACES}
-_IMAGES = ("image_url", "input_image")
+_IMAGES = ("image_url", "input_image", "image")
 _BYTES_PER_TOKEN = 6
 """A careful guess: few texts have more bytes per token, so that no target is passed over that could do it."""
 

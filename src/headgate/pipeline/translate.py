@@ -24,7 +24,7 @@ def in_other_words(request: ModelRequest, speaks: Iterable[str]) -> tuple[JsonRe
     """The request in a dialect out of `speaks`, and the paths of what is lost. Raises InvalidField for what cannot be
     read.
     """
-    dialect = min(speaks, key=_PREFERRED.index)
+    dialect = min(_SURFACES.keys() & speaks, key=_PREFERRED.index)
     rendered = DIALECTS[dialect].render(DIALECTS[request.surface.dialect].parse(request.fields))
     fields = rendered.fields
     if request.stream and dialect == CHAT.dialect:

@@ -29,6 +29,8 @@ _GENERATION = frozenset(
     """.split()  # noqa: SIM905 - thirty quoted names would read worse
 )
 """Defaults that only make sense where text is generated; other surfaces refuse them."""
+_BOUNDED = (surfaces.CHAT, surfaces.COMPLETIONS, surfaces.MESSAGES)
+"""Surfaces where text is generated, with `max_tokens` for its bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,11 @@ def applied(rules: Rules | None, fields: Mapping[str, Any], surface: Surface) ->
         work.drop(surface)
     if rules.effort and surface is surfaces.CHAT and fields.get(_EFFORT) is None:
         work.set_effort(rules.effort)
+    if rules.effort and surface is surfaces.MESSAGES:
+        work.set_effort_in_messages(rules.effort)
     if rules.defaults and not surface.form:
         work.add_defaults(surface)
-    if rules.floor and surface in (surfaces.CHAT, surfaces.COMPLETIONS):
+    if rules.floor and surface in _BOUNDED:
         work.hold_floor(rules.floor)
     return work.result()
 
@@ -95,8 +99,16 @@ class _Work:
             self.put[_EFFORT] = effort
             self.notes.append(f"{_EFFORT}={effort}")
 
+    def set_effort_in_messages(self, effort: str) -> None:
+        """The same in Anthropic's words, which have no `none` and no `minimal`."""
+        told = self.fields.get("output_config")
+        own = told if isinstance(told, dict) else {}
+        if effort != "none" and own.get("effort") is None and self.fields.get("thinking") is None:
+            self.put["output_config"] = {**own, "effort": "low" if effort == "minimal" else effort}
+            self.notes.append(f"{_EFFORT}={effort}")
+
     def add_defaults(self, surface: Surface) -> None:
-        generates = surface in (surfaces.CHAT, surfaces.COMPLETIONS)
+        generates = surface in _BOUNDED
         for name, value in self.rules.defaults.items():
             if name in _OWN or name in self.rules.drop or (name in _GENERATION and not generates):
                 continue

@@ -184,7 +184,7 @@ class FrameRelay:
         if self._hides_usage and choices == [] and chunk.get("usage"):
             return b""
         if data not in event:
-            event, data = _in_one_line(event, data)
+            event, data = in_one_line(event, data)
         if self._hides_usage:
             event, data = event.replace(_NULL_USAGE, b""), data.replace(_NULL_USAGE, b"")
         if self._attempt.cost_of is not None and self._attempt.tokens is not None and chunk.get("usage"):
@@ -239,7 +239,7 @@ def _text_in(block: bytes) -> int:
     return sum(map(len, _TEXT.findall(block)))
 
 
-def _in_one_line(event: bytes, data: bytes) -> tuple[bytes, bytes]:
+def in_one_line(event: bytes, data: bytes) -> tuple[bytes, bytes]:
     """The event with its data in one line; a line end between JSON tokens means nothing."""
     others = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
     flat = data.replace(b"\n", b" ")

@@ -11,11 +11,13 @@ from headgate.core.events import Whole
 from headgate.core.ports import Call, Health, Stream
 from headgate.core.request import ModelRequest
 from headgate.core.run import Attempt, now
-from headgate.core.surfaces import RESPONSES, Surface
+from headgate.core.surfaces import COMPACTION, COUNT_TOKENS, MESSAGES, RESPONSES, Surface
 from headgate.core.tokens import reported
 from headgate.core.version import __version__
+from headgate.upstreams import messages
 from headgate.upstreams.frames import FrameRelay
 from headgate.upstreams.http import Origin, Response, Wire
+from headgate.upstreams.messages import MessagesRelay
 from headgate.upstreams.refusals import refusal, told_inside
 from headgate.upstreams.registry import Provider
 from headgate.upstreams.responses_frames import ResponsesRelay
@@ -26,6 +28,7 @@ _CHECK_TIMEOUTS = TimeoutSettings(connect=2, read=3, write=3, total=4)
 _LARGEST_REFUSAL = 1 << 20
 _LARGEST_PARSED = 128 << 10
 _MOST_HEADS = 1000
+_IN_MESSAGES = frozenset((MESSAGES, COUNT_TOKENS))
 
 
 class OpenAIUpstream:
@@ -33,12 +36,13 @@ class OpenAIUpstream:
 
     def __init__(self, settings: UpstreamSettings, provider: Provider, wire: Wire) -> None:
         self.name = settings.name
-        self.speaks = frozenset(settings.speaks) or _spoken(provider, settings.base_url)
+        self.speaks = _with_compaction(frozenset(settings.speaks) or _spoken(provider, settings.base_url))
         self._provider = provider
         self._timeouts = settings.timeouts
         self._origin = Origin(settings.base_url or provider.base_url or "", wire, settings.proxy)
         self._api_version = settings.api_version
         self._fixed = _fixed_headers(settings, provider, self._origin.authority)
+        self._fixed_messages = _fixed_headers(settings, provider, self._origin.authority, in_messages=True)
         self._heads: dict[tuple[Surface, str], bytes] = {}
 
     async def open(self, call: Call, attempt: Attempt) -> Whole | Stream:
@@ -51,6 +55,8 @@ class OpenAIUpstream:
             call.run_id.encode(),
             call.traceparent.encode(),
         )
+        if request.surface in _IN_MESSAGES:
+            head += messages.version_line(self._fixed_messages, call.headers)
         if call.headers:
             head += call.headers
         if call.tracestate:
@@ -69,7 +75,7 @@ class OpenAIUpstream:
     async def models(self) -> list[str]:
         if not self._provider.lists_models:
             return []
-        response = await self._origin.send(self._request_line("GET", "/models"), b"", _CHECK_TIMEOUTS)
+        response = await self._origin.send(self._asking_models, b"", _CHECK_TIMEOUTS)
         try:
             body = await response.read()
             if response.status >= 300:
@@ -86,7 +92,7 @@ class OpenAIUpstream:
         """Any answer below 500 proves that the provider is there; what it says about the key is told as detail."""
         started = perf_counter()
         try:
-            response = await self._origin.send(self._request_line("GET", "/models"), b"", _CHECK_TIMEOUTS)
+            response = await self._origin.send(self._asking_models, b"", _CHECK_TIMEOUTS)
         except UpstreamError as error:
             return Health("down", None, error.code)
         response.close()
@@ -107,16 +113,27 @@ class OpenAIUpstream:
         if head is None:
             path = surface.path
             if self._api_version:  # Responses are not of one deployment
-                place = "/openai" if surface is RESPONSES else f"/openai/deployments/{quote(model, safe='')}"
+                place = (
+                    "/openai" if surface in (RESPONSES, COMPACTION) else f"/openai/deployments/{quote(model, safe='')}"
+                )
                 path = f"{place}{surface.path}"
             if len(self._heads) >= _MOST_HEADS:  # callers may invent deployments where all are offered
                 self._heads.clear()
-            head = self._heads[key] = self._request_line("POST", path)
+            head = self._heads[key] = self._request_line("POST", path, in_messages=surface in _IN_MESSAGES)
         return head
 
-    def _request_line(self, method: str, path: str) -> bytes:
+    def _request_line(self, method: str, path: str, *, in_messages: bool = False) -> bytes:
         version = f"?api-version={self._api_version}" if self._api_version else ""
-        return f"{method} {self._origin.path}{path}{version} HTTP/1.1\r\n".encode("latin-1") + self._fixed
+        fixed = self._fixed_messages if in_messages else self._fixed
+        return f"{method} {self._origin.path}{path}{version} HTTP/1.1\r\n".encode("latin-1") + fixed
+
+    @property
+    def _asking_models(self) -> bytes:
+        """Request line and headers; Anthropic gives a page of twenty unless told otherwise."""
+        if MESSAGES.dialect not in self.speaks or not self._provider.is_anthropic:
+            return self._request_line("GET", "/models")
+        head = self._request_line("GET", "/models?limit=1000", in_messages=True)
+        return head + messages.version_line(self._fixed_messages, b"")
 
 
 def _spoken(provider: Provider, base_url: str | None) -> frozenset[str]:
@@ -125,11 +142,21 @@ def _spoken(provider: Provider, base_url: str | None) -> frozenset[str]:
     return provider.speaks | provider.speaks_at_home if at_home else provider.speaks
 
 
-def _fixed_headers(settings: UpstreamSettings, provider: Provider, authority: str) -> bytes:
+def _with_compaction(speaks: frozenset[str]) -> frozenset[str]:
+    """Who takes Responses makes compactions of its own, which nobody else can read."""
+    return speaks | {COMPACTION.dialect} if RESPONSES.dialect in speaks else speaks
+
+
+def _fixed_headers(
+    settings: UpstreamSettings, provider: Provider, authority: str, *, in_messages: bool = False
+) -> bytes:
     headers = {"host": authority, "user-agent": f"headgate/{__version__}", "accept-encoding": "identity"}
     if settings.api_key:
         key = settings.api_key.get_secret_value()
-        headers[provider.key_header or "authorization"] = key if provider.key_header else f"Bearer {key}"
+        if in_messages and not provider.key_header:
+            headers |= messages.key_headers(key, is_anthropic=provider.is_anthropic)
+        else:
+            headers[provider.key_header or "authorization"] = key if provider.key_header else f"Bearer {key}"
     headers |= {name.lower(): value for name, value in settings.headers.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     if lines.count("\n") != len(headers):
@@ -157,6 +184,8 @@ async def _read(response: Response, request: ModelRequest, attempt: Attempt) -> 
 def _relay_for(request: ModelRequest, attempt: Attempt) -> Relay:
     if request.surface is RESPONSES:
         return ResponsesRelay(request, attempt)
+    if request.surface is MESSAGES:
+        return MessagesRelay(request, attempt)
     return FrameRelay(request, attempt, hides_usage=not request.wants_usage)
 
 

@@ -30,6 +30,10 @@ class Provider:
     speaks: frozenset[str] = _CHAT
     speaks_at_home: frozenset[str] = frozenset()
 
+    @property
+    def is_anthropic(self) -> bool:
+        return self.name == "anthropic"
+
 
 PROVIDERS = {
     row.name: row
@@ -76,7 +80,12 @@ PROVIDERS = {
             ("GEMINI_API_KEY",),
             spare_key_variable="GOOGLE_API_KEY",
         ),
-        Provider("anthropic", "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
+        Provider(
+            "anthropic",
+            "https://api.anthropic.com/v1",
+            ("ANTHROPIC_API_KEY",),
+            speaks=frozenset(("messages",)),
+        ),
         Provider("litellm_proxy", None, ("LITELLM_PROXY_API_KEY",), ("LITELLM_PROXY_API_BASE",)),
         Provider("openai_compatible", needs_key=False, offered_by_key=False),
     )

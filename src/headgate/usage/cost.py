@@ -16,7 +16,7 @@ _BYTES_PER_TOKEN = 4
 _TOKENS_PER_IMAGE = 800
 _MOST_TOKENS_PER_IMAGE = 4000
 _TOKENS_PER_MESSAGE = 4
-_TEXTS = ("prompt", "input", "query", "documents", "instructions")
+_TEXTS = ("prompt", "input", "query", "documents", "instructions", "system")
 
 
 class Measured(NamedTuple):
@@ -116,6 +116,12 @@ def most_completion(fields: Mapping[str, Any]) -> int | None:
     return min(most * (choices if type(choices) is int and choices > 0 else 1), _MOST_ALLOWED)
 
 
+def _is_file(part: Mapping[str, Any]) -> bool:
+    """Whether it is a picture or a document of Anthropic's API, which lies in the request or elsewhere."""
+    source = part.get("source")
+    return isinstance(source, dict) and source.get("type") in ("base64", "url", "file")
+
+
 def _sum(value: Any) -> tuple[int, int, int]:
     """(bytes of text, tokens, images) in messages, parts and lists of texts, however they are nested."""
     bytes_ = tokens = images = 0
@@ -127,7 +133,7 @@ def _sum(value: Any) -> tuple[int, int, int]:
         elif isinstance(one, list):
             waiting += one
         elif isinstance(one, dict):
-            if "image_url" in one:
+            if "image_url" in one or _is_file(one):
                 images += 1
                 continue
             tokens += _TOKENS_PER_MESSAGE if "role" in one else 0

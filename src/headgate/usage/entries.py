@@ -24,7 +24,7 @@ from headgate.usage.types import Entry, Outcome
 PriceOf = Callable[[Attempt, Tokens], Price | None]
 """What an attempt's tokens cost; None where nobody knows."""
 _ESTIMABLE = frozenset(
-    ("chat", "delegated", "completions", "embeddings", "moderations", "rerank", "responses", "messages")
+    ("chat", "delegated", "completions", "embeddings", "moderations", "rerank", "responses", "compaction", "messages")
 )
 """Routes that take text. Of the others, the size says nothing of the tokens."""
 _DRAWING = frozenset(("images", "image_edits", "image_variations"))

@@ -1,0 +1,283 @@
+"""The WebSocket form of the Responses API (https://www.openresponses.org/specification): one message, one response.
+
+Each response goes the way of an HTTP call, with its own key check, limits, run and settlement. What a connection adds
+is the memory of its last response, from which the next one may go on; it ends with the connection.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from headgate.api.errors import envelope, error_response
+from headgate.api.gate import Gate, Receive, Scope, Send
+from headgate.core import sse
+from headgate.core.errors import (
+    Draining,
+    HeadgateError,
+    InvalidField,
+    InvalidJson,
+    Overloaded,
+    PreviousResponseNotFound,
+    SocketTooOld,
+)
+from headgate.core.ids import new_run_id
+
+_LONGEST_SECONDS = 3600.0
+_MOST_SOCKETS = 1000
+_MOST_WAITING = 16
+_NOT_OF_A_CALL = frozenset(
+    (
+        *(b"x-request-id", b"idempotency-key", b"content-length", b"content-encoding", b"transfer-encoding"),
+        *(b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions"),
+    )
+)
+"""Headers of the handshake that are not those of the calls made over it."""
+_TRANSPORT = ("type", "stream", "stream_options")
+"""What a message holds that is not of the response."""
+Call = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class ResponsesSocket:
+    """An ASGI application for WebSockets. `call` answers the same request over HTTP."""
+
+    def __init__(self, gate: Gate, call: Call) -> None:
+        self._gate = gate
+        self._call = call
+        self._open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # that the caller wants to connect
+        try:
+            await self._admit(scope)
+        except HeadgateError as error:
+            await _refuse(error, send)
+            return
+        self._open += 1
+        try:
+            with suppress(OSError):  # the caller left while something was sent
+                await send({"type": "websocket.accept"})
+                await _Connection(scope, receive, send, self._call).serve()
+        finally:
+            self._open -= 1
+
+    async def _admit(self, scope: Scope) -> None:
+        """By its headers alone, as every call; raises what a call would raise."""
+        if self._gate.keys.is_stale:
+            await self._gate.keys.refresh()
+        self._gate.recognise(dict(scope["headers"]))
+        if self._gate.draining:
+            raise Draining("This process is shutting down.", retry_after=1)
+        if self._open >= _MOST_SOCKETS:
+            raise Overloaded(f"{_MOST_SOCKETS} WebSockets are open.", retry_after=1)
+
+
+class _Connection:
+    """One caller's. Responses are made one after another; messages that come meanwhile wait."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, call: Call) -> None:
+        self._headers = [header for header in scope["headers"] if header[0] not in _NOT_OF_A_CALL]
+        self._receive = receive
+        self._send = send
+        self._call = call
+        self._waiting: deque[str] = deque()
+        self._memory: tuple[str, list[Any]] = "", []
+        """The last response: its id, and the items that another one goes on from."""
+
+    async def serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + _LONGEST_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout_at(ends_at):
+                    message = await self._next()
+            except TimeoutError:
+                await self._tell(SocketTooOld("A WebSocket may be open for 60 minutes: open a new one."))
+                await self._send({"type": "websocket.close", "code": 1000})
+                return
+            if message is None or not await self._answer(message):
+                return
+
+    async def _next(self) -> str | None:
+        """The next message; None when the caller left."""
+        return self._waiting.popleft() if self._waiting else await self._hear()
+
+    async def _answer(self, message: str) -> bool:
+        """Make a response; returns whether the caller is still there."""
+        try:
+            fields = _read(message)
+            continues = fields.get("previous_response_id")
+            body = self._body(fields)
+        except HeadgateError as error:
+            self._forget(_id_in(message))
+            await self._tell(error)
+            return True
+        reply = _Reply(self._send)
+        scope = {"type": "http", "method": "POST", "path": "/v1/responses", "headers": self._headers}
+        calling = self._respond(scope, _receive_whole(orjson.dumps(body)), reply)
+        task = asyncio.get_running_loop().create_task(calling)
+        if not await self._attend(task):
+            return False
+        if reply.finished is None:
+            self._forget(continues)
+        else:
+            self._memory = _remembered(body, reply.finished)
+        return True
+
+    async def _respond(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
+        """In a task of its own, as a call over HTTP has one: it can be cancelled without the connection."""
+        await self._call(scope, receive, reply)
+
+    async def _hear(self) -> str | None:
+        return _text(await self._receive())
+
+    async def _attend(self, task: "asyncio.Task[None]") -> bool:
+        """Wait for a response, and for what the caller says meanwhile. Who leaves gets no more of it."""
+        while not task.done():
+            if len(self._waiting) >= _MOST_WAITING:
+                await asyncio.wait((task,))
+                break
+            heard = asyncio.get_running_loop().create_task(self._hear())
+            await asyncio.wait((task, heard), return_when=asyncio.FIRST_COMPLETED)
+            if not heard.done():
+                heard.cancel()
+                break
+            message = heard.result()
+            if message is None:
+                task.cancel()
+                await asyncio.wait((task,))
+                return False
+            self._waiting.append(message)
+        await task
+        return True
+
+    def _body(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The body of the HTTP call that a message stands for; raises PreviousResponseNotFound."""
+        body = {name: value for name, value in fields.items() if name not in _TRANSPORT}
+        previous = body.get("previous_response_id")
+        if previous is not None and previous == self._memory[0]:
+            body["input"] = [*self._memory[1], *_items(body.get("input"))]
+            del body["previous_response_id"]
+        elif previous is not None and body.get("store") is False:
+            message = f"Previous response with id '{previous}' not found: this connection does not hold it."
+            raise PreviousResponseNotFound(message, param="previous_response_id")
+        return {**body, "stream": True}
+
+    def _forget(self, response: object) -> None:
+        """A response that could not be continued is not kept for another try."""
+        if response is not None and response == self._memory[0]:
+            self._memory = "", []
+
+    async def _tell(self, error: HeadgateError) -> None:
+        told = envelope(error, new_run_id())
+        await self._send(_text_message(orjson.dumps({"type": "error", "status": error.status, **told})))
+
+
+class _Reply:
+    """Takes an HTTP answer and sends its events as messages. `finished` is the response, once it was completed."""
+
+    def __init__(self, send: Send) -> None:
+        self.finished: dict[str, Any] | None = None
+        self._send = send
+        self._status = 0
+        self._is_stream = False
+        self._splitter = sse.Splitter()
+        self._body = b""
+
+    async def __call__(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            kinds = [value for name, value in message["headers"] if name == b"content-type"]
+            self._is_stream = bool(kinds) and kinds[0].startswith(b"text/event-stream")
+        elif self._is_stream:
+            for event in sse.events(self._splitter.feed(message.get("body", b""))):
+                await self._pass_on(event)
+        else:
+            self._body += message.get("body", b"")
+            if not message.get("more_body"):
+                await self._say(self._failure())
+
+    async def _say(self, data: bytes) -> None:
+        """Who has left hears nothing; the connection's own task finds out and ends the work."""
+        with suppress(OSError):
+            await self._send(_text_message(data))
+
+    async def _pass_on(self, event: bytes) -> None:
+        data = sse.data_of(event)
+        if data is None or data.strip() == b"[DONE]":
+            return
+        if b'"response"' in data:
+            told = orjson.loads(data)
+            if told.get("type") in ("response.completed", "response.incomplete"):
+                self.finished = told.get("response")
+        await self._say(data)
+
+    def _failure(self) -> bytes:
+        told = orjson.loads(self._body)
+        return orjson.dumps({"type": "error", "status": self._status, "error": told.get("error")})
+
+
+def _read(message: str) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(message)
+    except orjson.JSONDecodeError as error:
+        raise InvalidJson(f"The message is not valid JSON: {error.msg}.") from None
+    if not isinstance(fields, dict):
+        raise InvalidJson("The message must be a JSON object.")
+    if fields.get("type") != "response.create":
+        raise InvalidField("The field 'type' must be 'response.create'.", param="type")
+    return fields
+
+
+def _id_in(message: str) -> object:
+    """The response that a message wants to go on from, whatever else is wrong with it."""
+    try:
+        return _read(message).get("previous_response_id")
+    except HeadgateError:
+        return None
+
+
+def _remembered(body: dict[str, Any], response: dict[str, Any]) -> tuple[str, list[Any]]:
+    """All that was said until now. A thought that nobody stored is of use only with what its provider sealed of it."""
+    output = [
+        item
+        for item in response.get("output") or ()
+        if isinstance(item, dict) and not (item.get("type") == "reasoning" and not item.get("encrypted_content"))
+    ]
+    return str(response.get("id")), [*_items(body.get("input")), *output]
+
+
+def _items(told: Any) -> list[Any]:
+    if isinstance(told, list):
+        return told
+    return [] if told is None else [{"type": "message", "role": "user", "content": told}]
+
+
+def _receive_whole(body: bytes) -> Receive:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _text(message: Any) -> str | None:
+    """What a message of the server says; None when the caller left."""
+    if message["type"] != "websocket.receive":
+        return None
+    text = message.get("text")
+    return str(text) if text is not None else bytes(message.get("bytes", b"")).decode("utf-8", "replace")
+
+
+def _text_message(data: bytes) -> dict[str, Any]:
+    return {"type": "websocket.send", "text": data.decode()}
+
+
+async def _refuse(error: HeadgateError, send: Send) -> None:
+    """Before the connection stands, an error is an HTTP answer like any other."""
+    status, headers, body = error_response(error, new_run_id(), dialect="responses")
+    with suppress(OSError):
+        await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": body})

@@ -1,0 +1,175 @@
+"""Stored runs: who works on which conversation, what a run said so far, and what came of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from headgate.conversations.store.tables import conversations, events, stored_runs
+from headgate.conversations.types import (
+    OPEN,
+    Conversation,
+    Owner,
+    Status,
+    StoredEvent,
+    StoredRun,
+    milliseconds,
+)
+from headgate.core.state_errors import ConversationBusy, ResponseNotFound
+from headgate.db.engine import Database
+
+
+class Runs:
+    """A lease is a holder's name and the time until which it holds; whoever holds a conversation runs its turn.
+
+    Raises DatabaseUnavailable, and ResponseNotFound for what is not there or is another owner's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def hold(self, head: Conversation, holder: str, seconds: float) -> None:
+        """Take the lease of a conversation, or prolong one's own; raises ConversationBusy while somebody has it."""
+        c, now = conversations.c, milliseconds()
+        free = or_(c.holder == "", c.holder == holder, c.held_until < now)
+        taking = update(conversations).where(c.id == head.id, free)
+        async with self._database.writing() as connection:
+            values = {"holder": holder, "held_until": now + int(seconds * 1000)}
+            if not (await connection.execute(taking.values(values))).rowcount:
+                raise ConversationBusy(f"Another turn of the conversation {head.id} is under way.", retry_after=1)
+
+    async def release(self, head: Conversation, holder: str) -> None:
+        """Give one's own lease back; somebody else's stays."""
+        c = conversations.c
+        mine = update(conversations).where(c.id == head.id, c.holder == holder)
+        async with self._database.writing() as connection:
+            await connection.execute(mine.values(holder="", held_until=0))
+
+    async def holder(self, head: Conversation) -> str:
+        """Who holds the conversation now; empty for nobody."""
+        c = conversations.c
+        wanted = select(c.holder).where(c.id == head.id, c.held_until >= milliseconds())
+        async with self._database.reading() as connection:
+            return (await connection.execute(wanted)).scalar() or ""
+
+    async def begin(self, run: StoredRun) -> None:
+        """A new run."""
+        async with self._database.writing() as connection:
+            await connection.execute(insert(stored_runs).values(_row_of(run)))
+
+    async def get(self, id_: str, owner: Owner) -> StoredRun:
+        r = stored_runs.c
+        wanted = select(stored_runs).where(r.id == id_, r.tenant == owner.tenant, r.user == owner.user)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(wanted)).one_or_none()
+        if row is None:
+            raise ResponseNotFound(f"There is no stored response '{id_}'.")
+        return _run(row)
+
+    async def of(self, head: Conversation, limit: int = 100) -> list[StoredRun]:
+        """A conversation's runs, the newest first."""
+        r = stored_runs.c
+        wanted = (
+            select(stored_runs).where(r.conversation == head.id).order_by(r.created.desc(), r.id.desc()).limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return [_run(row) for row in await connection.execute(wanted)]
+
+    async def note(self, run: str, told: Sequence[StoredEvent]) -> None:
+        """Further events, in the order of their numbers; one that is there already stays as it is."""
+        async with self._database.writing() as connection:
+            await _note(connection, run, told)
+
+    async def events(self, run: str, after: int = -1, limit: int = 1000) -> list[StoredEvent]:
+        """Those with higher numbers than `after`."""
+        e = events.c
+        wanted = select(e.number, e.data).where(e.run == run, e.number > after).order_by(e.number).limit(limit)
+        async with self._database.reading() as connection:
+            return [StoredEvent(number, bytes(data)) for number, data in await connection.execute(wanted)]
+
+    async def change(
+        self,
+        run: StoredRun,
+        status: Status,
+        *,
+        response: Mapping[str, Any] | None = None,
+        told: Sequence[StoredEvent] = (),
+        segment: str = "",
+    ) -> bool:
+        """What became of a run, with its last events; False if it had ended already, and then nothing is changed."""
+        r = stored_runs.c
+        values: dict[str, Any] = {"status": status}
+        if response is not None:
+            values["response"] = dict(response)
+        if segment:
+            values["segment"] = segment
+        if status not in OPEN:
+            values |= {"ended": milliseconds(), "holder": "", "held_until": 0}
+        async with self._database.writing() as connection:
+            still = update(stored_runs).where(r.id == run.id, r.status.in_(OPEN))
+            if not (await connection.execute(still.values(values))).rowcount:
+                return False
+            await _note(connection, run.id, told)
+            return True
+
+    async def take(self, run: str, holder: str, seconds: float) -> bool:
+        """Begin or go on to work on a run; False where somebody else does, or it has ended."""
+        r, now = stored_runs.c, milliseconds()
+        free = and_(r.status.in_(OPEN), or_(r.holder == "", r.holder == holder, r.held_until < now))
+        values = {"holder": holder, "held_until": now + int(seconds * 1000)}
+        async with self._database.writing() as connection:
+            taking = update(stored_runs).where(r.id == run, free).values(values)
+            return bool((await connection.execute(taking)).rowcount)
+
+    async def orphans(self, limit: int = 20) -> list[StoredRun]:
+        """Runs that go on in the background, or should, while nobody works on them; the oldest first."""
+        r = stored_runs.c
+        left = [r.status.in_(("queued", "in_progress")), r.held_until < milliseconds()]
+        wanted = select(stored_runs).where(*left).order_by(r.created).limit(limit)
+        async with self._database.reading() as connection:
+            return [_run(row) for row in await connection.execute(wanted)]
+
+    async def delete(self, run: StoredRun) -> None:
+        """Take it away with its events; the conversation's items stay."""
+        async with self._database.writing() as connection:
+            await connection.execute(delete(events).where(events.c.run == run.id))
+            await connection.execute(delete(stored_runs).where(stored_runs.c.id == run.id))
+
+
+async def _note(connection: AsyncConnection, run: str, told: Sequence[StoredEvent]) -> None:
+    if not told:
+        return
+    known = (await connection.execute(select(func.max(events.c.number)).where(events.c.run == run))).scalar()
+    rows = [{"run": run, "number": one.number, "data": one.data} for one in told if known is None or one.number > known]
+    if rows:
+        await connection.execute(insert(events), rows)
+        last = update(stored_runs).where(stored_runs.c.id == run)
+        await connection.execute(last.values(events=told[-1].number + 1))
+
+
+def _row_of(run: StoredRun) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "request_id": run.request_id,
+        "conversation": run.conversation,
+        "tenant": run.owner.tenant,
+        "user": run.owner.user,
+        "status": run.status,
+        "background": run.background,
+        "created": run.created,
+        "ended": run.ended,
+        "request": dict(run.request),
+        "response": None if run.response is None else dict(run.response),
+        "previous": run.previous,
+        "segment": run.segment,
+        "base": run.base,
+        "events": run.events,
+        "holder": run.holder,
+        "held_until": run.held_until,
+    }
+
+
+def _run(row: "Row[Any]") -> StoredRun:
+    id_, request_id, conversation, tenant, user, *more = tuple(row)
+    return StoredRun(id_, request_id, conversation, Owner(tenant, user), *more)
