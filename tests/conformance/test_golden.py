@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from headgate.core.chat import Call as ToolCall
-from headgate.core.chat import ToolEnded, ToolHeld, ToolStarted
+from headgate.core.chat import ChatEvent, ToolEnded, ToolHeld, ToolStarted
 from tests.conformance.golden import CHECK_STREAM, CHECK_WHOLE, Case, cases, transcript
 from tests.conformance.said import in_words_of, of_events
 from tests.conformance.through import NAMES, Heard, hear, hear_whole, told, told_whole
@@ -76,7 +76,7 @@ def test_what_agents_do_on_the_way_breaks_no_rule(caller: str, extensions: bool)
     call = ToolCall("call_own", "get_weather", '{"city":"Paris"}')
     done = ToolEnded(call, 1, "It rains.", False, 0.25)
     failed = ToolEnded(call, 1, "no such city", True, 0.25)
-    aside = [ToolStarted(call, 1), done, ToolStarted(call, 2), failed, ToolHeld(call, 3)]
+    aside: list[ChatEvent] = [ToolStarted(call, 1), done, ToolStarted(call, 2), failed, ToolHeld(call, 3)]
     for at in range(len(heard.events)):
         run = Heard([*heard.events[:at], *aside, *heard.events[at:]])
         if any(type(event).__name__ == "CallPiece" for event in heard.events[at : at + 1]):
