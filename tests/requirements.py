@@ -235,6 +235,9 @@ REQUIREMENTS = {
         "Anthropic's Messages API, from callers and to providers: streams by its rules, thinking, calls, counts, errors"
     ),
     "dialects": Requirement("A request of any dialect is read whole, and put into another without losing silently"),
+    "conformance": Requirement(
+        "Streams keep to the rules of their dialect, whatever the provider sent and however cut"
+    ),
     "harness": Requirement("The stub upstream does what a test scripts"),
 }
 

@@ -216,6 +216,7 @@ def _said(response: dict[str, Any], *, usage: bool) -> Said:
         return said
     rule((response["usage"] is not None) == usage, "usage is told if it is known", response["usage"])
     said.tokens = tokens_of(response["usage"]) if usage else None
+    said.stop_sequence = response.get("stop_sequence") or ""
     for item in response["output"]:
         match item["type"]:
             case "message":

@@ -101,7 +101,7 @@ def in_words_of(dialect: str, said: Said, *, whole: bool = False) -> Said:
         return replace(said, text=said.text + said.refusal, refusal="", finish=finish, calls=calls)
     if dialect == "responses":
         kept = said.tokens and said.tokens._replace(cache_write=0)
-        return replace(said, stop_sequence="", tokens=kept)
+        return replace(said, tokens=kept)
     return said
 
 
