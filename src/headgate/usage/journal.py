@@ -155,11 +155,10 @@ class Leftover:
         lines = content.split(b"\n")
         cut = lines.pop()
         for line in lines:
-            entry = entry_in(line)
-            if entry is None:
-                self.damaged.append(line)
-            else:
+            if entry := entry_in(line):
                 yield entry
+            else:
+                self.damaged.append(line)
         if cut:
             log.warning("the journal %s ends in the middle of an entry, which was not settled", self.path.name)
 
