@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from headgate.core.bounds import Bound
-from headgate.core.money import Price
+from headgate.core.money import Price, dearest
 from headgate.core.terms import Parameters
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
@@ -369,6 +369,12 @@ class Model:
     """What all callers together may ask of it."""
     settings: ModelSettings | None = None
     """As configured, for listings; None for found models."""
+    dearest: Price | None = field(init=False)
+    """A price below none of its targets'; None where one has none of its own, and the list's counts."""
+
+    def __post_init__(self) -> None:
+        own = [target.price for target in self.targets if target.price is not None]
+        object.__setattr__(self, "dearest", dearest(own) if len(own) == len(self.targets) else None)
 
     @property
     def known_as(self) -> tuple[str, ...]:
