@@ -32,6 +32,11 @@ class Trace(NamedTuple):
     def is_sampled(self) -> bool:
         return self.flags[1] in _ODD
 
+    def below(self) -> tuple[str, str]:
+        """The span id and the `traceparent` for a call: of a new span under this one, or its own if none is kept."""
+        span_id = f"{_random.getrandbits(64) or 1:016x}" if self.flags[1] in _ODD else self.span_id
+        return span_id, f"00-{self.trace_id}-{span_id}-{self.flags}"
+
     def child(self) -> "Trace":
         """A new span under this one."""
         return Trace(self.trace_id, f"{_random.getrandbits(64) or 1:016x}", self.flags, self.span_id, self.state)
@@ -40,7 +45,7 @@ class Trace(NamedTuple):
         """The same span with the flag that says whether it is kept."""
         if yes is self.is_sampled:
             return self
-        return self._replace(flags=f"{int(self.flags, 16) ^ 1:02x}")
+        return Trace(self.trace_id, self.span_id, f"{int(self.flags, 16) ^ 1:02x}", self.parent, self.state)
 
 
 def new_run_id(caller_id: str | None = None) -> str:

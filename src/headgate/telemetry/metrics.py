@@ -5,7 +5,9 @@ Label values are configured names only, never keys or their ids, so that callers
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import add
 from typing import NamedTuple
 
 from headgate.core.errors import HeadgateError, LimitReached
@@ -15,8 +17,8 @@ from headgate.core.tokens import Tokens
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 Labels = tuple[str, ...]
 MOST_MODELS = 1000
-_MEDIA = Tokens._fields.index("prompt_audio")
-"""From here on, the kinds of tokens are rare ones."""
+_USUAL = ("prompt", "completion")
+"""Kinds of tokens that are told even where there were none."""
 
 
 @dataclass(slots=True)
@@ -65,9 +67,11 @@ class Metrics:
     requests: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     durations: dict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     first_tokens: dict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
-    attempts: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
+    made: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
+    """Calls of upstreams by (component, model, target, result)."""
     chunks: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
-    tokens: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
+    reported: dict[Labels, tuple[int, ...]] = field(default_factory=lambda: defaultdict(Tokens))
+    """Tokens of each kind by (model, target)."""
     errors: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     tools: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     spans: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
@@ -76,13 +80,35 @@ class Metrics:
     cost: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     """Nano-USD."""
     unpriced: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
-    calls: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     refusals: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     over_budget: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     ledger_trouble: bool = False
     """This process cannot write what was spent."""
     models: set[str] = field(default_factory=set)
     """The names that are labels."""
+
+    @property
+    def attempts(self) -> dict[Labels, int]:
+        """Calls of upstreams by (model, target, result)."""
+        return _grouped(((model, target, result), count) for (_, model, target, result), count in self.made.items())
+
+    @property
+    def calls(self) -> dict[Labels, int]:
+        """The same by (component, result), where result is ok or error."""
+        return _grouped(
+            ((component, "ok" if result == "ok" else "error"), count)
+            for (component, _, _, result), count in self.made.items()
+        )
+
+    @property
+    def tokens(self) -> dict[Labels, int]:
+        """Reported tokens by (model, target, kind); of the rarer kinds those that came."""
+        return {
+            (model, target, kind): count
+            for (model, target), counts in self.reported.items()
+            for kind, count in zip(Tokens._fields, counts, strict=True)
+            if count or kind in _USUAL
+        }
 
     def observe(self, run: Run) -> None:
         """Count one settled run."""
@@ -115,40 +141,27 @@ class Metrics:
             period = refusal.period or ("at_once" if refusal.limit == "streams" else "minute")
             self.refusals[refusal.limit, refusal.subject.partition(":")[0], period] += 1
 
-    def _observe_money(self, attempt: Attempt, model: str, component: str) -> None:
-        """Of an attempt that was settled."""
-        if attempt.cost is None:
-            self.unpriced[model, attempt.key] += 1
-        elif attempt.cost:
-            self.cost[model, attempt.key, component] += attempt.cost
-        if attempt.tokens is None and attempt.used is not None and any(attempt.used):
-            self.estimated_tokens[model, attempt.key, "prompt"] += attempt.used.prompt
-            self.estimated_tokens[model, attempt.key, "completion"] += attempt.used.completion
-
     def _observe_attempt(self, attempt: Attempt, model: str, run: Run) -> None:
-        target = attempt.key
-        self.attempts[model, target, attempt.error.code if attempt.error else "ok"] += 1
+        target, tokens, error = attempt.key, attempt.tokens, attempt.error
         component = "mirror" if run.mirror_of else run.component
-        self.calls[component, "error" if attempt.error else "ok"] += 1
-        if attempt.measure:
-            self._observe_money(attempt, model, component)
+        self.made[component, model, target, "ok" if error is None else error.code] += 1
+        if attempt.cost:
+            self.cost[model, target, component] += attempt.cost
+        elif attempt.measure and attempt.cost is None:
+            self.unpriced[model, target] += 1
         if attempt.chunks:
             self.chunks[model, target] += attempt.chunks
             if attempt.first_token:
                 self.first_tokens[model, target].add(attempt.first_token - run.started)
-        if attempt.tokens is not None:
-            self._observe_tokens(attempt.tokens, model, target)
+        if tokens is not None:
+            self.reported[model, target] = tuple(map(add, self.reported[model, target], tokens))
+        elif attempt.used is not None and any(attempt.used):
+            self.estimated_tokens[model, target, "prompt"] += attempt.used.prompt
+            self.estimated_tokens[model, target, "completion"] += attempt.used.completion
 
-    def _observe_tokens(self, tokens: Tokens, model: str, target: str) -> None:
-        self.tokens[model, target, "prompt"] += tokens.prompt
-        self.tokens[model, target, "completion"] += tokens.completion
-        if tokens.cached:
-            self.tokens[model, target, "cached"] += tokens.cached
-        if tokens.reasoning:
-            self.tokens[model, target, "reasoning"] += tokens.reasoning
-        if tokens.cache_write:
-            self.tokens[model, target, "cache_write"] += tokens.cache_write
-        if any(tokens[_MEDIA:]):
-            for kind, count in zip(tokens._fields[_MEDIA:], tokens[_MEDIA:], strict=True):
-                if count:
-                    self.tokens[model, target, kind] += count
+
+def _grouped(counts: Iterable[tuple[Labels, int]]) -> dict[Labels, int]:
+    grouped: dict[Labels, int] = defaultdict(int)
+    for labels, count in counts:
+        grouped[labels] += count
+    return grouped
