@@ -88,7 +88,7 @@ def test_a_span_says_where_it_stands_and_when() -> None:
 
 
 def test_a_root_has_no_parent_and_an_error_is_told() -> None:
-    (found,) = read(span(kind=SERVER, error="upstream_fault", told="The provider failed"))
+    (found,) = read(span(kind=SERVER, error="upstream_fault: The provider failed"))
     assert (found.parent_span_id, found.flags, found.kind) == (b"", 0x001, Official.SPAN_KIND_SERVER)
     assert (found.status.code, found.status.message) == (2, "upstream_fault: The provider failed")
     assert list(found.events) == []

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import orjson
@@ -21,7 +21,7 @@ from headgate.telemetry.redact import redact
 
 _MOST_WAITING = 50_000
 _UNKNOWN = (None,) * len(Tokens._fields)
-_NOTHING: Mapping[str, Any] = {}
+_NO_ATTEMPT = Attempt("", "", "", "", "", 0.0)
 
 
 class LineWriter:
@@ -102,12 +102,11 @@ def request_logger(write: Callable[[dict[str, Any]], None], usual: bool = True) 
 
 def request_line(run: Run) -> dict[str, Any]:
     """What a request's line says. Durations in milliseconds; token counts are null where the provider gave none."""
-    attempts, started, who, error = run.attempts, run.started, run.who, run.error
-    last = attempts[-1] if attempts else None
-    tokens = last.tokens if last else None
+    attempts, started, who, cost = run.attempts, run.started, run.who, run.cost
+    last = attempts[-1] if attempts else _NO_ATTEMPT
+    tokens = last.tokens
     prompt, completion, cached, reasoning, cache_write, *_ = tokens or _UNKNOWN
-    cost = run.cost
-    return {
+    line = {
         "ts": time.time(),
         "event": "request",
         "request_id": run.id,
@@ -118,21 +117,24 @@ def request_line(run: Run) -> dict[str, Any]:
         "component": run.component,
         "route": run.route,
         "model": run.model,
-        "target": last.target if last else None,
+        "target": last.target or None,
         "status": run.status,
         "outcome": run.outcome,
-        "error": error.code if error else None,
+        "error": run.error.code if run.error else None,
         "stream": run.stream,
-        "attempts": [
-            {"target": attempt.target, "error": attempt.error.code if attempt.error else None} for attempt in attempts
-        ],
-        **_decisions(run, last),
-        **({"replay_of": run.replay_of} if run.replay_of else _NOTHING),
-        **(_inside(run) if run.tools or run.parent or run.absent else _NOTHING),
+    }
+    line["attempts"] = [{"target": one.target, "error": one.error.code if one.error else None} for one in attempts]
+    if (attempts or run.passed_over or run.error) and (told := _decisions(run, last)):
+        line |= told
+    if run.replay_of:
+        line["replay_of"] = run.replay_of
+    if run.tools or run.parent or run.absent:
+        line |= _inside(run)
+    line |= {
         "duration_ms": round((run.ended - started) * 1000, 3),
-        "first_byte_ms": round((last.first_byte - started) * 1000, 3) if last and last.first_byte else None,
-        "first_token_ms": round((last.first_token - started) * 1000, 3) if last and last.first_token else None,
-        "chunks": last.chunks if last else 0,
+        "first_byte_ms": round((last.first_byte - started) * 1000, 3) if last.first_byte else None,
+        "first_token_ms": round((last.first_token - started) * 1000, 3) if last.first_token else None,
+        "chunks": last.chunks,
         "bytes_in": run.bytes_in,
         "bytes_out": run.bytes_out,
         "usage_missing": tokens is None,
@@ -140,25 +142,26 @@ def request_line(run: Run) -> dict[str, Any]:
         "completion_tokens": completion,
         "cached_tokens": cached,
         "reasoning_tokens": reasoning,
-        **({"cache_write_tokens": cache_write} if cache_write else _NOTHING),
-        "cost_usd": None if cost is None else cost / 1e9,
-        "cost_measure": last.measure or None if last else None,
-        "limited": run.ticket is not None,
     }
+    if cache_write:
+        line["cache_write_tokens"] = cache_write
+    line["cost_usd"] = None if cost is None else cost / 1e9
+    line["cost_measure"] = last.measure or None
+    line["limited"] = run.ticket is not None
+    return line
 
 
-def _decisions(run: Run, last: Attempt | None) -> dict[str, Any]:
+def _decisions(run: Run, last: Attempt) -> dict[str, Any]:
     """What was out of the ordinary; the fields are absent otherwise."""
     told: dict[str, Any] = {}
     if run.passed_over:
         told["passed_over"] = run.passed_over
-    if last is not None:
-        if len(run.attempts) > 1 and last.model_name != run.attempts[0].model_name:
-            told["fallback"] = last.model_name
-        if last.dropped:
-            told["dropped"] = last.dropped
-        if last.applied or run.applied:
-            told["applied"] = (*run.applied, *last.applied)
+    if len(run.attempts) > 1 and last.model_name != run.attempts[0].model_name:
+        told["fallback"] = last.model_name
+    if last.dropped:
+        told["dropped"] = last.dropped
+    if last.applied or (run.applied and run.attempts):
+        told["applied"] = (*run.applied, *last.applied)
     if run.error and isinstance(run.error, LimitReached) and (refusal := run.error.refusal) is not None:
         told["refused_by"] = _limit(refusal)
     if run.ticket is not None and run.ticket.over:

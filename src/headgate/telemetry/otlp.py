@@ -18,7 +18,7 @@ _ROOT, _BELOW_LOCAL, _BELOW_REMOTE = b"\x85\x01\x01\0\0\0", b"\x85\x01\x01\x01\0
 """Flags, all of a trace that is kept: whether the parent is known, and whether it is another process's."""
 _BEYOND = 1 << 63
 _TIMES, _TIME, _NUMBER = Struct("<cQcQ"), Struct("<Q"), Struct("<d")
-_FIRST_TOKEN = b"\x12\x0bfirst_token"
+_FIRST_TOKEN = b"\x5a\x16\x09%b\x12\x0bfirst_token"
 _MOST_REMEMBERED = 4096
 """Most texts and numbers come again with the next request."""
 
@@ -31,26 +31,24 @@ def encoded(spans: Iterable[Span], resource: Mapping[str, str]) -> bytes:
 
 
 def _span(span: Span) -> bytes:
-    own = span.attributes
+    own, parent = span.attributes, span.parent
     parts = [
-        b"\x0a\x10%b\x12\x08%b" % (bytes.fromhex(span.trace_id), bytes.fromhex(span.span_id)),
+        bytes.fromhex(f"0a10{span.trace_id}1208{span.span_id}" + (f"2208{parent}" if parent else "")),
         _title(span.name, span.kind),
         _TIMES.pack(b"\x39", span.started, b"\x41", span.ended),
         *map(_of_shared, span.shared),
         *map(_remembered, own, own.values()),
     ]
-    if span.parent:
-        parts.append(b"\x22\x08%b" % bytes.fromhex(span.parent))
     if span.state:
         parts.append(_text(3, span.state))
     if span.content is not None:
         read = content.of_request if span.kind == SERVER else content.of_call
         parts += (_attribute(key, value) for key, value in read(span.content).items())
     if span.first_token:
-        parts.append(_field(11, b"\x09" + _TIME.pack(span.first_token) + _FIRST_TOKEN))
+        parts.append(_FIRST_TOKEN % _TIME.pack(span.first_token))
     if span.error:
-        parts.append(_field(15, _text(2, f"{span.error}: {span.told}") + b"\x18\x02"))
-    parts.append((_BELOW_REMOTE if span.is_remote else _BELOW_LOCAL) if span.parent else _ROOT)
+        parts.append(_field(15, _text(2, span.error) + b"\x18\x02"))
+    parts.append((_BELOW_REMOTE if span.is_remote else _BELOW_LOCAL) if parent else _ROOT)
     return _field(2, b"".join(parts))
 
 
@@ -108,11 +106,8 @@ def _field(number: int, data: bytes) -> bytes:
     return b"%c%b%b" % (number << 3 | _BYTES, _varint(size), data)
 
 
+@lru_cache(_MOST_REMEMBERED)
 def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return b"%c" % number
-    if number < 0x4000:
-        return b"%c%c" % (number & 0x7F | 0x80, number >> 7)
     digits = bytearray()
     while number > 0x7F:
         digits.append(number & 0x7F | 0x80)

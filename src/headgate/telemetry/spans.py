@@ -42,7 +42,6 @@ _PARAMETERS = {
     "n": "choice.count",
 }
 _NANO = 1e9
-_WELL = ("", "")
 _MOST_SHARED = 2048
 
 
@@ -70,7 +69,7 @@ class Shared:
 
 
 class Span(NamedTuple):
-    """One span. Times are nanoseconds since the epoch, `first_token` 0 if none came; `error` is a code, empty if none.
+    """One span. Times are nanoseconds since the epoch, `first_token` 0 if none came; `error` is empty if none was.
 
     `parent` is a span id, empty for a root; `is_remote` says that it is not of this process. `attributes` are those of
     its own, beside the `shared` ones; their values can be hashed.
@@ -87,7 +86,6 @@ class Span(NamedTuple):
     ended: int
     attributes: dict[str, Any]
     error: str = ""
-    told: str = ""
     first_token: int = 0
     content: Content | None = None
     shared: tuple[Shared, ...] = ()
@@ -117,24 +115,23 @@ def spans_of(run: Run, epoch: float, providers: Mapping[str, str], *, content_by
         int((run.started + epoch) * _NANO),
         int((run.ended + epoch) * _NANO),
         _of_request(run, common),
-        *_failure(run.error),
+        "" if run.error is None else _told(run.error),
         0,
         content,
         (whose, _request(path, run.model or "", run.stream, run.outcome, len(attempts), run.status)),
     )
     spans = [root]
-    for number, attempt in enumerate(attempts):
-        is_last = number == len(attempts) - 1
+    for number, attempt in enumerate(attempts, 1):
+        is_last = number == len(attempts)
         error = attempt.error or (run.error if is_last else None)
         attributes = _of_call(run, attempt, common)
         if error is not None:
             attributes["error.type"] = error.code
         provider = providers.get(attempt.upstream, attempt.upstream)
-        reason = _reason(run, number) if number else "first"
-        call = _call(run.route, provider, attempt.model, attempt.target, attempt.model_name)
+        name, call = _call(run.route, provider, attempt.model, attempt.target, attempt.model_name)
         spans.append(
             Span(
-                f"{call.attributes['gen_ai.operation.name']} {attempt.model}",
+                name,
                 CLIENT,
                 trace.trace_id,
                 attempt.span,
@@ -144,18 +141,18 @@ def spans_of(run: Run, epoch: float, providers: Mapping[str, str], *, content_by
                 int((attempt.started + epoch) * _NANO),
                 int(((attempt.ended or run.ended) + epoch) * _NANO),
                 attributes,
-                *_failure(error),
+                "" if error is None else _told(error),
                 int((attempt.first_token + epoch) * _NANO) if attempt.first_token else 0,
                 content if is_last else None,
-                (whose, call, _turn(number + 1, reason)),
+                (whose, call, _turn(number, "first" if number == 1 else _reason(attempts[number - 2], attempt))),
             )
         )
     return spans
 
 
-def _failure(error: HeadgateError | None) -> tuple[str, str]:
-    """(code, what it means in general): a message may quote the request."""
-    return _WELL if error is None else (error.code, error.title)
+def _told(error: HeadgateError) -> str:
+    """Its code, and what it means in general: a message may quote the request."""
+    return f"{error.code}: {error.title}"
 
 
 @lru_cache(_MOST_SHARED)
@@ -188,12 +185,14 @@ def _request(path: str | None, model: str, stream: bool, outcome: str, attempts:
 
 
 @lru_cache(_MOST_SHARED)
-def _call(route: str, provider: str, model: str, target: str, model_name: str) -> Shared:
+def _call(route: str, provider: str, model: str, target: str, model_name: str) -> tuple[str, Shared]:
+    """The name of a call's span, and what it says of where the call went."""
     kind = _KINDS.get(route, "LLM")
-    return Shared(
+    operation = _OPERATIONS.get(route, route) if route in _PATHS else "chat"
+    return f"{operation} {model}", Shared(
         {
             "openinference.span.kind": kind,
-            "gen_ai.operation.name": _OPERATIONS.get(route, route) if route in _PATHS else "chat",
+            "gen_ai.operation.name": operation,
             "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
             "gen_ai.request.model": model,
             "embedding.model_name" if kind == "EMBEDDING" else "llm.model_name": model,
@@ -258,9 +257,8 @@ def _of_call(run: Run, attempt: Attempt, common: Mapping[str, Any]) -> dict[str,
     return found
 
 
-def _reason(run: Run, number: int) -> str:
+def _reason(before: Attempt, attempt: Attempt) -> str:
     """Why a further call was made: retry (the same target), next_target, or fallback (another model)."""
-    attempt, before = run.attempts[number], run.attempts[number - 1]
     if attempt.model_name != before.model_name:
         return "fallback"
     return "retry" if attempt.target == before.target else "next_target"
