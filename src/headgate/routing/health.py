@@ -4,12 +4,13 @@ Kept per worker, in memory. Health is kept per target and per API surface: embed
 A rest never takes a target away, it only makes it the last one to be tried; see `plan`.
 """
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
+from math import exp2
+from operator import attrgetter
 
 from headgate.core.errors import HeadgateError, UpstreamError, UpstreamKeyRefused, UpstreamRateLimited
 from headgate.core.run import Attempt
@@ -25,6 +26,7 @@ _NEWS = 0.3
 _STALE_SECONDS = 60.0
 _SLOT = 5.0
 _SLOTS = 12
+_KEY = attrgetter("key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +120,6 @@ class State:
         fitness = self.surfaces.get(surface)
         return fitness is not None and fitness.rests > 0 and max(fitness.rests_until, fitness.trial_until) > now
 
-    def slowness(self, now: float) -> float:
-        """Expected seconds to the first byte under the present load; an old measurement counts for less and less."""
-        if now - self.measured_at < 1.0 or not self.latency:
-            return self.latency * (self.in_flight + 1)
-        return self.latency * (self.in_flight + 1) * math.exp2((self.measured_at - now) / _STALE_SECONDS)
-
     def fill(self, limits: Limits | None, now: float) -> float:
         """Share of its limits that the last minute used; without limits, the tokens themselves, scaled to be small."""
         if limits is None or not (limits.tokens_per_minute or limits.requests_per_minute):
@@ -190,16 +186,16 @@ class Book:
         return not (state.rests(surface, now) or (limits is not None and state.is_full(limits, now)))
 
     def slowness(self, targets: Iterable[Target], now: float) -> tuple[float, ...]:
-        """That of each target; see State.slowness."""
-        states = self._states
-        found = []
-        for target in targets:
-            state = states.get(target.key, _UNKNOWN)
-            if now - state.measured_at < 1.0:
-                found.append(state.latency * (state.in_flight + 1))
-            else:
-                found.append(state.slowness(now))
-        return tuple(found)
+        """Expected seconds to the first byte under the present load; old measurements count for less and less."""
+        states = map(self._states.get, map(_KEY, targets), repeat(_UNKNOWN))
+        return tuple(
+            [
+                state.latency * (state.in_flight + 1)
+                if (age := now - state.measured_at) < 1.0
+                else state.latency * (state.in_flight + 1) * exp2(-age / _STALE_SECONDS)
+                for state in states
+            ]
+        )
 
     def rest_of(self, target: Target, surface: str, now: float) -> float:
         """Seconds that a target still rests; 0.0 when it may be called."""

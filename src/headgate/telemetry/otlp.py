@@ -100,10 +100,7 @@ def _text(number: int, text: str) -> bytes:
 
 def _field(number: int, data: bytes) -> bytes:
     """A field that has a length. All numbers here are below 16, so that the tag is one byte."""
-    size = len(data)
-    if size < 0x80:
-        return b"%c%c%b" % (number << 3 | _BYTES, size, data)
-    return b"%c%b%b" % (number << 3 | _BYTES, _varint(size), data)
+    return b"%c%b%b" % (number << 3 | _BYTES, _varint(len(data)), data)
 
 
 @lru_cache(_MOST_REMEMBERED)
