@@ -17,16 +17,18 @@ _BYTES = 2
 _ROOT, _BELOW_LOCAL, _BELOW_REMOTE = b"\x85\x01\x01\0\0\0", b"\x85\x01\x01\x01\0\0", b"\x85\x01\x01\x03\0\0"
 """Flags, all of a trace that is kept: whether the parent is known, and whether it is another process's."""
 _BEYOND = 1 << 63
+_LARGEST = (1 << 64) - 1
 _TIMES, _TIME, _NUMBER = Struct("<cQcQ"), Struct("<Q"), Struct("<d")
 _FIRST_TOKEN = b"\x5a\x16\x09%b\x12\x0bfirst_token"
-_MOST_REMEMBERED = 4096
-"""Most texts and numbers come again with the next request."""
+_MOST_REMEMBERED = 2048
+_MOST_OF_OWN = 256
+"""Of a span's own attributes some come again with the next request; looking further back costs more than it saves."""
 
 
 def encoded(spans: Iterable[Span], resource: Mapping[str, str]) -> bytes:
     """One export request with all the spans, which share a resource."""
     scope = _field(1, _text(1, "headgate") + _text(2, __version__))
-    who = _field(1, b"".join(_field(1, _pair(key, value)) for key, value in resource.items()))
+    who = _field(1, b"".join(_field(1, _text(1, key) + _field(2, _text(1, value))) for key, value in resource.items()))
     return _field(1, who + _field(2, b"".join((scope, *map(_span, spans)))))
 
 
@@ -64,33 +66,33 @@ def _of_shared(shared: Shared) -> bytes:
 
 def _attribute(key: str, value: Any) -> bytes:
     """Field 9 of a span."""
-    return _field(9, _pair(key, value))
+    written = _value(value)
+    return _before(key, len(written)) + written
 
 
-_remembered = lru_cache(_MOST_REMEMBERED, typed=True)(_attribute)
-
-
-def _pair(key: str, value: Any) -> bytes:
-    return _key(key) + _field(2, _value(value))
+_remembered = lru_cache(_MOST_OF_OWN, typed=True)(_attribute)
 
 
 @lru_cache(_MOST_REMEMBERED)
-def _key(key: str) -> bytes:
-    return _text(1, key)
+def _before(key: str, size: int) -> bytes:
+    """What stands before a value of that size."""
+    named = _text(1, key) + b"\x12" + _varint(size)
+    return b"\x4a" + _varint(len(named) + size) + named
 
 
 def _value(value: Any) -> bytes:
     """One value: a text, a truth, a whole number, another number, or several texts."""
+    kind = type(value)
+    if kind is int and 0 <= value < _BEYOND:
+        return b"\x18" + _varint(value)
+    if kind is float:
+        return b"\x21" + _NUMBER.pack(value)
     if isinstance(value, str):
         return _text(1, value)
-    if isinstance(value, bool):
+    if kind is bool:
         return b"\x10\x01" if value else b"\x10\x00"
-    if isinstance(value, int):
-        if -_BEYOND <= value < _BEYOND:
-            return b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF)
-        value = float(value)
-    if isinstance(value, float):
-        return b"\x21" + _NUMBER.pack(value)
+    if kind is int:
+        return b"\x18" + _varint(value & _LARGEST) if -_BEYOND <= value < 0 else _value(float(value))
     return _field(5, b"".join(_field(1, _text(1, one)) for one in value))
 
 
