@@ -131,9 +131,9 @@ def request_line(run: Run) -> dict[str, Any]:
     if run.tools or run.parent or run.absent:
         line |= _inside(run)
     line |= {
-        "duration_ms": round((run.ended - started) * 1000, 3),
-        "first_byte_ms": round((last.first_byte - started) * 1000, 3) if last.first_byte else None,
-        "first_token_ms": round((last.first_token - started) * 1000, 3) if last.first_token else None,
+        "duration_ms": int((run.ended - started) * 1e6 + 0.5) / 1e3,  # `round` takes five times as long
+        "first_byte_ms": int((last.first_byte - started) * 1e6 + 0.5) / 1e3 if last.first_byte else None,
+        "first_token_ms": int((last.first_token - started) * 1e6 + 0.5) / 1e3 if last.first_token else None,
         "chunks": last.chunks,
         "bytes_in": run.bytes_in,
         "bytes_out": run.bytes_out,
