@@ -32,6 +32,19 @@ class Histogram:
         self.counts[bisect_left(DURATIONS, seconds)] += 1
         self.total += seconds
 
+    def join(self, other: "Histogram") -> None:
+        self.counts = list(map(add, self.counts, other.counts))
+        self.total += other.total
+
+
+@dataclass(slots=True)
+class Calls:
+    """Calls of upstreams that are alike. `tokens` are those reported, by kind; None where none ever were."""
+
+    count: int = 0
+    nano_usd: int = 0
+    tokens: tuple[int, ...] | None = None
+
 
 class BudgetGauge(NamedTuple):
     """A budget as it stands: whose, nano-USD of it, and nano-USD spent. `hard`: it refuses."""
@@ -61,24 +74,22 @@ NO_GAUGES = Gauges()
 
 @dataclass(slots=True)
 class Metrics:
-    """All series of one process. Label order: see `exposition`."""
+    """All series of one process. Label order: see `exposition`. What comes with every request is counted once, as
+    `finished` and `made`; the series of it are put together when somebody looks.
+    """
 
     in_flight: int = 0
-    requests: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
-    durations: dict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
-    first_tokens: dict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
-    made: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
+    finished: dict[tuple[str, str, int, str], Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    """How long requests took, by (route, model, status, outcome)."""
+    made: dict[Labels, Calls] = field(default_factory=lambda: defaultdict(Calls))
     """Calls of upstreams by (component, model, target, result)."""
+    first_tokens: dict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     chunks: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
-    reported: dict[Labels, tuple[int, ...]] = field(default_factory=lambda: defaultdict(Tokens))
-    """Tokens of each kind by (model, target)."""
     errors: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     tools: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     spans: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     idempotent: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     estimated_tokens: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
-    cost: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
-    """Nano-USD."""
     unpriced: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     refusals: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     over_budget: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
@@ -88,35 +99,55 @@ class Metrics:
     """The names that are labels."""
 
     @property
+    def requests(self) -> dict[Labels, int]:
+        return {
+            (route, model, str(status), outcome): sum(took.counts)
+            for (route, model, status, outcome), took in self.finished.items()
+        }
+
+    @property
+    def durations(self) -> dict[Labels, Histogram]:
+        joined: dict[Labels, Histogram] = defaultdict(Histogram)
+        for (route, model, _, _), took in self.finished.items():
+            joined[route, model].join(took)
+        return joined
+
+    @property
     def attempts(self) -> dict[Labels, int]:
-        """Calls of upstreams by (model, target, result)."""
-        return _grouped(((model, target, result), count) for (_, model, target, result), count in self.made.items())
+        return _summed(((model, target, result), made.count) for (_, model, target, result), made in self.made.items())
 
     @property
     def calls(self) -> dict[Labels, int]:
-        """The same by (component, result), where result is ok or error."""
-        return _grouped(
-            ((component, "ok" if result == "ok" else "error"), count)
-            for (component, _, _, result), count in self.made.items()
+        return _summed(
+            ((component, "ok" if result == "ok" else "error"), made.count)
+            for (component, _, _, result), made in self.made.items()
+        )
+
+    @property
+    def cost(self) -> dict[Labels, int]:
+        """Nano-USD."""
+        return _summed(
+            ((model, target, component), made.nano_usd)
+            for (component, model, target, _), made in self.made.items()
+            if made.nano_usd
         )
 
     @property
     def tokens(self) -> dict[Labels, int]:
-        """Reported tokens by (model, target, kind); of the rarer kinds those that came."""
-        return {
-            (model, target, kind): count
-            for (model, target), counts in self.reported.items()
-            for kind, count in zip(Tokens._fields, counts, strict=True)
+        """Of the rarer kinds those that came."""
+        return _summed(
+            ((model, target, kind), count)
+            for (_, model, target, _), made in self.made.items()
+            for kind, count in zip(Tokens._fields, made.tokens or (), strict=False)
             if count or kind in _USUAL
-        }
+        )
 
     def observe(self, run: Run) -> None:
         """Count one settled run."""
         model = run.label or "unknown"
         if model not in self.models:
             model = self._named(model)
-        self.requests[run.route, model, str(run.status), run.outcome] += 1
-        self.durations[run.route, model].add(run.ended - run.started)
+        self.finished[run.route, model, run.status, run.outcome].add(run.ended - run.started)
         if run.error is not None:
             self.errors[run.route, run.error.code] += 1
             self._observe_refusal(run.error)
@@ -144,9 +175,10 @@ class Metrics:
     def _observe_attempt(self, attempt: Attempt, model: str, run: Run) -> None:
         target, tokens, error = attempt.key, attempt.tokens, attempt.error
         component = "mirror" if run.mirror_of else run.component
-        self.made[component, model, target, "ok" if error is None else error.code] += 1
+        made = self.made[component, model, target, "ok" if error is None else error.code]
+        made.count += 1
         if attempt.cost:
-            self.cost[model, target, component] += attempt.cost
+            made.nano_usd += attempt.cost
         elif attempt.measure and attempt.cost is None:
             self.unpriced[model, target] += 1
         if attempt.chunks:
@@ -154,14 +186,14 @@ class Metrics:
             if attempt.first_token:
                 self.first_tokens[model, target].add(attempt.first_token - run.started)
         if tokens is not None:
-            self.reported[model, target] = tuple(map(add, self.reported[model, target], tokens))
+            made.tokens = tokens if made.tokens is None else tuple(map(add, made.tokens, tokens))
         elif attempt.used is not None and any(attempt.used):
             self.estimated_tokens[model, target, "prompt"] += attempt.used.prompt
             self.estimated_tokens[model, target, "completion"] += attempt.used.completion
 
 
-def _grouped(counts: Iterable[tuple[Labels, int]]) -> dict[Labels, int]:
-    grouped: dict[Labels, int] = defaultdict(int)
+def _summed(counts: Iterable[tuple[Labels, int]]) -> dict[Labels, int]:
+    summed: dict[Labels, int] = defaultdict(int)
     for labels, count in counts:
-        grouped[labels] += count
-    return grouped
+        summed[labels] += count
+    return summed
