@@ -76,6 +76,8 @@ def _kept(choice: Choice) -> tuple[Any, ...]:
     """(model, hop, rule, names, scores, names of all candidates: true for the same ones, null if told before, more)"""
     model, hop, rule, targets, scores, candidates = choice
     names = _names(tuple(targets))
+    if candidates is targets:
+        return model, hop, rule, names, scores, True, len(targets) - len(names)
     if not scores:
         return model, hop, rule, names, (), True, len(targets) - len(names)
     if candidates is None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import inf
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -262,6 +263,12 @@ class Limits:
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     in_flight: int = 0
+    bounds: tuple[float, float, float] = field(init=False, repr=False, compare=False)
+    """Calls in flight, requests and tokens that are too many, infinite where there is no bound."""
+
+    def __post_init__(self) -> None:
+        bounds = (self.in_flight or inf, self.requests_per_minute or inf, self.tokens_per_minute or inf)
+        object.__setattr__(self, "bounds", bounds)
 
 
 @dataclass(frozen=True, slots=True)
