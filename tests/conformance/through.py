@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import orjson
-from headgate.upstreams.messages import MessagesRelay
 
 from headgate.api.errors import envelope
 from headgate.core import sse
@@ -19,6 +18,7 @@ from headgate.core.tokens import reported
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
 from headgate.upstreams.frames import FrameRelay
+from headgate.upstreams.messages import MessagesRelay
 from headgate.upstreams.responses_frames import ResponsesRelay
 from headgate.upstreams.streams import Relay
 
