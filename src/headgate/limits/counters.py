@@ -88,6 +88,7 @@ class TableCounters:
         """What was learnt and not yet used: (period, its number, nano-USD)"""
         self._now = 0.0
         self._slot = 0
+        self._since = self._until = 0.0
         self._rows: dict[str, int] = {}
         """Rows that were used in this slot of this day: they are up to date, and nobody can be given them."""
 
@@ -153,10 +154,15 @@ class TableCounters:
         return Used(bound, spent, reserved, {period: calendar.ends[period] for period in spent})
 
     def _look_at_clocks(self) -> None:
-        self._now = self._clock()
-        slot = int(self._now // SLOT)
-        if self._calendar.turn_to(self._today()) or slot != self._slot:
-            self._slot, self._rows = slot, {}
+        """The calendar is looked at with each new slot and when its day ends, as that was known then."""
+        now = self._now = self._clock()
+        if self._since <= now < self._until:
+            return
+        today = self._today()
+        self._calendar.turn_to(today)
+        self._slot, self._rows = int(now // SLOT), {}
+        self._since = self._slot * SLOT
+        self._until = min(self._since + SLOT, now + self._calendar.ends["day"] - today)
 
     def _rows_of(self, bounds: tuple[Bound, ...]) -> list[int]:
         """Where the rows of these subjects begin, brought up to now. Raises LimitsUnavailable."""
@@ -241,7 +247,7 @@ class TableCounters:
         return against, over
 
     def _book(self, bounds: tuple[Bound, ...], rows: list[int], want: Want) -> None:
-        cells, (tokens, nano_usd, is_stream) = self._table.cells, want
+        cells, own_money, (tokens, nano_usd, is_stream) = self._table.cells, self._own_money, want
         for bound, row in zip(bounds, rows, strict=True):
             limits = bound.rate
             if limits.requests_per_minute:
@@ -251,12 +257,12 @@ class TableCounters:
             if is_stream and limits.streams:
                 cells[row + self._own_streams] += 1
             if bound.budgets:
-                cells[row + self._own_money] += nano_usd
+                cells[row + own_money] += nano_usd
 
     def _give_back(self, ticket: Ticket, bounds: tuple[Bound, ...], tokens: int, nano_usd: int) -> None:
         """Money is booked before it is given back, for a process may be killed in between."""
         rows = self._rows_of(bounds)
-        cells, (reserved_tokens, reserved, is_stream) = self._table.cells, ticket.want
+        cells, own_money, (reserved_tokens, reserved, is_stream) = self._table.cells, self._own_money, ticket.want
         by = tokens - reserved_tokens
         is_late = by < 0 and ticket.at < self._slot
         for bound, row in zip(bounds, rows, strict=True):
@@ -272,7 +278,7 @@ class TableCounters:
                 if nano_usd:
                     for period in bound.periods:
                         cells[row + SPENT[period]] += nano_usd
-                cells[row + self._own_money] -= reserved
+                cells[row + own_money] -= reserved
 
     def _lift(self, bounds: tuple[Bound, ...], rows: list[int]) -> None:
         """Take over what was learnt of these subjects."""
