@@ -50,10 +50,10 @@ class Trace(NamedTuple):
 
     def sampled(self, yes: bool) -> "Trace":
         """The same span with the flag that says whether it is kept."""
-        if yes is self.is_sampled:
+        trace_id, span_id, flags, parent, state = self
+        if yes is (flags[1] in _ODD):
             return self
-        flags = self.flags[0] + _OTHER[self.flags[1]]
-        return Trace(self.trace_id, self.span_id, flags, self.parent, self.state)
+        return Trace(trace_id, span_id, flags[0] + _OTHER[flags[1]], parent, state)
 
 
 def new_run_id(caller_id: str | None = None) -> str:
