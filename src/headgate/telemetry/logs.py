@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 import orjson
@@ -16,6 +16,7 @@ import orjson
 from headgate.core.bounds import Refusal
 from headgate.core.errors import LimitReached
 from headgate.core.run import Attempt, Run
+from headgate.core.tokens import Tokens
 from headgate.telemetry.redact import redact
 
 _MOST_WAITING = 50_000
@@ -100,7 +101,7 @@ def request_logger(write: Callable[[dict[str, Any]], None], usual: bool = True) 
 def request_line(run: Run) -> dict[str, Any]:
     """What a request's line says. Durations in milliseconds; token counts are null where the provider gave none."""
     last = run.attempts[-1] if run.attempts else None
-    tokens = last.tokens if last else None
+    tokens = _reported(run.attempts)
     return {
         "ts": time.time(),
         "event": "request",
@@ -140,6 +141,13 @@ def request_line(run: Run) -> dict[str, Any]:
         "cost_measure": last.measure or None if last else None,
         "limited": run.ticket is not None,
     }
+
+
+def _reported(attempts: Sequence[Attempt]) -> Tokens | None:
+    """What providers reported, of all turns and tries together; None where the last one reported nothing."""
+    if len(attempts) < 2 or attempts[-1].tokens is None:
+        return attempts[-1].tokens if attempts else None
+    return Tokens(*map(sum, zip(*(one.tokens for one in attempts if one.tokens is not None), strict=True)))
 
 
 def _decisions(run: Run, last: Attempt | None) -> dict[str, Any]:
