@@ -86,10 +86,9 @@ def joined(events: list[ChatEvent]) -> list[ChatEvent]:
     """Neighbouring pieces of one kind as one."""
     said: list[Any] = []
     for one in events:
-        if said and type(one) is type(said[-1]) and isinstance(one, Text | Thought):
-            said[-1] = type(one)(said[-1].text + one.text)
-        elif said and isinstance(one, CallPiece) and isinstance(said[-1], CallPiece):
-            said[-1] = CallPiece(one.number, said[-1].text + one.text)
+        last = said[-1] if said and type(said[-1]) is type(one) else None
+        if last is not None and isinstance(last, Text | Thought | CallPiece):
+            said[-1] = last._replace(text=last.text + one.text)  # type: ignore[union-attr]
         else:
             said.append(one)
     return said
