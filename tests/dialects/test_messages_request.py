@@ -142,7 +142,7 @@ def test_system_messages_among_the_others_keep_their_place() -> None:
 def test_tools_need_no_type_and_server_tools_are_the_providers() -> None:
     schema = {"type": "object", "properties": {}}
     web = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
-    tools = [
+    tools: list[dict[str, Any]] = [
         {"name": "f", "input_schema": schema, **CACHED},
         {"name": "g", "description": "G", "input_schema": schema, "strict": True},
         web,
@@ -195,7 +195,7 @@ def test_thinking_effort_and_format_are_read_and_written_back(told: Any, thinks:
 
 
 def test_everything_else_goes_back_as_it_came() -> None:
-    more = {
+    more: dict[str, Any] = {
         "stop_sequences": ["X"],
         "metadata": {"user_id": "u"},
         "temperature": 0.5,

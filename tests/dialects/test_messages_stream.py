@@ -46,7 +46,7 @@ PAGE = {
     "cited_text": "c",
     "encrypted_index": "e",
 }
-SAID = [
+SAID: list[ChatEvent] = [
     Thought("Let me "),
     Thought("see."),
     Sealed("EqQBsignature=="),
@@ -86,10 +86,9 @@ def joined(events: list[ChatEvent]) -> list[ChatEvent]:
     """Neighbouring pieces of one kind as one."""
     said: list[Any] = []
     for one in events:
-        if said and type(one) is type(said[-1]) and isinstance(one, Text | Thought):
-            said[-1] = type(one)(said[-1].text + one.text)
-        elif said and isinstance(one, CallPiece) and isinstance(said[-1], CallPiece):
-            said[-1] = CallPiece(one.number, said[-1].text + one.text)
+        last = said[-1] if said and type(said[-1]) is type(one) else None
+        if last is not None and isinstance(last, Text | Thought | CallPiece):
+            said[-1] = last._replace(text=last.text + one.text)  # type: ignore[union-attr]
         else:
             said.append(one)
     return said
@@ -198,7 +197,7 @@ def test_pieces_of_calls_that_come_mixed_are_put_into_one_block_after_another() 
 
 
 def test_thoughts_that_follow_each_other_have_blocks_of_their_own() -> None:
-    thoughts = [Thought("a"), Sealed("s1"), Thought("b"), Sealed("s2"), Sealed("s3"), Text("c")]
+    thoughts: list[ChatEvent] = [Thought("a"), Sealed("s1"), Thought("b"), Sealed("s2"), Sealed("s3"), Text("c")]
     assert check_stream(streamed(*thoughts)).seals == [("s1", ""), ("s2", ""), ("s3", "")]
     assert joined(read(streamed(*thoughts))[0]) == thoughts
     content = whole(*thoughts)["content"]
@@ -220,7 +219,7 @@ def test_a_call_is_told_as_it_is_made_once_the_one_before_is_complete() -> None:
 
 
 def test_calls_without_arguments_or_with_wrong_ones_have_an_object_for_input() -> None:
-    calls = [Call("a", "f", ""), Call("b.c", "g", "[1]"), Call("", "h", "nonsense")]
+    calls: list[ChatEvent] = [Call("a", "f", ""), Call("b.c", "g", "[1]"), Call("", "h", "nonsense")]
     said = check_stream(streamed(*calls))
     inputs: list[Any] = [{}, {"arguments": [1]}, {"arguments": "nonsense"}]
     assert [call[2] for call in said.calls] == inputs

@@ -17,6 +17,7 @@ from tests.harness.gateway import KEY, Gateway, running_gateway
 from tests.harness.stub import DONE, USAGE, Answer, Stub, chat, chunk, stream, stream_pieces
 from tests.journeys.test_agents import calling
 from tests.journeys.test_agents import settings as with_agent
+from tests.journeys.test_diary import lines
 from tests.journeys.test_money import new_key, rows
 from tests.journeys.test_reasoning import step
 from tests.requirements import covers
@@ -272,6 +273,17 @@ async def test_a_repeat_with_its_key_gets_the_same_stream(governed: Gateway, stu
     assert first.content == again.content
     assert again.headers["idempotent-replayed"] == "true"
     assert len(stub.calls) == 1
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_conversations_in_files_have_the_answer_of_this_door(
+    stub: Stub, tmp_path: Path, streamed: bool
+) -> None:
+    folder = tmp_path / "log"
+    async with running_gateway(settings_for(stub, logging={"runs": {"folder": str(folder)}})) as gateway:
+        await ask(gateway, stream=streamed)
+        found = await lines(folder, 3)
+    assert (found[-1]["content"], found[-1]["finish_reason"]) == ("Hello there.", "stop")
 
 
 async def test_a_caller_who_leaves_ends_the_call(governed: Gateway, stub: Stub) -> None:

@@ -178,6 +178,24 @@ async def test_its_count_of_tokens_is_asked_and_an_estimate_replaces_it(gateway:
     assert (await gateway.http.get("/admin/usage/export")).text.count("\n") <= 1
 
 
+async def test_thoughts_that_nobody_signed_are_not_sent_to_anthropic(gateway: Gateway, stub: Stub) -> None:
+    unsigned = {**THINKING, "signature": ""}
+    result = {"type": "tool_result", "tool_use_id": CALL["id"], "content": "Rain"}
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    for thought, kept, lost in (
+        (unsigned, [CALL], "messages[].thinking, thinking"),
+        (THINKING, [THINKING, CALL], None),
+    ):
+        said = {"role": "assistant", "content": [thought, CALL]}
+        conversation = [*HI, said, {"role": "user", "content": [result]}]
+        response = await ask(gateway, messages=conversation, thinking=thinking, max_tokens=2000)
+        assert stub.last.json["messages"][1]["content"] == kept
+        assert stub.last.json["thinking"] == ({"type": "disabled"} if lost else thinking)
+        assert response.headers.get("x-headgate-dropped") == lost
+    await ask(gateway, messages=[*HI, {"role": "assistant", "content": [unsigned]}, *HI], thinking=thinking)
+    assert (stub.last.json["messages"], stub.last.json["thinking"]) == ([*HI, *HI], thinking)
+
+
 async def test_its_models_are_listed_with_its_key_and_all_on_one_page(stub: Stub) -> None:
     stub.otherwise = native
     async with running_gateway(settings(stub.url, offer_all=True)) as gateway:

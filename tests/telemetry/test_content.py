@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from headgate.telemetry.content import LONGEST, of_call, of_request
 from headgate.telemetry.spans import Content
+from tests.harness.messages import message, pieces
 from tests.harness.stub import DONE, chat, chunk
 from tests.requirements import covers
 
@@ -67,6 +68,11 @@ def test_a_streamed_answer_is_put_together_also_when_its_end_is_missing() -> Non
     events = b"".join(chunk({"content": word}) for word in ("Hel", "lo", " there"))
     assert of_request(content({"messages": []}, events + DONE))["output.value"] == "Hello there"
     assert of_request(content({"messages": []}, events[:-9]))["output.value"] == "Hello"
+
+
+def test_answers_in_anthropics_words_are_told_whole_or_streamed() -> None:
+    for answer in (message().body, b"".join(pieces())):
+        assert of_request(content({"messages": []}, answer))["output.value"] == "Hello there."
 
 
 def test_prompts_of_other_surfaces_are_told_as_text() -> None:

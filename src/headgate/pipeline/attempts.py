@@ -72,7 +72,7 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
     attempt.cost_of = deps.cost_of
     run.attempts.append(attempt)
     upstream, asked = deps.upstreams[target.upstream], request
-    headers, lost = run.forwards, run.lost
+    headers, lost = run.forwards if request.surface.dialect == run.dialect else b"", run.lost
     if request.surface.dialect and request.surface.dialect not in upstream.speaks:
         request, missed = in_other_words(request, upstream.speaks)
         headers, lost = b"", lost + missed

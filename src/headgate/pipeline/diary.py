@@ -23,8 +23,8 @@ from headgate.core.errors import HeadgateError
 from headgate.core.events import Event, Opened, Room, Sink, Whole
 from headgate.core.request import ModelRequest
 from headgate.core.run import Run
-from headgate.core.surfaces import CHAT
-from headgate.dialects import chat, chat_reader
+from headgate.dialects import chat
+from headgate.dialects.table import DIALECTS
 
 Note = Callable[[Run, str, Mapping[str, Any]], None]
 Story = AsyncGenerator[Event | ChatEvent]
@@ -136,7 +136,8 @@ class _Heard:
             last = run.attempts[-1] if run.attempts else None
             told = {"target": last.target, "left_out": last.dropped, "changed": last.applied} if last else {}
             self._note(run, "request", {"stage": "as_sent", "turn": 1, **told, "body": request.fields})
-        answer = self._answer() if self._ended is not None or request.surface is not CHAT else self._read()
+        is_read = self._ended is None and request.surface.dialect in DIALECTS
+        answer = self._read(request.surface.dialect) if is_read else self._answer()
         self._note(run, "response", {**answer, "complete": True})
 
     def _answer(self) -> dict[str, Any]:
@@ -149,9 +150,9 @@ class _Heard:
             told["raw"] = self._raw.decode(errors="replace")
         return told
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self, dialect: str) -> dict[str, Any]:
         """A plain model's answer in the same words as an agent's, if it can be read."""
-        reader = chat_reader.Reader()
+        reader = DIALECTS[dialect].reader(False)
         raw = bytes(self._raw)
         try:
             list(reader.feed(raw) if self._is_stream else reader.whole(raw))

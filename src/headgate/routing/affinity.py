@@ -21,7 +21,7 @@ def beginning_of(fields: Mapping[str, Any]) -> bytes | None:
     """What a conversation keeps from turn to turn: all before the model's first answer, or a prompt's first part."""
     messages = fields.get("messages") or fields.get("input")
     if isinstance(messages, list):
-        opening = [fields["instructions"]] if fields.get("instructions") else []
+        opening = [fields[name] for name in ("instructions", "system") if fields.get(name)]
         for message in messages:
             if not isinstance(message, dict) or message.get("role") in ("assistant", "tool"):
                 break

@@ -123,6 +123,8 @@ def _answer(raw: bytes) -> dict[str, Any] | None:
             message = choice.get("message")
             told = message if isinstance(message, dict) else {"content": choice.get("text")}
             return _message({"role": "assistant", **told})
+        if parsed.get("type") == "message":
+            return _message(parsed)
         for item in _objects(parsed.get("output")):
             if item.get("type") == "message":
                 return _message(item)
@@ -143,6 +145,9 @@ def _deltas(raw: bytes) -> Iterator[Mapping[str, Any]]:
         event = _parsed(line[5:]) if line.startswith(b"data:") else None
         if isinstance(event, dict) and event.get("type") == "response.output_text.delta":
             yield {"content": event.get("delta")}
+        if isinstance(event, dict) and event.get("type") == "content_block_delta":
+            delta = event.get("delta")
+            yield {"content": delta.get("text")} if isinstance(delta, dict) else {}
         for choice in _objects(event.get("choices") if isinstance(event, dict) else None):
             if not choice.get("index"):
                 delta = choice.get("delta")

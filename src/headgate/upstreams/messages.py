@@ -27,6 +27,7 @@ from headgate.core.errors import (
 from headgate.core.request import ModelRequest
 from headgate.core.run import Attempt, now
 from headgate.core.tokens import reported
+from headgate.dialects.messages_signed import signed
 from headgate.upstreams.frames import in_one_line
 from headgate.upstreams.refusals import told_inside
 
@@ -56,6 +57,13 @@ def key_headers(key: str, *, is_anthropic: bool) -> dict[str, str]:
 def version_line(fixed: bytes, forwarded: bytes) -> bytes:
     """The version of the API, where neither the caller nor the upstream's settings name one."""
     return b"" if VERSION in fixed or VERSION in forwarded else b"%b: %b\r\n" % (VERSION, _USUAL_VERSION)
+
+
+def only_signed(body: bytes, attempt: Attempt) -> bytes:
+    """A request without thoughts that Anthropic would refuse; the attempt is told."""
+    put, lost = signed(orjson.loads(body))
+    attempt.dropped += lost
+    return splice.rewrite(body, {name: orjson.dumps(value) for name, value in put.items()}, ()) if put else body
 
 
 class MessagesRelay:

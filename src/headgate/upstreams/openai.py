@@ -14,6 +14,7 @@ from headgate.core.run import Attempt, now
 from headgate.core.surfaces import COMPACTION, COUNT_TOKENS, MESSAGES, RESPONSES, Surface
 from headgate.core.tokens import reported
 from headgate.core.version import __version__
+from headgate.dialects.messages_signed import may_hold_unsigned
 from headgate.upstreams import messages
 from headgate.upstreams.frames import FrameRelay
 from headgate.upstreams.http import Origin, Response, Wire
@@ -56,6 +57,8 @@ class OpenAIUpstream:
             call.traceparent.encode(),
         )
         if request.surface in _IN_MESSAGES:
+            if self._provider.is_anthropic and may_hold_unsigned(body):
+                body = messages.only_signed(body, attempt)
             head += messages.version_line(self._fixed_messages, call.headers)
         if call.headers:
             head += call.headers
