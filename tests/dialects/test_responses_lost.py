@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from headgate.core.errors import InvalidField, PreviousResponseNotFound
+from headgate.core.errors import InvalidField
+from headgate.core.state_errors import PreviousResponseNotFound
 from headgate.dialects import chat_request
 from headgate.dialects.responses_render import render
 from tests.dialects.test_responses_request import CALL, ITEMS, PARTS, request, result
