@@ -57,7 +57,7 @@ def arguments_of(text: str) -> Any:
         return text
 
 
-def of_events(events: Iterable[ChatEvent]) -> Said:  # noqa: C901 - one case per kind of event
+def of_events(events: Iterable[ChatEvent]) -> Said:
     """What the events of a run say."""
     said = Said()
     for event in events:

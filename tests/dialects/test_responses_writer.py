@@ -10,7 +10,6 @@ from headgate.core.chat import (
     Call,
     CallBegun,
     CallPiece,
-    ChatEvent,
     Ended,
     Other,
     Refusal,
