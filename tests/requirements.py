@@ -51,6 +51,7 @@ REQUIREMENTS = {
     "29": Requirement("The same message is classified once"),
     "30": Requirement("Reasoning: steps that think, use tools and finish, then an answer that streams"),
     "31": Requirement("Reasoning is told by events of known types, in order"),
+    "32": Requirement("Tools of one step run side by side, or one after the other where that is wanted"),
     "33": Requirement("Reasoning that never finishes ends at its bounds, and is answered all the same"),
     "34": Requirement("A step that cannot be read is asked for once more, then told as an error, and answered"),
     "35": Requirement("The usage of a steered run is the sum of all its calls"),
@@ -75,18 +76,25 @@ REQUIREMENTS = {
     "64": Requirement("White- and blacklists of MCP tools by patterns of their own names, the whitelist first"),
     "65": Requirement("Model and the gateway's own tools take turns, within bounds; a loop without end stops"),
     "66": Requirement("Callers' own tools are handed to them; in mixed turns the transcript stays valid"),
+    "67": Requirement("Four statuses tell of the tools of an agent while it streams, in order and of one shape"),
+    "68": Requirement("The answer after the tools streams as the model says it"),
     "69": Requirement("POST /admin/reload takes effect as a whole or not at all; streams under way go on"),
     "70": Requirement(
         "MCP servers come back after a death; calls end in time; faults are results; the status tells all"
     ),
     "71": Requirement("/admin/mcp shows servers, their state and their tools, for keys with the scope"),
+    "72": Requirement("An agent gets the answer of another that it asked, which is shown as much history as is set"),
     "73": Requirement("headgate demo-mcp: a small MCP server with made-up tools"),
+    "agents-cost": Requirement("Agents cost little: a round of tools, many of them configured, many streams at once"),
+    "demo-agent": Requirement("The demo agent answers with two tools through official clients and the packaged model"),
     "template-eval": Requirement("POST /admin/template/eval: the grammar alone, and tools that only read"),
     "81": Requirement("Conversations as JSON lines: off unless set, a file for each, without secrets"),
     "82": Requirement("GET /a1/agents lists what the key may use, without secrets"),
     "83": Requirement("POST /a1/agents/{name}/chat is the same as naming the agent as the model"),
     "158": Requirement("Agents and tools are offered at /mcp, each key seeing and calling its own"),
     "events": Requirement("Events of the gateway's own are left out for callers who want pure OpenAI chunks"),
+    "open-responses": Requirement("The compliance runner of Open Responses passes, over HTTP and WebSockets"),
+    "responses": Requirement("The Responses API on any upstream: every event, item and field in the API's own words"),
     "mcp-conformance": Requirement("The MCP conformance suite passes, and real servers can be used"),
     "101": Requirement("The tools that come with the gateway, in groups, each with a schema and hints"),
     "102": Requirement("Tools are added to plain models only by allow list, and the response names them"),
@@ -138,10 +146,10 @@ REQUIREMENTS = {
     "74": Requirement("POST /c1/chat makes a conversation and says its id; the second turn sees the first", False),
     "75": Requirement("Conversations are listed page by page, read and deleted; a deleted one is 404", False),
     "76": Requirement("`provider` picks the target; an unknown one is 400", False),
-    "77": Requirement("Conversations belong to tenant and user; for anybody else they are 404", False),
-    "78": Requirement("What is streamed is stored; of a cut answer the partial text is, and is marked", False),
+    "77": Requirement("Conversations belong to tenant and user; for anybody else they are 404"),
+    "78": Requirement("What is streamed is stored; of a cut answer the partial text is, and is marked"),
     "79": Requirement("Two turns at once on one conversation: one waits or is refused, no item comes twice"),
-    "80": Requirement("X-Conversation-ID on /v1: absent, empty, an id, malformed", False),
+    "80": Requirement("X-Conversation-ID on /v1: absent, empty, an id, malformed"),
     "84": Requirement("An agent's sessions are made, listed, read and deleted, and survive a restart", False),
     "85": Requirement("Messages of a session are read and added to; the history is told to the model", False),
     "86": Requirement("Compaction: a summary and the last turns word by word, calls with their results", False),
@@ -227,6 +235,9 @@ REQUIREMENTS = {
         "Anthropic's Messages API, from callers and to providers: streams by its rules, thinking, calls, counts, errors"
     ),
     "dialects": Requirement("A request of any dialect is read whole, and put into another without losing silently"),
+    "conformance": Requirement(
+        "Streams keep to the rules of their dialect, whatever the provider sent and however cut"
+    ),
     "harness": Requirement("The stub upstream does what a test scripts"),
 }
 

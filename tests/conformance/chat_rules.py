@@ -100,6 +100,7 @@ def check_stream(stream: bytes, *, usage: bool = True) -> Said:
         return checker.end()
     error = last.object.get("error")
     rule(isinstance(error, dict), "a stream ends with [DONE] or an error", last)
+    assert error is not None
     rule({"message", "type", "param", "code"} <= error.keys(), "an error is OpenAI's envelope", error)
     return checker.broken()
 

@@ -21,6 +21,7 @@ from headgate.core.chat import (
     Thought,
 )
 from headgate.core.tokens import Tokens
+from headgate.dialects.messages_content import id_for
 
 
 class Violation(AssertionError):
@@ -59,8 +60,6 @@ def arguments_of(text: str) -> Any:
 def of_events(events: Iterable[ChatEvent]) -> Said:
     """What the events of a run say."""
     said = Said()
-    pieces: dict[int, list[str]] = {}
-    calls: list[list[str]] = []
     for event in events:
         match event:
             case Text(text):
@@ -69,32 +68,43 @@ def of_events(events: Iterable[ChatEvent]) -> Said:
                 said.thought += text
             case Refusal(text):
                 said.refusal += text
-            case Sealed(signature, sealed):
-                if signature or sealed:
-                    said.seals.append((signature, sealed))
-            case Call(id_, name, arguments):
-                calls.append([id_, name, arguments])
-            case CallBegun(number, id_, name):
-                pieces[number] = [id_, name, ""]
-                calls.append(pieces[number])
-            case CallPiece(number, text):
-                pieces[number][2] += text
+            case Sealed(signature, sealed) if signature or sealed:
+                said.seals.append((signature, sealed))
             case Ended(finish, _, tokens, beside):
                 said.finish, said.tokens = finish, tokens
                 said.stop_sequence = str(beside.get("stop_sequence") or "")
-    said.calls = [(id_, name, arguments_of(arguments)) for id_, name, arguments in calls]
+    said.calls = [(id_, name, arguments_of(arguments)) for id_, name, arguments in _calls(events)]
     return said
 
 
-def in_words_of(dialect: str, said: Said) -> Said:
+def _calls(events: Iterable[ChatEvent]) -> list[list[str]]:
+    calls: list[list[str]] = []
+    places: dict[int, list[str]] = {}
+    for event in events:
+        match event:
+            case Call(id_, name, arguments):
+                calls.append([id_, name, arguments])
+            case CallBegun(number, id_, name):
+                places[number] = [id_, name, ""]
+                calls.append(places[number])
+            case CallPiece(number, text):
+                places[number][2] += text
+    return calls
+
+
+def in_words_of(dialect: str, said: Said, *, whole: bool = False) -> Said:
     """What is left of an answer in a dialect; the rows of the table that concern answers."""
-    tokens = said.tokens
     if dialect == "messages":
         refused = bool(said.refusal) and said.finish == "stop" and not said.calls
         finish = "content_filter" if refused else said.finish
-        return replace(said, text=said.text + said.refusal, refusal="", finish=finish)
+        calls = [(id_for(id_), name, _object(told) if whole else told) for id_, name, told in said.calls]
+        return replace(said, text=said.text + said.refusal, refusal="", finish=finish, calls=calls)
     if dialect == "responses":
-        finish = "tool_calls" if said.finish == "stop" and said.calls else said.finish
-        kept = tokens and tokens._replace(cache_write=0)
-        return replace(said, stop_sequence="", finish=finish, tokens=kept)
+        kept = said.tokens and said.tokens._replace(cache_write=0)
+        return replace(said, tokens=kept)
     return said
+
+
+def _object(told: Any) -> Any:
+    """A whole message has objects as the input of calls, whatever the model wrote."""
+    return told if isinstance(told, dict) else {"arguments": told}

@@ -4,13 +4,14 @@ import asyncio
 import logging
 
 from headgate.api.body import read_body
+from headgate.api.conversations import CONVERSATION, conversation_id
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.idempotency import Asked, Story, answer_once
 from headgate.api.stream import Reply
 from headgate.api.wishes import wishes_of
 from headgate.core.errors import Draining, HeadgateError, InternalError, UnsupportedEncoding
 from headgate.core.request import ModelRequest, parse_form, parse_json
-from headgate.core.run import Run
+from headgate.core.run import Continues, Run
 from headgate.core.surfaces import RESPONSES, Surface
 from headgate.pipeline.run import execute
 from headgate.pipeline.settle import settle
@@ -82,6 +83,8 @@ class ModelRoute:
         run.mode = headers.get(b"x-routing-mode", b"").decode("latin-1")
         run.tells_more = self._tells_more(headers.get(b"x-events", b"").lower())
         run.wishes = wishes_of(headers, stream=request.stream)
+        if (conversation := headers.get(CONVERSATION)) is not None:
+            run.continues = Continues(conversation_id(conversation))
         return request
 
     def _tells_more(self, wish: bytes) -> bool:

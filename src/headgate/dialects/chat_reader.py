@@ -93,10 +93,8 @@ class Reader:
             yield from self._tell(call, is_over=True)
             call.id = call.id or self._made_up(call)
         answer.calls = tuple(Call(call.id, call.name, call.arguments) for call in self._calls)
-        if answer.calls and answer.finish == "stop":
-            answer.finish = "tool_calls"
-        elif answer.finish == "tool_calls" and not self._has_custom_calls:
-            answer.finish = "stop"
+        if answer.finish in ("stop", "tool_calls") and not self._has_custom_calls:
+            answer.finish = "tool_calls" if answer.calls else "stop"
 
     def _chunk(self, chunk: Mapping[str, Any]) -> Iterator[ChatEvent]:
         answer = self.answer
@@ -104,8 +102,8 @@ class Reader:
             told = error.get("message") if isinstance(error, dict) else error
             raise UpstreamBroke(f"The provider broke off: {told}")
         self._id = self._id or str(chunk.get("id") or "")
-        if chunk.keys() - _TOP:
-            answer.beside = {**answer.beside, **{name: chunk[name] for name in chunk.keys() - _TOP}}
+        if more := _others(chunk, _TOP):
+            answer.beside = {**answer.beside, **more}
         for choice in _listed(chunk.get("choices")):
             if choice.get("index"):
                 continue  # of several answers the first one counts
@@ -113,7 +111,7 @@ class Reader:
             if not isinstance(delta, dict):
                 raise UpstreamGarbled("The provider sent a delta that is no object.")
             self._note_end(choice)
-            yield from self._delta(delta, {name: choice[name] for name in choice.keys() - _CHOICE if choice[name]})
+            yield from self._delta(delta, _others(choice, _CHOICE))
 
     def _note_end(self, choice: Mapping[str, Any]) -> None:
         finish, sequence = choice.get("finish_reason"), choice.get("stop_reason")
@@ -142,8 +140,7 @@ class Reader:
                 yield from self._piece(piece)
         if isinstance(old := delta.get("function_call"), dict):
             yield from self._piece({"index": 0, "function": old})
-        unknown = {name: delta[name] for name in delta.keys() - _OURS if delta[name]}
-        if unknown:
+        if unknown := _others(delta, _OURS):
             yield Other(unknown)
 
     def _thoughts(self, delta: Mapping[str, Any]) -> Iterator[Thought | Sealed]:
@@ -238,6 +235,11 @@ def _is_whole(arguments: str) -> bool:
     except orjson.JSONDecodeError:
         return False
     return True
+
+
+def _others(fields: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """What a provider tells that nobody here knows, but for what is null or empty."""
+    return {name: value for name, value in fields.items() if value and name not in known}
 
 
 def _listed(value: object) -> list[dict[str, Any]]:

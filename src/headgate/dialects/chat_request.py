@@ -12,9 +12,6 @@ from headgate.dialects.chat_messages import Conversation, Messages
 from headgate.dialects.effort import EFFORTS, effort_of
 from headgate.dialects.fields import Losses, array, fail, flag, given, mapping, number, text, whole
 
-_HELD = {"stream_options": None, "truncation": "disabled"}
-"""Fields that are heeded without being said here: the gateway tells usage itself. None: whatever the value."""
-_LOGPROBS = "message.output_text.logprobs"
 _SHARED = frozenset(
     """
     metadata service_tier prompt_cache_key prompt_cache_retention safety_identifier verbosity top_logprobs logprobs
@@ -194,10 +191,7 @@ def _render_foreign(request: ChatRequest, fields: dict[str, Any], losses: Losses
             fields[name] = _TIERS[value]
         elif name in _SHARED and name != "service_tier":
             fields[name] = value
-        elif name == "include" and type(value) is list and _LOGPROBS in value:
-            fields["logprobs"] = True
-            losses.beside({name: [one for one in value if one != _LOGPROBS]}, "")
-        elif name not in _HELD or _HELD[name] not in (None, value):
+        else:
             losses.beside({name: value}, "")
     if "top_logprobs" in fields:
         fields["logprobs"] = True

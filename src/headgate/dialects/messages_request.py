@@ -27,7 +27,6 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
 _ASKS_NOTHING: Mapping[str, Any] = {
     "n": 1,
     "stream_options": ...,
-    "include": ...,
     "truncation": "disabled",
     "top_logprobs": 0,
     "presence_penalty": 0,
@@ -225,6 +224,8 @@ class _Rendering:
         form = self.request.format
         if form is not None and form.schema is not None:
             self.fields["output_config"] = {"format": {"type": "json_schema", "schema": form.schema}}
+            if form.description:
+                self.losses.add(f"{self.words['format']}.description")
         elif form is not None:
             self.losses.add(self.words["format"])
 

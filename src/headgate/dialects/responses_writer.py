@@ -190,7 +190,8 @@ class _Response:
         """An item that only this API knows, such as a search that the provider made."""
         self._close_open()
         at, id_ = self._place("item")
-        self._added(Item(at, {"id": id_, **item}, self._tell)).close(item.get("status") or "completed")
+        begun = {"id": id_, **item, "status": "in_progress"}
+        self._added(Item(at, begun, self._tell)).close(item.get("status") or "completed")
 
     def _step(self, step: Step) -> None:
         """What a strategy thinks is reasoning; that it does something is told to those who ask for it."""
