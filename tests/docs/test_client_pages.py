@@ -1,4 +1,4 @@
-"""A page for each client: it is in the index, says what was tried, and names the version that the proof is pinned to."""
+"""A page for each client: it is in the index, says what was tried, and names the version that the proof installs."""
 
 import json
 import re

@@ -1,4 +1,6 @@
 """Official Python clients, one conversation with a tool call each. Arguments: which, the gateway's address, a key."""
+# mypy: ignore-errors
+# It runs with what the clients bring, not with what is installed here.
 
 import asyncio
 import json
