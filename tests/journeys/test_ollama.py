@@ -158,6 +158,7 @@ async def test_a_repeat_gets_the_same_bytes(stub: Stub, tmp_path: Path) -> None:
                 await gateway.http.post(path, json=body, headers={"idempotency-key": path[5:]}) for _ in range(2)
             ]
             assert answers[0].content == answers[1].content
+            assert (b'"done":true' if path == "/api/chat" else b'"embeddings":[[') in answers[0].content
             assert answers[1].headers["idempotent-replayed"] == "true"
     assert len(stub.calls) == 2
 

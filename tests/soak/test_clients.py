@@ -88,11 +88,12 @@ def programs_of(kind: str) -> Path:
 @dataclass
 class Provider:
     """Answers every chat with a tool call if it offers one of `picks` and no result is there yet, else with a text that
-    repeats the result. `text`: what it says to those who offer no tools.
+    repeats the result. `text`: what it says to those who offer no tools; `thought`: what it thinks before all it says.
     """
 
     picks: dict[str, dict[str, Any]]
     text: str = "Hello there."
+    thought: str = ""
 
     def answer(self, request: Recorded) -> Answer:
         if not request.path.endswith("/chat/completions"):
@@ -109,7 +110,11 @@ class Provider:
         if not asked.get("stream"):
             return chat(text)
         words = [chunk({"content": part}) for part in (text[:5], text[5:]) if part]
-        return _streamed([chunk({"role": "assistant", "content": ""}), *words, chunk({}, "stop")], asked)
+        return _streamed([*self._begun(), *words, chunk({}, "stop")], asked)
+
+    def _begun(self) -> list[bytes]:
+        first = chunk({"role": "assistant", "content": None})
+        return [first, chunk({"reasoning_content": self.thought})] if self.thought else [first]
 
     def _call(self, name: str, asked: Any) -> Answer:
         arguments = json.dumps(self.picks[name])
@@ -119,11 +124,8 @@ class Provider:
             return chat(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])
         begun = {**call, "index": 0, "function": {"name": name, "arguments": ""}}
         parts = [{"index": 0, "function": {"arguments": part}} for part in (arguments[:7], arguments[7:])]
-        pieces = [
-            chunk({"role": "assistant", "content": None}),
-            *(chunk({"tool_calls": [one]}) for one in (begun, *parts)),
-        ]
-        return _streamed([*pieces, chunk({}, "tool_calls")], asked)
+        pieces = [chunk({"tool_calls": [one]}) for one in (begun, *parts)]
+        return _streamed([*self._begun(), *pieces, chunk({}, "tool_calls")], asked)
 
 
 def _streamed(pieces: list[bytes], asked: Any) -> Answer:
@@ -209,8 +211,12 @@ def results(stub: Stub) -> list[str]:
     return [str(one["content"]) for one in asked[-1]["messages"] if one["role"] == "tool"]
 
 
-async def test_claude_code_reads_a_file(gateway: Gateway, stub: Stub, place: Place) -> None:
-    stub.otherwise = Provider({"Read": {"file_path": str(place.file)}}).answer
+thinks = pytest.mark.parametrize("thought", ["", "Let me look."], ids=["plain", "thinks"])
+
+
+@thinks
+async def test_claude_code_reads_a_file(gateway: Gateway, stub: Stub, place: Place, thought: str) -> None:
+    stub.otherwise = Provider({"Read": {"file_path": str(place.file)}}, thought=thought).answer
     out = await launched(gateway, place, programs_of("npm"), "claude", "-p", "What is in secret.txt?")
     assert "It said:" in out
     assert SECRET in out
@@ -218,8 +224,9 @@ async def test_claude_code_reads_a_file(gateway: Gateway, stub: Stub, place: Pla
     assert {call.json["model"] for call in stub.calls} == {"stub-small"}
 
 
-async def test_codex_runs_a_command(gateway: Gateway, stub: Stub, place: Place) -> None:
-    stub.otherwise = Provider({"exec_command": {"cmd": f"cat {place.file}"}}).answer
+@thinks
+async def test_codex_runs_a_command(gateway: Gateway, stub: Stub, place: Place, thought: str) -> None:
+    stub.otherwise = Provider({"exec_command": {"cmd": f"cat {place.file}"}}, thought=thought).answer
     args = ("exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "What is in secret.txt?")
     out = await launched(gateway, place, programs_of("npm"), "codex", *args)
     assert "It said:" in out
