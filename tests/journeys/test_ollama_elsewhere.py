@@ -31,7 +31,7 @@ async def test_thoughts_text_and_calls_arrive_in_the_callers_words(
 ) -> None:
     stub.answer((messages_stream if streamed else message)(THINKING, TEXT, CALL, stop="tool_use"))
     async with client_of(gateway) as client:
-        asked: Any = await client.chat("opus", HI, tools=[TOOL], stream=streamed)  # type: ignore[call-overload]
+        asked: Any = await client.chat("opus", HI, tools=[TOOL], stream=streamed)
         answers = [one async for one in asked] if streamed else [asked]
     assert "".join(one.message.thinking or "" for one in answers) == THINKING["thinking"]
     assert "".join(one.message.content or "" for one in answers) == TEXT["text"]
