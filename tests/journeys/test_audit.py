@@ -92,8 +92,8 @@ READINGS = (
     "/admin/template/eval",
     "/api/show",
 )
-CALLS = ("/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
-CALLS += ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
+OLLAMA = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
+CALLS = (*OLLAMA, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
 """As calls of models: in the request log, with the key, and no act of administration."""
 KEPT_NOWHERE = {
     (method, f"{prefix}/responses/{{id}}{rest}")
