@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 
+from headgate.api.cycle import cycle_of
 from headgate.api.gate import Receive
-from headgate.api.protocol import body_at_hand
 from headgate.core.errors import BodyTooLarge
 
 
@@ -13,7 +13,8 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
     length = headers.get(b"content-length")
     if length is not None and int(length) > limit:
         raise BodyTooLarge(f"The body has {int(length)} bytes; the limit is {limit}.")
-    body = body_at_hand(receive)
+    cycle = cycle_of(receive)
+    body = cycle.body() if cycle is not None else None
     if body is None:
         body = await _read_messages(receive, limit)
     if len(body) > limit:

@@ -37,6 +37,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
+                interface="asgi3",
                 http=bounded(options.header_limit, options.arrival_seconds),
                 ws="none",
                 lifespan="off",

@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from headgate.api.cycle import Cycle, cycle_of
 from headgate.api.decisions import decision_headers
 from headgate.api.errors import error_event, error_response
 from headgate.api.gate import Send
 from headgate.api.limits import Headers
-from headgate.api.protocol import outlet_of
 from headgate.api.writers import Writers, chat_writer
 from headgate.core import sse
 from headgate.core.chat import ChatEvent, Ended
 from headgate.core.errors import HeadgateError, UpstreamBroke
-from headgate.core.events import Event, Opened, Whole
+from headgate.core.events import Event, Opened, Sink, Whole
 from headgate.core.run import Run
 from headgate.dialects.chat import Writer
 from headgate.idempotency.types import Answer, Started
@@ -26,36 +26,22 @@ _OF_THE_MOMENT = b"x-ratelimit-"
 class Reply:
     """The answer to one request. `pings`: seconds of silence after which a stream gets a comment; 0 for never."""
 
-    __slots__ = (
-        "_events",
-        "_last",
-        "_litellm",
-        "_loop",
-        "_opened",
-        "_outlet",
-        "_pings",
-        "_run",
-        "_send",
-        "_timer",
-        "_writer",
-        "_writers",
-        "started",
-    )
+    started = False
+    _writer: Writer | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _pings = 0.0
+    _last = 0.0
+    """When something was sent last, on the loop's clock."""
+    _opened = False
+    _events = False
 
     def __init__(self, send: Send, run: Run, litellm: bool = False, writers: Writers = chat_writer) -> None:
         self._send = send
-        self._outlet = outlet_of(send)
+        self._cycle = cycle_of(send)
         self._run = run
         self._litellm = litellm
         self._writers = writers
-        self._writer: Writer | None = None
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._pings = 0.0
-        self._last = 0.0
-        self._opened = False
-        self._events = False
-        self.started = False
 
     async def deliver(self, events: AsyncGenerator[Event | ChatEvent], pings: float) -> None:
         """Send all that comes. Raises what the events raise; `fail` then tells the caller."""
@@ -72,8 +58,8 @@ class Reply:
                 elif isinstance(event, Opened):
                     if not self.started:
                         await self._open(event.content_type, event.events)
-                    if self._outlet is not None:
-                        await event.pour(self._push, self._outlet.room)
+                    if self._cycle is not None:
+                        await event.pour(self._sink(self._cycle), self._cycle.room)
                 else:
                     await self._say(event)
         finally:
@@ -131,27 +117,30 @@ class Reply:
         elif self._events:
             body = error_event(error, self._run.id, litellm=self._litellm)
         else:
-            if self._outlet is not None:
-                self._outlet.cut()
+            if self._cycle is not None:
+                self._cycle.cut()
             return
         self._run.bytes_out += len(body)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     @property
     def caller_left(self) -> bool:
-        return self._outlet is not None and self._outlet.caller_left
+        return self._cycle is not None and self._cycle.disconnected
 
     async def _whole(self, answer: Whole) -> None:
         headers = self._headers(answer.content_type)
         headers.append((b"content-length", b"%d" % len(answer.body)))
         self._run.bytes_out = len(answer.body)
-        if self._outlet is not None:
-            self.started = True
-            self._run.status = 200
-            await self._outlet.whole(200, headers, answer.body)
+        cycle = self._cycle
+        if cycle is None:
+            await self._start(200, headers)
+            await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
             return
-        await self._start(200, headers)
-        await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        self.started = True
+        self._run.status = 200
+        if not cycle.has_room:
+            await cycle.room()
+        cycle.whole(200, headers, answer.body)
 
     async def _open(self, content_type: bytes, events: bool, *, answered: bool = True) -> None:
         """Begin a stream. Before anyone answered, nobody can be named as the target."""
@@ -162,11 +151,16 @@ class Reply:
         self._events = events
         await self._start(200, headers)
 
-    def _push(self, piece: bytes) -> bool:
-        self._last = self._loop.time()
-        self._run.bytes_out += len(piece)
-        assert self._outlet is not None
-        return self._outlet.push(piece)
+    def _sink(self, cycle: Cycle) -> Sink:
+        """Takes the frames of a stream as they arrive, which is all that is done for most of them."""
+        run, clock, send = self._run, self._loop.time, cycle.push
+
+        def push(piece: bytes) -> bool:
+            self._last = clock()
+            run.bytes_out += len(piece)
+            return send(piece)
+
+        return push
 
     async def _piece(self, piece: bytes) -> None:
         self._last = self._loop.time()
