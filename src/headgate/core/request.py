@@ -69,6 +69,8 @@ class JsonRequest:
     model: str
     stream: bool
     wants_usage: bool
+    is_plain: bool = False
+    """See splice.is_plain."""
     _model_at: tuple[int, int] | None = field(default=None, repr=False)
 
     @property
@@ -82,12 +84,14 @@ class JsonRequest:
     def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
         if changes is not UNCHANGED:
             return b"application/json", self._changed(model, ask_usage, changes)
-        edits = []
-        if model != self.model or "model" not in self.fields:
-            edits.append(self._naming(model))
+        names = model != self.model or "model" not in self.fields
         if ask_usage and not self.wants_usage:
-            edits.append(self._asking_usage())
-        return b"application/json", splice.apply(self.raw, edits) if edits else self.raw
+            edits = [self._naming(model), self._asking_usage()] if names else [self._asking_usage()]
+            return b"application/json", splice.apply(self.raw, edits)
+        if not names:
+            return b"application/json", self.raw
+        start, end, name = self._naming(model)
+        return b"application/json", splice.replaced(self.raw, (start, end), name)
 
     def _changed(self, model: str, ask_usage: bool, changes: Changes) -> bytes:
         put = dict(changes.put)
@@ -104,21 +108,26 @@ class JsonRequest:
         return self.wants_usage or "stream_options" in changes.drop
 
     def _naming(self, model: str) -> splice.Edit:
-        if self._model_at is None and "model" in self.fields:
-            self._model_at = splice.locate(self.raw, "model")
         if self._model_at is None:
-            return self._insert("model", model)
-        return splice.Edit(*self._model_at, orjson.dumps(model))
+            self._model_at = self._locate("model")
+            if self._model_at is None:
+                return self._insert("model", model)
+        return *self._model_at, orjson.dumps(model)
 
     def _asking_usage(self) -> splice.Edit:
         asked = _with_usage(self.fields.get("stream_options"))
-        at = splice.locate(self.raw, "stream_options") if "stream_options" in self.fields else None
-        return self._insert("stream_options", asked) if at is None else splice.Edit(*at, orjson.dumps(asked))
+        at = self._locate("stream_options")
+        return self._insert("stream_options", asked) if at is None else (*at, orjson.dumps(asked))
+
+    def _locate(self, key: str) -> tuple[int, int] | None:
+        if key not in self.fields:
+            return None
+        return splice.locate_plain(self.raw, key) if self.is_plain else splice.locate(self.raw, key)
 
     def _insert(self, key: str, value: object) -> splice.Edit:
         start = self.raw.index(b"{") + 1
         comma = b"," if self.fields else b""
-        return splice.Edit(start, start, b'"%b":%b%b' % (key.encode(), orjson.dumps(value), comma))
+        return start, start, b'"%b":%b%b' % (key.encode(), orjson.dumps(value), comma)
 
 
 @dataclass(slots=True)
@@ -153,7 +162,8 @@ class FormRequest:
 def parse_json(surface: Surface, raw: bytes) -> JsonRequest:
     """Read a JSON body; raises InvalidJson, JsonTooDeep, DuplicateField, MissingField or InvalidField."""
     fields = _load_object(raw)
-    if (twice := splice.duplicate(raw, fields)) is not None:
+    is_plain = splice.is_plain(raw, fields)
+    if not is_plain and (twice := splice.duplicate(raw)) is not None:
         raise DuplicateField(f"The field '{twice}' occurs twice.", param=twice)
     for name, value in fields.items():
         check = _CHECKS.get(name)
@@ -173,6 +183,7 @@ def parse_json(surface: Surface, raw: bytes) -> JsonRequest:
         model=model,
         stream=surface.streams and (fields.get("stream") is True or fields.get("stream_format") == "sse"),
         wants_usage=bool(options and options.get("include_usage")),
+        is_plain=is_plain,
     )
 
 
@@ -265,14 +276,13 @@ def _messages(name: str, value: object) -> None:
     if type(value) is not list or not value:
         _fail(name, "an array of at least one message")
     for number, message in enumerate(value):  # type: ignore[var-annotated, arg-type]
-        where = f"{name}[{number}]"
         if type(message) is not dict:
-            _fail(where, "an object")
+            _fail(f"{name}[{number}]", "an object")
         if type(message.get("role")) is not str:
-            _fail(f"{where}.role", "a string")
+            _fail(f"{name}[{number}].role", "a string")
         content = message.get("content")
-        if content is not None and type(content) is not str:
-            _parts(f"{where}.content", content)
+        if type(content) is not str and content is not None:
+            _parts(f"{name}[{number}].content", content)
 
 
 def _parts(where: str, content: object) -> None:

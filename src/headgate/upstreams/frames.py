@@ -5,6 +5,7 @@ when its model name stands differently from the frame before.
 """
 
 import re
+import sys
 from typing import Any, NamedTuple
 
 import orjson
@@ -31,16 +32,13 @@ class _Pattern(NamedTuple):
     behind: bytes
     new_before: bytes
     new_behind: bytes
-    size: int
+    text_from: int
+    text_to: int
+    """Counted from the end, so below zero."""
 
-    def fits(self, block: bytes) -> bool:
-        """Whether a block is this event with another text. A text without quotes cannot end early and hide anything."""
-        return (
-            block.startswith(self.before)
-            and block.endswith(self.behind)
-            and len(block) >= self.size
-            and block.find(b'"', len(self.before), -len(self.behind)) < 0
-        )
+
+# Fits nothing, for no event is that long.
+_NO_PATTERN = _Pattern(b"\0", b"\0", b"", b"", sys.maxsize, 0)
 
 
 class FrameRelay:
@@ -69,7 +67,7 @@ class FrameRelay:
         self._splitter = sse.Splitter()
         self._spelled = b""
         self._renamed = b""
-        self._pattern: _Pattern | None = None
+        self._pattern = _NO_PATTERN
         self._patterns_left = _MOST_PATTERNS
         self.failure: UpstreamError | None = None
         self.done = False
@@ -79,17 +77,21 @@ class FrameRelay:
         """The complete frames to pass on; raises UpstreamBroke for an error frame, UpstreamGarbled for no JSON."""
         if self.failure:
             raise self.failure
+        before, behind, new_before, new_behind, start, end = self._pattern
+        if data.startswith(before) and data.endswith(behind) and not self._splitter.rest:
+            # The event that was learned, with another text. One without quotes cannot end early and hide anything.
+            text = data[start:end]
+            if b'"' not in text and len(data) >= start - end:
+                attempt = self._attempt
+                attempt.chunks += 1
+                attempt.text_bytes += len(text)
+                return new_before + text + new_behind
         try:
             block = self._splitter.feed(data)
         except sse.EventTooLong:
             raise UpstreamGarbled("The provider sent an event longer than 32 MiB.") from None
         if not block:
             return b""
-        pattern = self._pattern
-        if pattern is not None and pattern.fits(block):
-            self._attempt.chunks += 1
-            self._attempt.text_bytes += len(block) - pattern.size
-            return pattern.new_before + block[len(pattern.before) : -len(pattern.behind)] + pattern.new_behind
         if self._attempt.first_token and self._is_ordinary(block):
             return self._relay_ordinary(block)
         return self._relay_events(block)
@@ -120,7 +122,7 @@ class FrameRelay:
         before, behind = block[:start], block[end:]
         self._patterns_left -= 1
         self._pattern = _Pattern(
-            before, behind, self._changed(before), self._changed(behind), len(before) + len(behind)
+            before, behind, self._changed(before), self._changed(behind), len(before), -len(behind)
         )
 
     def end(self) -> bytes:
@@ -129,7 +131,7 @@ class FrameRelay:
             raise self.failure
         if self.done:
             return b""
-        rest = self._splitter.rest.strip()
+        rest = bytes(self._splitter.rest).strip()
         if sse.data_of(rest) == b"[DONE]":  # without the blank line behind it
             return sse.DONE
         if rest or not (self.finished or self._plain):

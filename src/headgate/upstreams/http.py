@@ -18,6 +18,7 @@ from headgate.upstreams.tunnel import TunnelRefused, open_tunnel
 from headgate.upstreams.types import TimeoutSettings
 
 _LARGEST_WHOLE = 256 << 20
+_MOST_COPIED = 64 << 10
 _IDLE_SECONDS = 30.0
 _LOOK_SECONDS = 0.25
 _STALL_SECONDS = 0.2
@@ -34,10 +35,10 @@ class Response:
         self._connection = connection
         self._origin = origin
         self.status = connection.status
-        self.headers = connection.headers
-        self.content_type = connection.headers.get(b"content-type", b"").lower()
-        encoding = connection.headers.get(b"content-encoding", b"identity").lower()
-        self._inflate = None if encoding == b"identity" else _inflater(encoding)
+        self.headers = headers = connection.headers
+        self.content_type = headers.get(b"content-type", b"").lower()
+        encoding = headers.get(b"content-encoding")
+        self._inflate = None if encoding is None else _inflater(encoding.lower())
 
     async def piece(self) -> bytes:
         """The next bytes of the body, empty at its end; raises UpstreamError when it breaks off."""
@@ -99,9 +100,8 @@ class Origin:
         """Send a request, `head` without its last empty line; raises UpstreamUnreachable, -Timeout or -Garbled."""
         connection = self._take() or await self._connect(timeouts.connect)
         self._wire.watch(connection)
-        request = (b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body) if body else (head, b"\r\n")
         try:
-            await connection.call(request, timeouts)
+            await connection.call(_request(head, body), timeouts)
             return Response(connection, self)
         except BaseException:
             self.give_back(connection)
@@ -112,7 +112,7 @@ class Origin:
         now = self._wire.loop.time()
         while self._idle:
             connection = self._idle.pop()
-            if not connection.lost and now - connection.idle_since < connection.idle_seconds:
+            if not connection.lost and now < connection.idle_until:
                 return connection
             connection.transport.abort()
         return None
@@ -164,15 +164,14 @@ class Origin:
         if not connection.reusable:
             connection.transport.abort()
             return
-        connection.idle_since = self._wire.loop.time()
-        connection.idle_seconds = _announced_idle(connection.headers)
+        connection.idle_until = self._wire.loop.time() + _announced_idle(connection.headers)
         self._idle.append(connection)
         if len(self._idle) > 1:
             self._drop_old()
 
     def _drop_old(self) -> None:
         oldest = self._idle[0]
-        if oldest.lost or self._wire.loop.time() - oldest.idle_since > oldest.idle_seconds:
+        if oldest.lost or self._wire.loop.time() > oldest.idle_until:
             self._idle.popleft().transport.abort()
 
     def close(self) -> None:
@@ -226,7 +225,18 @@ class Wire:
             connection.fail(_ABANDONED)
 
 
-def _inflater(encoding: bytes) -> "zlib._Decompress":
+def _request(head: bytes, body: bytes) -> tuple[bytes, ...]:
+    """What is sent; in one piece unless copying costs more than a second piece does."""
+    if not body:
+        return (head, b"\r\n")
+    if len(body) > _MOST_COPIED:
+        return (b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body)
+    return (b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body),)
+
+
+def _inflater(encoding: bytes) -> "zlib._Decompress | None":
+    if encoding == b"identity":
+        return None
     if encoding not in (b"gzip", b"x-gzip", b"deflate"):
         raise UpstreamGarbled(
             f"The provider's answer is encoded as {encoding.decode('latin-1')}, which was not asked for."
