@@ -133,7 +133,7 @@ def test_an_edit_changes_its_span_and_nothing_else(text: bytes, key: str, value:
     at = splice.locate(text, key)
     if at is None:
         return
-    changed = splice.replaced(text, at, orjson.dumps(value))
+    changed = splice.apply(text, [(*at, orjson.dumps(value))])
     assert (changed[: at[0]], changed[len(changed) - len(text) + at[1] :]) == (text[: at[0]], text[at[1] :])
     first = next(given for name, given, *_ in reference(changed) if name == key)
     assert first == value

@@ -175,7 +175,8 @@ class Cycle:
 
     def _end(self) -> None:
         self.response_complete = True
-        self.wake()
+        if self._news is not None:
+            self._news.set()
         if not self.keep_alive:
             self._transport.close()
         self._answered()
@@ -187,5 +188,8 @@ def _waits_for_leave(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 def cycle_of(way: Any) -> Cycle | None:
     """The cycle behind an ASGI `receive` or `send`; None when it is not this server's own."""
-    cycle = getattr(way, "__self__", None)
+    try:
+        cycle = way.__self__
+    except AttributeError:
+        return None
     return cycle if type(cycle) is Cycle else None

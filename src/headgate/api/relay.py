@@ -63,8 +63,8 @@ class ModelRoute:
             settle(run, gate.deps)
 
     async def _read(self, receive: Receive, headers: dict[bytes, bytes], run: Run, scope: Scope) -> ModelRequest:
-        encoding = headers.get(b"content-encoding", b"identity")
-        if encoding.lower() not in (b"identity", b""):
+        encoding = headers.get(b"content-encoding")
+        if encoding and encoding.lower() != b"identity":
             raise UnsupportedEncoding(f"The content encoding {encoding.decode('latin-1')!r} is not read here.")
         raw = await read_body(receive, headers, self._gate.bounds.body)
         run.bytes_in = len(raw)
@@ -72,8 +72,10 @@ class ModelRoute:
         run.model = request.model
         run.stream = request.stream
         run.wants_usage = request.wants_usage
-        run.mode = headers.get(b"x-routing-mode", b"").decode("latin-1")
-        run.tells_more = headers.get(b"x-events", b"").lower() != b"none"
+        if mode := headers.get(b"x-routing-mode"):
+            run.mode = mode.decode("latin-1")
+        if events := headers.get(b"x-events"):
+            run.tells_more = events.lower() != b"none"
         run.wishes = wishes_of(headers, stream=request.stream)
         return request
 

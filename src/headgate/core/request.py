@@ -5,6 +5,7 @@ Knows the fields of OpenAI's API that every provider shares; fields it does not 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Any, Protocol
 
 import orjson
@@ -32,6 +33,8 @@ class Changes:
 
 
 UNCHANGED = Changes()
+_role, _content = methodcaller("get", "role"), methodcaller("get", "content")
+_OBJECTS, _TEXTS, _TEXTS_OR_NOTHING = {dict}, {str}, {str, type(None)}
 
 
 class ModelRequest(Protocol):
@@ -71,7 +74,6 @@ class JsonRequest:
     wants_usage: bool
     is_plain: bool = False
     """See splice.is_plain."""
-    _model_at: tuple[int, int] | None = field(default=None, repr=False)
 
     @property
     def size(self) -> int:
@@ -84,14 +86,12 @@ class JsonRequest:
     def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
         if changes is not UNCHANGED:
             return b"application/json", self._changed(model, ask_usage, changes)
-        names = model != self.model or "model" not in self.fields
+        edits = []
+        if model != self.model or "model" not in self.fields:
+            edits.append(self._putting("model", model))
         if ask_usage and not self.wants_usage:
-            edits = [self._naming(model), self._asking_usage()] if names else [self._asking_usage()]
-            return b"application/json", splice.apply(self.raw, edits)
-        if not names:
-            return b"application/json", self.raw
-        start, end, name = self._naming(model)
-        return b"application/json", splice.replaced(self.raw, (start, end), name)
+            edits.append(self._putting("stream_options", _with_usage(self.fields.get("stream_options"))))
+        return b"application/json", splice.apply(self.raw, edits) if edits else self.raw
 
     def _changed(self, model: str, ask_usage: bool, changes: Changes) -> bytes:
         put = dict(changes.put)
@@ -107,27 +107,15 @@ class JsonRequest:
             return False
         return self.wants_usage or "stream_options" in changes.drop
 
-    def _naming(self, model: str) -> splice.Edit:
-        if self._model_at is None:
-            self._model_at = self._locate("model")
-            if self._model_at is None:
-                return self._insert("model", model)
-        return *self._model_at, orjson.dumps(model)
-
-    def _asking_usage(self) -> splice.Edit:
-        asked = _with_usage(self.fields.get("stream_options"))
-        at = self._locate("stream_options")
-        return self._insert("stream_options", asked) if at is None else (*at, orjson.dumps(asked))
-
-    def _locate(self, key: str) -> tuple[int, int] | None:
-        if key not in self.fields:
-            return None
-        return splice.locate_plain(self.raw, key) if self.is_plain else splice.locate(self.raw, key)
-
-    def _insert(self, key: str, value: object) -> splice.Edit:
-        start = self.raw.index(b"{") + 1
-        comma = b"," if self.fields else b""
-        return start, start, b'"%b":%b%b' % (key.encode(), orjson.dumps(value), comma)
+    def _putting(self, key: str, value: object) -> splice.Edit:
+        """The edit that gives a member another value; a new one comes first."""
+        raw, encoded = self.raw, orjson.dumps(value)
+        if key in self.fields:
+            place = splice.locate_plain(raw, key) if self.is_plain else splice.locate(raw, key)
+            if place is not None:
+                return *place, encoded
+        start = raw.index(b"{") + 1
+        return start, start, b'"%b":%b%b' % (key.encode(), encoded, b"," if self.fields else b"")
 
 
 @dataclass(slots=True)
@@ -172,19 +160,12 @@ def parse_json(surface: Surface, raw: bytes) -> JsonRequest:
     model = fields.get("model") or surface.default_model
     if model is None:
         raise MissingField("The field 'model' is required.", param="model")
-    for name in surface.required:
-        if fields.get(name) is None:
-            raise MissingField(f"The field '{name}' is required.", param=name)
+    if None in map(fields.get, surface.required):
+        name = next(name for name in surface.required if fields.get(name) is None)
+        raise MissingField(f"The field '{name}' is required.", param=name)
+    stream = surface.streams and (fields.get("stream") is True or fields.get("stream_format") == "sse")
     options = fields.get("stream_options")
-    return JsonRequest(
-        surface=surface,
-        raw=raw,
-        fields=fields,
-        model=model,
-        stream=surface.streams and (fields.get("stream") is True or fields.get("stream_format") == "sse"),
-        wants_usage=bool(options and options.get("include_usage")),
-        is_plain=is_plain,
-    )
+    return JsonRequest(surface, raw, fields, model, stream, bool(options and options.get("include_usage")), is_plain)
 
 
 def json_request(surface: Surface, fields: dict[str, Any]) -> JsonRequest:
@@ -272,9 +253,20 @@ def _object(name: str, value: object) -> None:
         _fail(name, "an object")
 
 
+def _are_texts(messages: list[Any]) -> bool:
+    """Whether all are messages with a text or nothing, as most are: told of a long conversation at once."""
+    return (
+        set(map(type, messages)) == _OBJECTS
+        and set(map(type, map(_role, messages))) == _TEXTS
+        and set(map(type, map(_content, messages))) <= _TEXTS_OR_NOTHING
+    )
+
+
 def _messages(name: str, value: object) -> None:
     if type(value) is not list or not value:
         _fail(name, "an array of at least one message")
+    if _are_texts(value):  # type: ignore[arg-type]
+        return
     for number, message in enumerate(value):  # type: ignore[var-annotated, arg-type]
         if type(message) is not dict:
             _fail(f"{name}[{number}]", "an object")

@@ -203,28 +203,23 @@ class Connection(asyncio.Protocol):
         if self._is_tainted:
             del self._arrived[self._own_pieces :]
         sink, arrived = self._sink, self._arrived
-        if sink is None:
-            self._keep(len(data))
-            return
-        if arrived:
-            piece = b"".join(arrived)
-            arrived.clear()
-            if not sink(piece):
-                self._full = True
-        if self._full or self.complete:
+        if sink is not None:
+            if arrived:
+                piece = b"".join(arrived)
+                arrived.clear()
+                if not sink(piece):
+                    self._full = True
+            if self._full or self.complete:
+                self._wake()
+        elif self.head_complete:
+            self._buffered += len(data)
+            if self._buffered > _MOST_BUFFERED:
+                self._pause()
             self._wake()
-
-    def _keep(self, size: int) -> None:
-        """What came waits to be taken."""
-        if not self.head_complete:
-            self._head_bytes += size
+        else:
+            self._head_bytes += len(data)
             if self._head_bytes > _LARGEST_HEAD:
                 self.fail(UpstreamGarbled("The provider's headers do not end."))
-            return
-        self._buffered += size
-        if self._buffered > _MOST_BUFFERED:
-            self._pause()
-        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True

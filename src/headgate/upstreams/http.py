@@ -160,11 +160,12 @@ class Origin:
         return connection
 
     def give_back(self, connection: Connection) -> None:
-        self._wire.forget(connection)
+        self._wire.running.discard(connection)
         if not connection.reusable:
             connection.transport.abort()
             return
-        connection.idle_until = self._wire.loop.time() + _announced_idle(connection.headers)
+        hint = connection.headers.get(b"keep-alive")
+        connection.idle_until = self._wire.loop.time() + (_IDLE_SECONDS if hint is None else _announced_idle(hint))
         self._idle.append(connection)
         if len(self._idle) > 1:
             self._drop_old()
@@ -184,7 +185,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self._running: set[Connection] = set()
+        self.running: set[Connection] = set()
         self._hand: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._tls: ssl.SSLContext | None = None
@@ -196,12 +197,9 @@ class Wire:
         return self._tls
 
     def watch(self, connection: Connection) -> None:
-        self._running.add(connection)
+        self.running.add(connection)
         if self._hand is None:
             self._look_later()
-
-    def forget(self, connection: Connection) -> None:
-        self._running.discard(connection)
 
     def _look_later(self) -> None:
         self._due = self.loop.time() + _LOOK_SECONDS
@@ -211,9 +209,9 @@ class Wire:
         """Check every running call; having stood still ourselves, only the next time, for what came is still unread."""
         now = self.loop.time()
         if now - self._due < _STALL_SECONDS:
-            for connection in list(self._running):
+            for connection in list(self.running):
                 connection.check_deadlines(now)
-        if self._running:
+        if self.running:
             self._look_later()
         else:
             self._hand = None
@@ -221,7 +219,7 @@ class Wire:
     def close(self) -> None:
         if self._hand is not None:
             self._hand.cancel()
-        for connection in list(self._running):
+        for connection in list(self.running):
             connection.fail(_ABANDONED)
 
 
@@ -244,11 +242,8 @@ def _inflater(encoding: bytes) -> "zlib._Decompress | None":
     return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
 
 
-def _announced_idle(headers: dict[bytes, bytes]) -> float:
+def _announced_idle(hint: bytes) -> float:
     """How long the provider keeps idle connections, a second less, from `keep-alive: timeout=5`."""
-    hint = headers.get(b"keep-alive")
-    if hint is None:
-        return _IDLE_SECONDS
     _, found, seconds = hint.partition(b"timeout=")
     seconds = seconds.partition(b",")[0].strip()
     return min(_IDLE_SECONDS, max(0.0, float(seconds) - 1.0)) if found and seconds.isdigit() else _IDLE_SECONDS

@@ -172,7 +172,7 @@ def _renamed(body: bytes, request: ModelRequest, attempt: Attempt) -> bytes:
     if named is None or named == request.model:
         return body
     at = splice.locate(body, "model")
-    return splice.replaced(body, at, orjson.dumps(request.model)) if at else body
+    return splice.apply(body, [(*at, orjson.dumps(request.model))]) if at else body
 
 
 def _renamed_large(body: bytes, request: ModelRequest, attempt: Attempt) -> bytes:
@@ -189,7 +189,7 @@ def _renamed_large(body: bytes, request: ModelRequest, attempt: Attempt) -> byte
     named = found.get("model")
     if named is None:
         return body
-    return splice.replaced(body, (named.start, named.end), orjson.dumps(request.model))
+    return splice.apply(body, [(named.start, named.end, orjson.dumps(request.model))])
 
 
 def _kind(response: Response) -> str:
