@@ -56,7 +56,7 @@ class Cycle:
         self.keep_alive = keep_alive
         self.parts: list[bytes] = []
         self._transport = transport
-        self._flow = flow
+        self.flow = flow
         self._server = server
         self._answered = answered
 
@@ -74,7 +74,7 @@ class Cycle:
             if _waits_for_leave(self.scope["headers"]) and not self._transport.is_closing():
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not (self.disconnected or self.response_complete):
-            self._flow.resume_reading()
+            self.flow.resume_reading()
             if not self._has_news:
                 self._news = self._news or asyncio.Event()
                 self._news.clear()
@@ -85,8 +85,8 @@ class Cycle:
         return {"type": "http.request", "body": self._take(), "more_body": self.more_body}
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
-        if self._flow.write_paused and not self.disconnected:
-            await self._flow.drain()
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
         if self.disconnected:
             return
         expected = "http.response.body" if self.response_started else "http.response.start"
@@ -147,15 +147,7 @@ class Cycle:
         """Send a piece of an answer that was started with chunked encoding; says whether there is room for more."""
         if not self.disconnected:
             self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        return not self._flow.write_paused
-
-    @property
-    def has_room(self) -> bool:
-        return not self._flow.write_paused
-
-    async def room(self) -> None:
-        """Until the caller has taken enough of what was sent."""
-        await self._flow.drain()
+        return not self.flow.write_paused
 
     def cut(self) -> None:
         """Close the connection without the end of the answer, once what was sent is out."""
@@ -184,6 +176,14 @@ class Cycle:
 
 def _waits_for_leave(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return dict(headers).get(b"expect", b"").lower() == b"100-continue"
+
+
+def task_of(way: Any) -> "asyncio.Task[Any]":
+    """The task that answers the request of an ASGI `receive` or `send`, which must be the one that asks."""
+    cycle = cycle_of(way)
+    task = asyncio.current_task() if cycle is None else cycle.task  # the former costs a call of the system
+    assert task is not None
+    return task
 
 
 def cycle_of(way: Any) -> Cycle | None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from headgate.api.body import read_body
+from headgate.api.cycle import task_of
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.idempotency import Asked, answer_once
 from headgate.api.stream import Reply
@@ -30,8 +31,7 @@ class ModelRoute:
         gate = self._gate
         run = gate.begin(self._surface.name, headers)
         reply = Reply(send, run, gate.litellm_headers)
-        task = asyncio.current_task()
-        assert task is not None
+        task = task_of(send)
         scope["cancel_on_disconnect"] = True
         scope["run_id"] = run.id
         gate.active[task] = run
@@ -40,7 +40,7 @@ class ModelRoute:
             if gate.keys.is_stale:
                 await gate.keys.refresh()
             gate.enter(run, headers)
-            request = await self._read(receive, headers, run, scope)
+            request = await self._read(receive, headers, run)
             pings = gate.bounds.keep_alive if request.stream and self._surface.ends_with_done else 0.0
             key = headers.get(b"idempotency-key")
             if key is None or gate.keeper is None:
@@ -62,13 +62,14 @@ class ModelRoute:
             gate.metrics.in_flight -= 1
             settle(run, gate.deps)
 
-    async def _read(self, receive: Receive, headers: dict[bytes, bytes], run: Run, scope: Scope) -> ModelRequest:
+    async def _read(self, receive: Receive, headers: dict[bytes, bytes], run: Run) -> ModelRequest:
         encoding = headers.get(b"content-encoding")
         if encoding and encoding.lower() != b"identity":
             raise UnsupportedEncoding(f"The content encoding {encoding.decode('latin-1')!r} is not read here.")
         raw = await read_body(receive, headers, self._gate.bounds.body)
         run.bytes_in = len(raw)
-        request = self._parse(raw, headers, run, scope)
+        form = self._surface.form
+        request = _parse_form(self._surface, raw, headers) if form else parse_json(self._surface, raw)
         run.model = request.model
         run.stream = request.stream
         run.wants_usage = request.wants_usage
@@ -79,13 +80,12 @@ class ModelRoute:
         run.wishes = wishes_of(headers, stream=request.stream)
         return request
 
-    def _parse(self, raw: bytes, headers: dict[bytes, bytes], run: Run, scope: Scope) -> ModelRequest:
-        if not self._surface.form:
-            return parse_json(self._surface, raw)
-        content_type = headers.get(b"content-type", b"").decode("latin-1")
-        if not content_type.lower().startswith("multipart/form-data"):
-            raise UnsupportedEncoding("This route takes multipart/form-data.")
-        return parse_form(self._surface, raw, content_type)
+
+def _parse_form(surface: Surface, raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
+    if not content_type.lower().startswith("multipart/form-data"):
+        raise UnsupportedEncoding("This route takes multipart/form-data.")
+    return parse_form(surface, raw, content_type)
 
 
 async def _cut_off(gate: Gate, run: Run, reply: Reply, refusal: HeadgateError | None) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from time import monotonic
 
 from headgate.api.cycle import Cycle, cycle_of
 from headgate.api.decisions import decision_headers
@@ -31,7 +32,7 @@ class Reply:
     _timer: asyncio.TimerHandle | None = None
     _pings = 0.0
     _last = 0.0
-    """When something was sent last, on the loop's clock."""
+    """When something was sent last."""
     _opened = False
     _events = False
 
@@ -41,25 +42,24 @@ class Reply:
         self._run = run
         self._litellm = litellm
         self._writers = writers
-        self._loop = asyncio.get_running_loop()
 
     async def deliver(self, events: AsyncGenerator[Event | ChatEvent], pings: float) -> None:
         """Send all that comes. Raises what the events raise; `fail` then tells the caller."""
         if pings:
             self._pings = pings
-            self._last = self._loop.time()
-            self._timer = self._loop.call_later(pings, self._ping_if_silent)
+            self._last = monotonic()
+            self._timer = asyncio.get_running_loop().call_later(pings, self._ping_if_silent)
         try:
             async for event in events:
-                if isinstance(event, bytes):
-                    await self._piece(event)
-                elif isinstance(event, Whole):
+                if isinstance(event, Whole):
                     await self._whole(event)
+                elif isinstance(event, bytes):
+                    await self._piece(event)
                 elif isinstance(event, Opened):
                     if not self.started:
                         await self._open(event.content_type, event.events)
                     if self._cycle is not None:
-                        await event.pour(self._sink(self._cycle), self._cycle.room)
+                        await event.pour(self._sink(self._cycle), self._cycle.flow.drain)
                 else:
                     await self._say(event)
         finally:
@@ -138,8 +138,8 @@ class Reply:
             return
         self.started = True
         self._run.status = 200
-        if not cycle.has_room:
-            await cycle.room()
+        if cycle.flow.write_paused:
+            await cycle.flow.drain()
         cycle.whole(200, headers, answer.body)
 
     async def _open(self, content_type: bytes, events: bool, *, answered: bool = True) -> None:
@@ -153,17 +153,17 @@ class Reply:
 
     def _sink(self, cycle: Cycle) -> Sink:
         """Takes the frames of a stream as they arrive, which is all that is done for most of them."""
-        run, clock, send = self._run, self._loop.time, cycle.push
+        run, send = self._run, cycle.push
 
         def push(piece: bytes) -> bool:
-            self._last = clock()
+            self._last = monotonic()
             run.bytes_out += len(piece)
             return send(piece)
 
         return push
 
     async def _piece(self, piece: bytes) -> None:
-        self._last = self._loop.time()
+        self._last = monotonic()
         self._run.bytes_out += len(piece)
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
@@ -180,12 +180,13 @@ class Reply:
 
     def _ping_if_silent(self) -> None:
         """Between two events the stream may stay silent; a comment keeps proxies and clients from giving up."""
-        silent = self._loop.time() - self._last
+        loop = asyncio.get_running_loop()
+        silent = monotonic() - self._last
         if silent >= self._pings:
-            self._last = self._loop.time()
-            self._loop.create_task(self._ping())
+            self._last = monotonic()
+            loop.create_task(self._ping())
             silent = 0.0
-        self._timer = self._loop.call_later(self._pings - silent, self._ping_if_silent)
+        self._timer = loop.call_later(self._pings - silent, self._ping_if_silent)
 
     def _stop_pings(self) -> None:
         self._pings = 0.0

@@ -86,12 +86,12 @@ class JsonRequest:
     def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
         if changes is not UNCHANGED:
             return b"application/json", self._changed(model, ask_usage, changes)
-        edits = []
-        if model != self.model or "model" not in self.fields:
-            edits.append(self._putting("model", model))
+        raw, edits = self.raw, []
         if ask_usage and not self.wants_usage:
             edits.append(self._putting("stream_options", _with_usage(self.fields.get("stream_options"))))
-        return b"application/json", splice.apply(self.raw, edits) if edits else self.raw
+        if model != self.model or "model" not in self.fields:
+            edits.append(self._putting("model", model))
+        return b"application/json", splice.apply(raw, edits) if edits else raw
 
     def _changed(self, model: str, ask_usage: bool, changes: Changes) -> bytes:
         put = dict(changes.put)
@@ -153,8 +153,7 @@ def parse_json(surface: Surface, raw: bytes) -> JsonRequest:
     is_plain = splice.is_plain(raw, fields)
     if not is_plain and (twice := splice.duplicate(raw)) is not None:
         raise DuplicateField(f"The field '{twice}' occurs twice.", param=twice)
-    for name, value in fields.items():
-        check = _CHECKS.get(name)
+    for check, name, value in zip(map(_CHECKS.get, fields), fields, fields.values(), strict=True):
         if check is not None and value is not None:
             check(name, value)
     model = fields.get("model") or surface.default_model

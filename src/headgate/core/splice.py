@@ -48,7 +48,7 @@ def apply(text: bytes, edits: Sequence[Edit]) -> bytes:
     """The text with all edits made. Edits must not overlap."""
     if len(edits) == 1:
         start, end, new = edits[0]
-        return b"".join((text[:start], new, text[end:]))
+        return text[:start] + new + text[end:]
     parts: list[bytes] = []
     done = 0
     for start, end, new in sorted(edits):

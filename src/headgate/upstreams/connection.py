@@ -30,7 +30,6 @@ class Connection(asyncio.Protocol):
         self.on_body = self._arrived.append
         self.on_header = self._read.__setitem__
         self._parser = httptools.HttpResponseParser(self)
-        self._own_pieces = 0
         self._buffered = 0
         self._paused = False
         self._failure: UpstreamError | None = None
@@ -42,8 +41,8 @@ class Connection(asyncio.Protocol):
         self._keeps_alive = False
         self._is_tainted = False
         self._timeouts = TimeoutSettings()
-        self._silent_at = 0.0
-        self._ends_at = 0.0
+        self._began = 0.0
+        self._heard_at = 0.0
         self._head_bytes = 0
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
@@ -57,10 +56,8 @@ class Connection(asyncio.Protocol):
 
     async def call(self, request: Iterable[bytes], timeouts: TimeoutSettings) -> None:
         """Send a request and wait for the answer's headers."""
-        now = self._loop.time()
+        self._began = self._heard_at = self._loop.time()
         self._timeouts = timeouts
-        self._silent_at = now + timeouts.read
-        self._ends_at = now + timeouts.total
         self._head_bytes = 0
         self.head_complete = self.complete = False
         self.transport.writelines(request)
@@ -165,8 +162,8 @@ class Connection(asyncio.Protocol):
             return
         if self._heard:
             self._heard = False
-            self._silent_at = now + self._timeouts.read
-        if now >= self._ends_at:
+            self._heard_at = now
+        if now >= self._began + self._timeouts.total:
             self.fail(UpstreamTimeout("The call took longer than its total time."))
         elif self._unsent:
             left = self.transport.get_write_buffer_size()
@@ -174,7 +171,7 @@ class Connection(asyncio.Protocol):
                 self._unsent, self._stalled_at = left, now + self._timeouts.write
             elif now >= self._stalled_at:
                 self.fail(UpstreamTimeout("The provider stopped reading the request."))
-        elif now >= self._silent_at and not self._paused:
+        elif now >= self._heard_at + self._timeouts.read and not self._paused:
             began = (
                 "fell silent in the middle of its answer" if self.head_complete else "did not begin to answer in time"
             )
@@ -200,8 +197,6 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self.fail(UpstreamGarbled("The provider switched to another protocol."))
             return
-        if self._is_tainted:
-            del self._arrived[self._own_pieces :]
         sink, arrived = self._sink, self._arrived
         if sink is not None:
             if arrived:
@@ -247,8 +242,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self.complete and not self._is_tainted:
-            self._is_tainted = True  # a second answer to one request; none of it is looked at
-            self._own_pieces = len(self._arrived)
+            self._is_tainted = True  # a second answer to one request: it goes where nobody looks
+            self._arrived = self._arrived.copy()
         self._read.clear()
 
     def on_headers_complete(self) -> None:

@@ -81,7 +81,7 @@ class FrameRelay:
         if data.startswith(before) and data.endswith(behind) and not self._splitter.rest:
             # The event that was learned, with another text. One without quotes cannot end early and hide anything.
             text = data[start:end]
-            if b'"' not in text and len(data) >= start - end:
+            if text and b'"' not in text:
                 attempt = self._attempt
                 attempt.chunks += 1
                 attempt.text_bytes += len(text)

@@ -40,6 +40,11 @@ class Response:
         encoding = headers.get(b"content-encoding")
         self._inflate = None if encoding is None else _inflater(encoding.lower())
 
+    @property
+    def ended(self) -> bool:
+        """Whether all of the body has come and was taken."""
+        return self._connection.drained
+
     async def piece(self) -> bytes:
         """The next bytes of the body, empty at its end; raises UpstreamError when it breaks off."""
         if self._inflate is None:

@@ -172,7 +172,7 @@ def _renamed(body: bytes, request: ModelRequest, attempt: Attempt) -> bytes:
     if named is None or named == request.model:
         return body
     at = splice.locate(body, "model")
-    return splice.apply(body, [(*at, orjson.dumps(request.model))]) if at else body
+    return body[: at[0]] + orjson.dumps(request.model) + body[at[1] :] if at else body
 
 
 def _renamed_large(body: bytes, request: ModelRequest, attempt: Attempt) -> bytes:
