@@ -113,7 +113,7 @@ def test_in_a_plain_text_each_member_is_found_where_it_stands(text: bytes) -> No
 
 
 def test_the_plain_text_of_a_request_is_plain() -> None:
-    text = b'{"messages":[{"role":"user","content":"\\"model\\": 1"}],"model": "a", "stream":true,"stream_options":{"b":[]}}'
+    text = b'{"messages":[{"content":"\\"model\\": 1"}],"model": "a", "stream":true,"stream_options":{"b":[]}}'
     assert splice.is_plain(text, orjson.loads(text))
     for key, value in (("model", b'"a"'), ("stream", b"true"), ("stream_options", b'{"b":[]}')):
         assert text[slice(*splice.locate_plain(text, key))] == value
@@ -190,9 +190,7 @@ def test_a_key_that_only_looks_repeated_is_none(text: bytes) -> None:
 
 
 def test_many_edits_are_made_in_the_order_of_the_text() -> None:
-    assert splice.apply(b"0123456789", [(8, 9, b"Z"), (1, 3, b""), (5, 5, b"+")]) == (
-        b"034+567Z9"
-    )
+    assert splice.apply(b"0123456789", [(8, 9, b"Z"), (1, 3, b""), (5, 5, b"+")]) == (b"034+567Z9")
 
 
 @pytest.mark.timeout(20)

@@ -1,4 +1,4 @@
-"""One connection of a caller, HTTP/1.1: requests out of bytes, bounded headers, a deadline for a request to arrive whole,
+"""One connection of a caller, HTTP/1.1: requests out of bytes, bounded headers, a deadline for each to arrive whole,
 errors in our envelope, and an end to work whose caller has left.
 
 uvicorn's server runs it in the place of its own protocol; parsing is llhttp's, through httptools.

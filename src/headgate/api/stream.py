@@ -30,6 +30,7 @@ class Reply:
     started = False
     _writer: Writer | None = None
     _timer: asyncio.TimerHandle | None = None
+    _pinging: "asyncio.Task[None] | None" = None
     _pings = 0.0
     _last = 0.0
     """When something was sent last."""
@@ -184,7 +185,7 @@ class Reply:
         silent = monotonic() - self._last
         if silent >= self._pings:
             self._last = monotonic()
-            loop.create_task(self._ping())
+            self._pinging = loop.create_task(self._ping())
             silent = 0.0
         self._timer = loop.call_later(self._pings - silent, self._ping_if_silent)
 

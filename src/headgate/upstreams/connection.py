@@ -191,11 +191,8 @@ class Connection(asyncio.Protocol):
         self._heard = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.fail(UpstreamGarbled("The provider's answer is not HTTP."))
-            return
-        except httptools.HttpParserUpgrade:
-            self.fail(UpstreamGarbled("The provider switched to another protocol."))
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
+            self.fail(_not_read(fault))
             return
         sink, arrived = self._sink, self._arrived
         if sink is not None:
@@ -263,3 +260,9 @@ class Connection(asyncio.Protocol):
     def _ends_with_connection(self) -> bool:
         """Without a length and without chunks, the end of the connection is the end of the body."""
         return b"content-length" not in self.headers and b"chunked" not in self.headers.get(b"transfer-encoding", b"")
+
+
+def _not_read(fault: Exception) -> UpstreamGarbled:
+    if isinstance(fault, httptools.HttpParserUpgrade):
+        return UpstreamGarbled("The provider switched to another protocol.")
+    return UpstreamGarbled("The provider's answer is not HTTP.")
