@@ -15,10 +15,11 @@ from uvicorn.server import ServerState
 
 from headgate.api.limits import Headers
 
-_STATUS = {status: line.rstrip() for status, line in STATUS_LINE.items()}
+_STATUS = {status: line.removesuffix(b"\r\n") for status, line in STATUS_LINE.items()}
 _BAD_NAME = re.compile(b'[\x00-\x20\x7f()<>@,;:\\[\\]={}\\\\"]')
 _BAD_VALUE = re.compile(b"[\x00-\x08\x0a-\x1f\x7f]")
 _BODILESS = (204, 304)
+_CLOSE = (b"connection", b"close")
 _as_line = b": ".join
 
 
@@ -108,7 +109,8 @@ class Cycle:
         told = dict(headers)
         if b"close" in map(bytes.strip, told.get(b"connection", b"").lower().split(b",")):
             self.keep_alive = False
-            headers = [header for header in headers if header[0] != b"connection"]
+        elif not self.keep_alive:
+            headers.append(_CLOSE)
         if b"content-length" in told:
             self._left = int(told[b"content-length"])
         elif told.get(b"transfer-encoding", b"").lower() == b"chunked":
@@ -140,6 +142,8 @@ class Cycle:
         """Send a complete answer at once. The headers must be valid, with the length and no `connection`."""
         if not self.disconnected:
             self.response_started = True
+            if not self.keep_alive:
+                headers = [*headers, _CLOSE]
             self._transport.write(self._head(status, headers, body))
             self._end()
 
@@ -159,11 +163,8 @@ class Cycle:
         return b"".join(parts)
 
     def _head(self, status: int, headers: Headers, body: bytes = b"") -> bytes:
-        lines = [_STATUS[status], *map(_as_line, self._server.default_headers), *map(_as_line, headers)]
-        if not self.keep_alive:
-            lines.append(b"connection: close")
-        lines += (b"", body)
-        return b"\r\n".join(lines)
+        always = self._server.default_headers
+        return b"\r\n".join([_STATUS[status], *map(_as_line, always), *map(_as_line, headers), b"", body])
 
     def _end(self) -> None:
         self.response_complete = True
@@ -176,14 +177,6 @@ class Cycle:
 
 def _waits_for_leave(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return dict(headers).get(b"expect", b"").lower() == b"100-continue"
-
-
-def task_of(way: Any) -> "asyncio.Task[Any]":
-    """The task that answers the request of an ASGI `receive` or `send`, which must be the one that asks."""
-    cycle = cycle_of(way)
-    task = asyncio.current_task() if cycle is None else cycle.task  # the former costs a call of the system
-    assert task is not None
-    return task
 
 
 def cycle_of(way: Any) -> Cycle | None:

@@ -29,6 +29,7 @@ _LINGER_SECONDS = 2.0
 _FRAMING = (b"content-length", b"transfer-encoding")
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _FAULT = b"Internal Server Error"
+_OF_A_FAULT = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(_FAULT))]
 
 
 class GateProtocol(asyncio.Protocol):
@@ -244,8 +245,8 @@ class GateProtocol(asyncio.Protocol):
                 self.transport.close()
             else:
                 cycle.keep_alive = False
-                headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(_FAULT))]
-                cycle.whole(500, headers, _FAULT)
+                await cycle.send({"type": "http.response.start", "status": 500, "headers": _OF_A_FAULT})
+                await cycle.send({"type": "http.response.body", "body": _FAULT})
         finally:
             self._server.tasks.discard(cycle.task)
 

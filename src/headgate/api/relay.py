@@ -4,7 +4,6 @@ import asyncio
 import logging
 
 from headgate.api.body import read_body
-from headgate.api.cycle import task_of
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.idempotency import Asked, answer_once
 from headgate.api.stream import Reply
@@ -31,7 +30,8 @@ class ModelRoute:
         gate = self._gate
         run = gate.begin(self._surface.name, headers)
         reply = Reply(send, run, gate.litellm_headers)
-        task = task_of(send)
+        task = asyncio.current_task() if reply.cycle is None else reply.cycle.task  # the former costs a system call
+        assert task is not None
         scope["cancel_on_disconnect"] = True
         scope["run_id"] = run.id
         gate.active[task] = run

@@ -39,7 +39,7 @@ class Reply:
 
     def __init__(self, send: Send, run: Run, litellm: bool = False, writers: Writers = chat_writer) -> None:
         self._send = send
-        self._cycle = cycle_of(send)
+        self.cycle = cycle_of(send)
         self._run = run
         self._litellm = litellm
         self._writers = writers
@@ -59,8 +59,8 @@ class Reply:
                 elif isinstance(event, Opened):
                     if not self.started:
                         await self._open(event.content_type, event.events)
-                    if self._cycle is not None:
-                        await event.pour(self._sink(self._cycle), self._cycle.flow.drain)
+                    if self.cycle is not None:
+                        await event.pour(self._sink(self.cycle), self.cycle.flow.drain)
                 else:
                     await self._say(event)
         finally:
@@ -118,30 +118,31 @@ class Reply:
         elif self._events:
             body = error_event(error, self._run.id, litellm=self._litellm)
         else:
-            if self._cycle is not None:
-                self._cycle.cut()
+            if self.cycle is not None:
+                self.cycle.cut()
             return
         self._run.bytes_out += len(body)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     @property
     def caller_left(self) -> bool:
-        return self._cycle is not None and self._cycle.disconnected
+        return self.cycle is not None and self.cycle.disconnected
 
     async def _whole(self, answer: Whole) -> None:
-        headers = self._headers(answer.content_type)
-        headers.append((b"content-length", b"%d" % len(answer.body)))
-        self._run.bytes_out = len(answer.body)
-        cycle = self._cycle
+        body, content_type = answer
+        cycle, run = self.cycle, self._run
+        headers = self._headers(content_type)
+        headers.append((b"content-length", b"%d" % len(body)))
+        run.bytes_out = len(body)
         if cycle is None:
             await self._start(200, headers)
-            await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
+            await self._send({"type": "http.response.body", "body": body, "more_body": False})
             return
         self.started = True
-        self._run.status = 200
+        run.status = 200
         if cycle.flow.write_paused:
             await cycle.flow.drain()
-        cycle.whole(200, headers, answer.body)
+        cycle.whole(200, headers, body)
 
     async def _open(self, content_type: bytes, events: bool, *, answered: bool = True) -> None:
         """Begin a stream. Before anyone answered, nobody can be named as the target."""

@@ -172,7 +172,10 @@ def _renamed(body: bytes, request: ModelRequest, attempt: Attempt) -> bytes:
     if named is None or named == request.model:
         return body
     at = splice.locate(body, "model")
-    return body[: at[0]] + orjson.dumps(request.model) + body[at[1] :] if at else body
+    if at is None:
+        return body
+    start, end = at
+    return body[:start] + orjson.dumps(request.model) + body[end:]
 
 
 def _renamed_large(body: bytes, request: ModelRequest, attempt: Attempt) -> bytes:
