@@ -30,19 +30,6 @@ class Cycle:
     """
 
     task: "asyncio.Task[None]"
-    disconnected = False
-    """Nothing can be sent any more."""
-    more_body = True
-    held = 0
-    """Bytes of the body that came in pieces and were not taken yet, about."""
-    response_started = False
-    response_complete = False
-    _gave_leave = False
-    _has_news = False
-    _news: asyncio.Event | None = None
-    _chunked = False
-    _left = 0
-    """Bytes of the answer's body that are still to come where its length was told."""
 
     def __init__(
         self,
@@ -55,11 +42,19 @@ class Cycle:
     ) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
-        self.parts: list[bytes] = []
-        self._transport = transport
         self.flow = flow
+        self.parts: list[bytes] = []
+        self.held = 0
+        """Bytes of the body that came in pieces and were not taken yet, about."""
+        self.more_body = True
+        self.disconnected = self.response_started = self.response_complete = False
+        self._transport = transport
         self._server = server
         self._answered = answered
+        self._news: asyncio.Event | None = None
+        self._has_news = self._gave_leave = self._chunked = False
+        self._left = 0
+        """Bytes of the answer's body that are still to come where its length was told."""
 
     def wake(self) -> None:
         """More of the body has come, or nothing more will."""
