@@ -26,19 +26,29 @@ _TOKEN_FIELDS = ("content", "reasoning_content", "reasoning", "tool_calls", "fun
 
 
 class _Pattern(NamedTuple):
-    """An event that was looked at, but for the text it carries: what stands before and behind, old and new."""
+    """An event that was looked at, but for the text it carries: what stands before and behind, old and new.
+
+    The seam is what stands between the texts of two such events in a row.
+    """
 
     before: bytes
     behind: bytes
+    seam: bytes
     new_before: bytes
     new_behind: bytes
+    new_seam: bytes
     text_from: int
     text_to: int
     """Counted from the end, so below zero."""
 
 
+def _pattern(before: bytes, behind: bytes, new_before: bytes, new_behind: bytes) -> _Pattern:
+    seam, new_seam = behind + before, new_behind + new_before
+    return _Pattern(before, behind, seam, new_before, new_behind, new_seam, len(before), -len(behind))
+
+
 # Fits nothing, for no event is that long.
-_NO_PATTERN = _Pattern(b"\0", b"\0", b"", b"", sys.maxsize, 0)
+_NO_PATTERN = _pattern(b"\0", b"\0", b"", b"")._replace(text_from=sys.maxsize)
 
 
 class FrameRelay:
@@ -77,15 +87,17 @@ class FrameRelay:
         """The complete frames to pass on; raises UpstreamBroke for an error frame, UpstreamGarbled for no JSON."""
         if self.failure:
             raise self.failure
-        before, behind, new_before, new_behind, start, end = self._pattern
+        before, behind, seam, new_before, new_behind, new_seam, start, end = self._pattern
         if data.startswith(before) and data.endswith(behind) and not self._splitter.rest:
-            # The event that was learned, with another text. One without quotes cannot end early and hide anything.
-            text = data[start:end]
-            if text and b'"' not in text:
+            # The event that was learned, with another text, or several in a row as they come when there is much to do.
+            # Texts without quotes cannot end early and hide anything.
+            inside = data[start:end]
+            texts = inside.replace(seam, b"")
+            if texts and b'"' not in texts:
                 attempt = self._attempt
                 attempt.chunks += 1
-                attempt.text_bytes += len(text)
-                return new_before + text + new_behind
+                attempt.text_bytes += len(texts)
+                return new_before + inside.replace(seam, new_seam) + new_behind
         try:
             block = self._splitter.feed(data)
         except sse.EventTooLong:
@@ -121,9 +133,7 @@ class FrameRelay:
             return
         before, behind = block[:start], block[end:]
         self._patterns_left -= 1
-        self._pattern = _Pattern(
-            before, behind, self._changed(before), self._changed(behind), len(before), -len(behind)
-        )
+        self._pattern = _pattern(before, behind, self._changed(before), self._changed(behind))
 
     def end(self) -> bytes:
         """What is still to be sent when the provider ended in good order; raises UpstreamBroke if it ended too soon."""
