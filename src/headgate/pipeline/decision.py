@@ -3,7 +3,7 @@
 It is written with every request that had a choice, so it is kept short; `readable` spells it out: `models` are those
 that were turned to, each with its rule, its candidates in their order and, for every choice among ready targets, the
 scores that decided. `strategy`: how it was answered, and who chose it. `passed_over`, `wishes`, `applied`: as in the
-run. `changed`: by attempt, what was done to the request's fields. `outcome`: how the run ended, where that was not well.
+run. `changed`: by attempt, what was done to the request's fields. `outcome`: how the run ended, unless it was well.
 """
 
 from collections.abc import Mapping
