@@ -276,9 +276,7 @@ async def test_a_repeat_with_its_key_gets_the_same_stream(governed: Gateway, stu
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_conversations_in_files_have_the_answer_of_this_door(
-    stub: Stub, tmp_path: Path, streamed: bool
-) -> None:
+async def test_conversations_in_files_have_the_answer_of_this_door(stub: Stub, tmp_path: Path, streamed: bool) -> None:
     folder = tmp_path / "log"
     async with running_gateway(settings_for(stub, logging={"runs": {"folder": str(folder)}})) as gateway:
         await ask(gateway, stream=streamed)

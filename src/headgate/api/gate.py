@@ -164,17 +164,22 @@ class Gate:
         """Whose key the headers carry; raises Unauthenticated."""
         return self.keys.recognise(key_of(headers, self.key_header))
 
+    def acting(self, who: Principal, headers: Mapping[bytes, bytes]) -> Principal:
+        """The same holder, for the end user whom the headers name; raises UserForbidden or UserRequired."""
+        if user := headers.get(b"x-user-id"):
+            who = self.keys.for_user(who, _user(user))
+        if not who.user and (self.requires_user if who.terms.requires_user is None else who.terms.requires_user):
+            message = "Name the end user whom this call is for in the header X-User-Id."
+            raise UserRequired(message, param="x-user-id")
+        return who
+
     def enter(self, run: Run, headers: Mapping[bytes, bytes]) -> None:
         """Let a request in by its headers alone; raises Unauthenticated, Draining or Overloaded.
 
         Or UserForbidden, or UserRequired.
         """
         run.who = who = self.keys.recognise(key_of(headers, self.key_header))
-        if user := headers.get(b"x-user-id"):
-            run.who = who = self.keys.for_user(who, _user(user))
-        if not who.user and (self.requires_user if who.terms.requires_user is None else who.terms.requires_user):
-            message = "Name the end user whom this call is for in the header X-User-Id."
-            raise UserRequired(message, param="x-user-id")
+        run.who = self.acting(who, headers)
         if self.draining:
             raise Draining("This process is shutting down.", retry_after=1)
         if self.bounds.in_flight and len(self.active) > self.bounds.in_flight:

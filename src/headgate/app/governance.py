@@ -12,7 +12,7 @@ from headgate.api.gate import Gate
 from headgate.app.allotments import allotments_of
 from headgate.app.gauges import measuring
 from headgate.app.lessons import Lessons
-from headgate.app.oversight import audit_log, note_start, overseen
+from headgate.app.oversight import audit_log, note_start, overseen, stopping
 from headgate.app.prepare import Prepared
 from headgate.config.tenants import markups_of, standing_of
 from headgate.config.tree import Settings
@@ -29,6 +29,7 @@ from headgate.limits.limiter import Limiter
 from headgate.limits.local import LocalTable
 from headgate.limits.shared import SharedTable
 from headgate.limits.types import BoundSettings, bound_of
+from headgate.pipeline.second_turn import SecondTurn
 from headgate.settings.cascade import Cascade
 from headgate.settings.compose import reader_of
 from headgate.settings.service import TenantConfig
@@ -104,6 +105,8 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Casc
         try:
             await migrate(database)
             gate.deps.state = state_of(database)
+            turns = settings.conversations
+            gate.deps.second_turn = SecondTurn(turns.second_turn, turns.wait_seconds, stopping(gate))
             signal = Signal(folder / "run" / "keys")
             try:
                 gate.audit = audit_log(database, prepared.pepper, folder)

@@ -60,6 +60,8 @@ class Heads:
         if query.text:
             chosen.append(func.lower(c.title).contains(query.text.lower(), autoescape=True))
         wanted = select(*_HEAD).where(*chosen).order_by(c.touched.desc(), c.id.desc()).limit(query.limit + 1)
+        if query.offset:
+            wanted = wanted.offset(query.offset)
         async with self._database.reading() as connection:
             return [_conversation(row) for row in await connection.execute(wanted)]
 
@@ -69,13 +71,18 @@ class Heads:
             moved = await _move(connection, head, head.segment, head.depth + len(added), title_of(added))
             return moved, await _add_items(connection, head.segment, head.depth, added)
 
-    async def update(self, head: Conversation, metadata: Mapping[str, Any]) -> Conversation:
-        """Other metadata."""
+    async def update(
+        self, head: Conversation, metadata: Mapping[str, Any] | None = None, *, title: str | None = None
+    ) -> Conversation:
+        """Other metadata, or another title; None for what stays."""
+        values: dict[str, Any] = {} if metadata is None else {"metadata": dict(metadata)}
+        if title is not None:
+            values["title"] = title
+        if not values:
+            return head
         async with self._database.writing() as connection:
             moved = await _move(connection, head, head.segment, head.depth)
-            await connection.execute(
-                update(conversations).where(conversations.c.id == head.id).values(metadata=dict(metadata))
-            )
+            await connection.execute(update(conversations).where(conversations.c.id == head.id).values(**values))
         return await self.get(moved.id, moved.owner)
 
     async def rewind(self, head: Conversation, position: int) -> Conversation:
