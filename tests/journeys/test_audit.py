@@ -93,7 +93,8 @@ READINGS = (
     "/api/show",
 )
 OLLAMA = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
-CALLS = (*OLLAMA, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
+TURNS = ("/c1/chat", "/a1/agents/{name:path}/sessions/{id}/messages")
+CALLS = (*OLLAMA, *TURNS, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
 """As calls of models: in the request log, with the key, and no act of administration."""
 KEPT_NOWHERE = {
     (method, f"{prefix}/responses/{{id}}{rest}")
@@ -101,7 +102,18 @@ KEPT_NOWHERE = {
     for method, rest in (("DELETE", ""), ("POST", "/cancel"))
 }
 """There is nothing behind them that could be changed."""
-CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | KEPT_NOWHERE
+_SESSIONS = "/a1/agents/{name:path}/sessions"
+OWN = {
+    ("PATCH", "/c1/conversations/{id}"),
+    ("POST", _SESSIONS),
+    *(
+        (method, f"{one}{rest}")
+        for one in ("/c1/conversations/{id}", f"{_SESSIONS}/{{id}}")
+        for method, rest in (("DELETE", ""), ("POST", "/fork"), ("POST", "/rewind"))
+    ),
+}
+"""What callers do with their own conversations is in the request log, and no act of administration."""
+CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | KEPT_NOWHERE | OWN
 
 
 async def made(gateway: Gateway, path: str) -> str:

@@ -8,7 +8,7 @@ import orjson
 
 from headgate.core.errors import InvalidField, MissingField
 from headgate.core.request import JsonRequest, parse_json, read_object
-from headgate.core.surfaces import Surface
+from headgate.core.surfaces import CHAT, Surface
 
 _EXPECTED = "a text, an array of parts, a message with a 'role', or an array of such messages"
 
@@ -25,9 +25,9 @@ class DoorRequest(JsonRequest):
 
 
 def door_request(request: JsonRequest, model: str, beside: bytes) -> DoorRequest:
-    """The same for a model that its bytes do not name."""
+    """The same chat for a model that its bytes do not name."""
     fields = {**request.fields, "model": model}
-    return DoorRequest(request.surface, request.raw, fields, model, request.stream, request.wants_usage, beside=beside)
+    return DoorRequest(CHAT, request.raw, fields, model, request.stream, request.wants_usage, beside=beside)
 
 
 def parse_turn(surface: Surface, raw: bytes, *ours: str) -> tuple[JsonRequest, dict[str, Any]]:
