@@ -26,10 +26,9 @@ TELL = """#!{python}
 import json, os, sys, pathlib
 found = dict(argv=sys.argv, env=dict(os.environ), cwd=os.getcwd())
 for name in sys.argv + list(os.environ.values()):
-    if name.startswith("/tmp") and pathlib.Path(name).is_file() and "headgate-" in name:
-        found["file"] = pathlib.Path(name).read_text()
-        found["mode"] = oct(pathlib.Path(name).parent.stat().st_mode)[-3:]
-        found["path"] = name
+    path = pathlib.Path(name, "keys.json" if "LLM_USER_PATH" in os.environ else "")
+    if "headgate-" in path.parent.name and path.is_file():
+        found.update(file=path.read_text(), mode=oct(path.parent.stat().st_mode)[-3:], path=str(path))
 pathlib.Path("told.json").write_text(json.dumps(found))
 sys.exit(int(os.environ.get("EXIT", "0")))
 """
@@ -40,6 +39,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         wanted = unquote(self.path.removeprefix("/v1/models").strip("/"))
+        content: Any
         status, content = 200, {"data": [{"id": name} for name in self.names]} if not wanted else {"id": wanted}
         if self.headers["authorization"] != f"Bearer {KEY}":
             status, content = 401, {"error": {"message": "The key is not known here."}}
@@ -136,8 +136,9 @@ def test_aider_and_llm_get_what_they_read(run: Run, url: str, programs: Path) ->
     env = launched(run, url, "aider")[1]["env"]
     assert (env["OPENAI_API_BASE"], env["OPENAI_API_KEY"], env["AIDER_MODEL"]) == (f"{url}/v1", KEY, "openai/small")
     seen = launched(run, url, "llm", "--", "Hi")[1]
-    assert seen["argv"][1:] == ["openai", "endpoint", f"{url}/v1", "-m", "small", "Hi"]
-    assert seen["env"]["OPENAI_API_KEY"] == KEY
+    assert seen["argv"][1:] == ["openai", "endpoint", f"{url}/v1", "--key", "headgate", "-m", "small", "Hi"]
+    assert json.loads(seen["file"]) == {"headgate": KEY}
+    assert (seen["mode"], Path(seen["path"]).exists()) == ("700", False)
 
 
 @pytest.mark.parametrize("name", ["continue", "cline"])
@@ -193,16 +194,20 @@ def test_what_would_be_started_is_printed_without_the_key(run: Run, url: str, pr
 def test_what_is_printed_starts_the_same_in_a_shell(run: Run, url: str, programs: Path, name: str) -> None:
     args = ("--", "-p", "Say 'hi' $HOME")
     wanted = launched(run, url, name, *args)[1]
-    printed = run("launch", name, "--print", *args, HEADGATE_URL=url, HEADGATE_KEY=KEY).out
+    done = run("launch", name, "--print", *args, HEADGATE_URL=url, HEADGATE_KEY=KEY)
+    assert KEY not in done.out + done.err
     variables = {"PATH": os.environ["PATH"], "HEADGATE_KEY": KEY, "HOME": "/nowhere"}
-    subprocess.run(["sh", "-c", printed], env=variables, check=True, timeout=20)
+    subprocess.run(["sh", "-c", done.out], env=variables, check=True, timeout=20)
     seen = told()
-    file = CLIENTS[name].file_name
-    path = wanted.get("path", "")
-    assert seen["argv"][1:] == [file if one == path else one for one in wanted["argv"][1:]]
-    assert not file or Path(file).read_text() == wanted["file"]
+    own = str(Path(wanted["path"]).parent) if "path" in wanted else "/nowhere"
+
+    def moved(text: str) -> str:
+        return text.replace(own, f"headgate-{name}")
+
+    assert seen["argv"][1:] == [moved(one) for one in wanted["argv"][1:]]
+    assert seen.get("file") == wanted.get("file")
     for variable in CLIENTS[name].variables(_anywhere()):
-        assert seen["env"][variable] == (file if wanted["env"][variable] == path else wanted["env"][variable])
+        assert seen["env"][variable] == moved(wanted["env"][variable])
 
 
 def _anywhere() -> Any:

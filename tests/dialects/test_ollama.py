@@ -89,7 +89,7 @@ def test_messages_of_all_roles_are_read_with_pictures_thoughts_and_calls() -> No
 
 
 def test_results_find_their_calls_by_id_by_name_or_in_order() -> None:
-    calls = [{"function": {"name": name, "arguments": {}}} for name in ("a", "b", "a")]
+    calls: list[dict[str, Any]] = [{"function": {"name": name, "arguments": {}}} for name in ("a", "b", "a")]
     asked = {"role": "assistant", "content": "", "tool_calls": [*calls, {"id": "own", **calls[0]}]}
     results = [
         {"role": "tool", "content": "1", "tool_call_id": "own"},
@@ -102,7 +102,7 @@ def test_results_find_their_calls_by_id_by_name_or_in_order() -> None:
 
 
 def test_ids_do_not_change_as_the_conversation_grows() -> None:
-    turn = [HI, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": "x"}]
+    turn: list[dict[str, Any]] = [HI, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": "x"}]
     assert chat(*turn, *turn).items[: len(turn)] == chat(*turn).items
 
 

@@ -10,7 +10,6 @@ from headgate.core.chat import (
     Call,
     CallBegun,
     CallPiece,
-    ChatEvent,
     Ended,
     Other,
     Refusal,
@@ -39,7 +38,7 @@ def occasion(*, extensions: bool = False, **asked: Any) -> Occasion:
     return Occasion("req_01", "small", 1750000000, asked, usage=False, extensions=extensions)
 
 
-def streamed(*events: ChatEvent, at: Occasion | None = None) -> list[Fields]:
+def streamed(*events: Any, at: Occasion | None = None) -> list[Fields]:
     """The events that are sent; they keep to the rules, and end in what a caller gets in one piece."""
     writer, whole = StreamWriter(at or occasion()), WholeWriter(at or occasion())
     stream = b"".join(map(writer.feed, events)) + writer.end()
@@ -51,7 +50,7 @@ def streamed(*events: ChatEvent, at: Occasion | None = None) -> list[Fields]:
     return told
 
 
-def output(*events: ChatEvent, at: Occasion | None = None) -> list[Fields]:
+def output(*events: Any, at: Occasion | None = None) -> list[Fields]:
     items: list[Fields] = streamed(*events, END, at=at)[-1]["response"]["output"]
     return items
 
@@ -82,7 +81,7 @@ def test_a_text_is_told_piece_by_piece_in_the_order_of_the_api() -> None:
 
 
 def test_a_response_repeats_what_was_asked() -> None:
-    asked = {
+    asked: Fields = {
         "instructions": "Be brief.",
         "temperature": 0.5,
         "max_output_tokens": 9,

@@ -167,5 +167,5 @@ def native(request: Recorded) -> Answer:
     is_first = not any(item.get("type") == "function_call_output" for item in items)
     tools = [tool for tool in asked.get("tools") or () if tool.get("type") == "function"]
     output = [call(tools[0]["name"])] if tools and is_first else [message()]
-    told = [{"description": None, "parameters": None, "strict": True, **tool} for tool in tools]
-    return (streamed if asked.get("stream") else whole)(*output, tools=told)
+    shown = [{"description": None, "parameters": None, "strict": True, **tool} for tool in tools]
+    return (streamed if asked.get("stream") else whole)(*output, tools=shown)

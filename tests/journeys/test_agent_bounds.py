@@ -14,6 +14,7 @@ from tests.harness.stub import DONE, USAGE, Answer, Recorded, Stub, chat, chunk,
 from tests.journeys import test_reasoning as reasoning
 from tests.journeys.test_agent_prompts import tool, with_tools
 from tests.journeys.test_agents import calling, calling_in_pieces, settings
+from tests.journeys.test_mixed_turns import is_valid
 from tests.requirements import covers
 
 NAME = "augmented/helper"
@@ -184,6 +185,23 @@ async def test_reasoning_whose_time_is_over_still_answers(
     failed = [one["error"] for one in events if one["type"] == "error"]
     assert len(failed) == (0 if where == "tool" else 1)
     assert events[-1]["type"] == "reasoning_complete"
+
+
+@covers("30", "33")
+@pytest.mark.parametrize("steps", ["json", "tools"])
+async def test_calls_beyond_the_bound_and_of_unknown_tools_leave_a_valid_conversation(stub: Stub, steps: str) -> None:
+    wanted = [("nothing", {}), ("calculator", {"expression": "6*7"}), ("calculator", {"expression": "1"})]
+    native = steps == "tools"
+    first = calling(*wanted) if native else reasoning.step("", "use_tools", *wanted)
+    stub.answer(first, chat("Done.") if native else reasoning.step("", "finished"))
+    tree = reasoning.settings(stub, steps, bounds={"calls_per_turn": 2})
+    async with running_gateway(tree) as gateway:
+        events, text, _ = await reasoned(gateway)
+    assert text == "Hello there."
+    [told] = [one["metadata"]["tool_results"] for one in events if one["type"] == "tool_result"]
+    assert [(one["tool_name"], one["success"]) for one in told] == [("nothing", False), ("calculator", True)]
+    assert "There is no tool named 'nothing'" in told[0]["error"]
+    assert all(is_valid(call.json["messages"]) for call in stub.calls)
 
 
 @covers("34")

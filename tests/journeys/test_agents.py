@@ -99,6 +99,7 @@ async def test_each_turn_is_an_attempt_in_the_ledger(agent: Gateway, stub: Stub)
     lines = await agent.wait_for_lines(1)
     assert lines[0]["model"] == "augmented/helper"
     assert len(lines[0]["attempts"]) == 2
+    assert (lines[0]["prompt_tokens"], lines[0]["completion_tokens"], lines[0]["usage_missing"]) == (14, 6, False)
     logged = await rows(agent, 2)
     assert {row["run"] for row in logged} == {response.headers["x-request-id"]}
     assert [(row["attempt"], row["final"], row["component"]) for row in logged] == [

@@ -92,10 +92,16 @@ READINGS = (
     "/admin/template/eval",
     "/api/show",
 )
-CALLS = ("/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
-CALLS += ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
+OLLAMA = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
+CALLS = (*OLLAMA, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
 """As calls of models: in the request log, with the key, and no act of administration."""
-CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)}
+KEPT_NOWHERE = {
+    (method, f"{prefix}/responses/{{id}}{rest}")
+    for prefix in ("/v1", "")
+    for method, rest in (("DELETE", ""), ("POST", "/cancel"))
+}
+"""There is nothing behind them that could be changed."""
+CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | KEPT_NOWHERE
 
 
 async def made(gateway: Gateway, path: str) -> str:

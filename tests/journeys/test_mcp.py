@@ -19,10 +19,9 @@ from headgate.agents.types import AgentSettings
 from headgate.cli.demo_mcp import demo_server
 from headgate.tools.mcp_types import McpServerSettings
 from tests.harness.gateway import TOKEN, Gateway, running_gateway
-from tests.harness.stub import BOUND, Answer, Recorded, Stub, chat
+from tests.harness.stub import BOUND, Stub, chat
 from tests.journeys.test_agents import calling, settings
 from tests.requirements import covers
-from tests.tools.test_mcp_http import good, says
 
 ROOT = Path(__file__).parents[2]
 DEMO = {"command": sys.executable, "args": ["-m", "headgate", "demo-mcp", "--transport", "stdio"]}
@@ -152,29 +151,6 @@ async def test_readiness_shows_a_server_that_was_killed_until_it_is_back(stub: S
     assert stub.last.json["messages"][-1]["content"] == '{"x": 2}'
 
 
-@covers("63")
-async def test_a_tool_whose_name_was_shortened_is_called_by_its_own(stub: Stub) -> None:
-    long = "x" * 90
-    told = {"name": long, "inputSchema": {"type": "object"}}
-
-    def serve(request: Recorded) -> Answer:
-        if request.method == "POST" and request.json["method"] == "tools/list":
-            return says(request, {"tools": [told]})
-        return good(request)
-
-    async with Stub() as far:
-        far.otherwise = serve
-        tree = with_servers(stub, {"far": {"url": far.url, "protocol": "legacy"}}, tools=[], tool_policy="always_allow")
-        async with running_gateway(tree) as gateway:
-            [listed] = (await gateway.http.get("/admin/mcp/tools")).json()["data"]
-            stub.answer(calling((listed["name"], {})), chat("Done."))
-            await gateway.chat(model="augmented/helper")
-        called = [one.json["params"]["name"] for one in far.calls if one.json["method"] == "tools/call"]
-    assert (len(listed["name"]), listed["origin"]) == (64, long)
-    assert called == [long]
-    assert stub.last.json["messages"][-1]["content"] == "hello"
-
-
 @covers("70")
 async def test_tools_of_a_server_that_is_down_are_absent_and_the_answer_says_so(stub: Stub) -> None:
     async with running_gateway(with_servers(stub, {"gone": GONE})) as gateway:
@@ -217,11 +193,14 @@ async def test_a_caller_that_leaves_ends_the_call_and_nothing_keeps_running(stub
 
 
 @covers("70")
-async def test_an_image_of_a_tool_is_shown_to_the_model(stub: Stub) -> None:
+@pytest.mark.parametrize("strategy", ["passthrough", "reasoning"])
+async def test_an_image_of_a_tool_is_shown_to_the_model(stub: Stub, strategy: str) -> None:
     stub.answer(calling(("mcp_bad_mixed", {})), chat())
-    async with running_gateway(with_servers(stub, {"bad": BAD}, tools=[])) as gateway:
+    tree = with_servers(stub, {"bad": BAD}, tools=[], strategy=strategy)
+    async with running_gateway({**tree, "strategies": {"reasoning": {"steps": "tools"}}}) as gateway:
         await gateway.chat(model="augmented/helper")
-    assert stub.last.json["messages"][-1]["content"][1]["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
+    shown = stub.calls[1].json["messages"][-1]["content"][1]["image_url"]["url"]
+    assert shown.startswith("data:image/png;base64,iVBOR")
 
 
 @covers("71")

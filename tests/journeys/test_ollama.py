@@ -88,7 +88,7 @@ async def test_the_first_line_arrives_before_the_provider_ends(gateway: Gateway,
 async def test_a_conversation_with_a_tool_call(client: ollama.AsyncClient, stub: Stub, streamed: bool) -> None:
     """As Home Assistant has it: results have neither an id nor a name."""
     stub.otherwise = provider
-    asked = await client.chat("small", HI, tools=[TOOL], stream=streamed)
+    asked: Any = await client.chat("small", HI, tools=[TOOL], stream=streamed)  # type: ignore[call-overload]
     answers = [one async for one in asked] if streamed else [asked]
     [call] = [call for one in answers for call in one.message.tool_calls or ()]
     assert (call.function.name, call.function.arguments) == ("weather", {"city": "Oslo"})
@@ -125,7 +125,7 @@ async def test_thinking_is_told_apart(client: ollama.AsyncClient, stub: Stub, st
     else:
         message = {"role": "assistant", "content": "Yes", "reasoning_content": "Hm."}
         stub.answer(chat(choices=[{"index": 0, "message": message, "finish_reason": "stop"}]))
-    asked = await client.chat("small", HI, think=True, stream=streamed)
+    asked: Any = await client.chat("small", HI, think=True, stream=streamed)  # type: ignore[call-overload]
     answers = [one async for one in asked] if streamed else [asked]
     assert "".join(one.message.thinking or "" for one in answers) == "Hm."
     assert "".join(one.message.content or "" for one in answers) == "Yes"
@@ -158,6 +158,7 @@ async def test_a_repeat_gets_the_same_bytes(stub: Stub, tmp_path: Path) -> None:
                 await gateway.http.post(path, json=body, headers={"idempotency-key": path[5:]}) for _ in range(2)
             ]
             assert answers[0].content == answers[1].content
+            assert (b'"done":true' if path == "/api/chat" else b'"embeddings":[[') in answers[0].content
             assert answers[1].headers["idempotent-replayed"] == "true"
     assert len(stub.calls) == 2
 

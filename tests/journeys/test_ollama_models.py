@@ -89,6 +89,12 @@ async def test_models_that_a_key_may_not_use_are_neither_listed_nor_shown_nor_lo
     assert not stub.calls
 
 
+async def test_what_embeddings_cannot_be_told_is_named(gateway: Gateway) -> None:
+    body = {"model": "small", "input": "a", "truncate": True, "keep_alive": "5m", "options": {}}
+    answer = await gateway.http.post("/api/embed", json=body)
+    assert answer.headers["x-headgate-dropped"] == "truncate, keep_alive"
+
+
 @pytest.mark.parametrize("name", ["pull", "push", "create", "delete"])
 async def test_models_cannot_be_pulled_made_or_deleted(client: ollama.AsyncClient, name: str) -> None:
     with pytest.raises(ollama.ResponseError, match="Models are those of the configuration") as error:

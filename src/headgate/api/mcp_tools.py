@@ -107,7 +107,7 @@ class McpDoor:
         return types.ListToolsResult(tools=listed)
 
     async def _offers(self, who: Principal) -> Sequence[Offer]:
-        """All that a key may use, by name, agents first; none that takes its caller's model: nobody names one here."""
+        """All that a key may use, by name, agents first; none that takes its caller's model, which nobody names."""
         offers = {
             offer.name: offer
             for agent in usable_agents(who, self._gate)

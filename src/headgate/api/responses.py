@@ -8,6 +8,7 @@ from headgate.core.state_errors import ResponseNotFound
 
 
 async def not_stored(request: Request, _gate: Gate) -> Response:
+    """Always 404: responses are not stored here."""
     raise ResponseNotFound(
         f"There is no response '{request.path_params['id']}': responses are not stored here, "
         "so keep what POST /v1/responses answers.",

@@ -135,23 +135,23 @@ class _Connection:
 
     async def _attend(self, task: "asyncio.Task[None]") -> bool:
         """Wait for a response, and for what the caller says meanwhile. Who leaves gets no more of it."""
-        while not task.done():
-            if len(self._waiting) >= _MOST_WAITING:
-                await asyncio.wait((task,))
-                break
-            heard = asyncio.get_running_loop().create_task(self._hear())
-            await asyncio.wait((task, heard), return_when=asyncio.FIRST_COMPLETED)
-            if not heard.done():
-                heard.cancel()
-                break
-            message = heard.result()
-            if message is None:
+        try:
+            while not task.done() and len(self._waiting) < _MOST_WAITING:
+                heard = asyncio.get_running_loop().create_task(self._hear())
+                await asyncio.wait((task, heard), return_when=asyncio.FIRST_COMPLETED)
+                if not heard.done():
+                    heard.cancel()
+                    break
+                message = heard.result()
+                if message is None:
+                    return False
+                self._waiting.append(message)
+            await task
+            return True
+        finally:
+            if not task.done():
                 task.cancel()
                 await asyncio.wait((task,))
-                return False
-            self._waiting.append(message)
-        await task
-        return True
 
     def _body(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The body of the HTTP call that a message stands for; raises PreviousResponseNotFound."""

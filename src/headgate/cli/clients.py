@@ -6,6 +6,7 @@ Nothing here is run. Every row was tried with the real client; `docs/clients/` s
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 KEY = "HEADGATE_KEY"
@@ -113,7 +114,8 @@ def _aider(where: Where) -> Mapping[str, str]:
 
 
 def _llm(where: Where) -> Sequence[str]:
-    return ["openai", "endpoint", where.v1, *(("-m", where.model) if where.model else ())]
+    """To other addresses than OpenAI's it sends no key but one from its command line, which may be the name of one."""
+    return ["openai", "endpoint", where.v1, "--key", "headgate", *(("-m", where.model) if where.model else ())]
 
 
 def _continue(where: Where) -> str:
@@ -170,7 +172,15 @@ CLIENTS = {
     ),
     "opencode": Client("opencode", "opencode", "npm install -g opencode-ai", _opencode, chooses=True),
     "aider": Client("aider", "aider", "python3 -m pip install aider-chat", _aider),
-    "llm": Client("llm", "llm", "python3 -m pip install llm", lambda where: {"OPENAI_API_KEY": where.key}, _llm),
+    "llm": Client(
+        "llm",
+        "llm",
+        "python3 -m pip install llm",
+        lambda where: {"LLM_USER_PATH": str(PurePath(where.file).parent)},
+        _llm,
+        file_name="keys.json",
+        file=lambda where: _pretty({"headgate": where.key}),
+    ),
     "continue": Client(
         "Continue",
         "cn",

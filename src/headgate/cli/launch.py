@@ -52,7 +52,8 @@ def command(  # noqa: PLR0913 - one for each option
         raise click.UsageError("Name the program after --: headgate launch any -- python3 my_script.py")
     where = _where(client, url, _key(key_env), model or "")
     if shows:
-        _print(client, where, [program, *client.arguments(_beside(client, where)), *arguments], show_key=show_key)
+        where = replace(where, file=f"headgate-{name}/{client.file_name}")
+        _print(client, where, [program, *client.arguments(where), *arguments], show_key=show_key)
         return
     found = shutil.which(program)
     if found is None:
@@ -85,11 +86,6 @@ def _where(client: Client, url: str | None, key: str | None, model: str) -> Wher
         known = ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
         raise click.UsageError(f"Choose with --model, from: {known or 'nothing, for this key may use no model'}.")
     return Where(remote.url, found or _NO_KEY, model, list(dict.fromkeys([*names, *([model] if model else ())])))
-
-
-def _beside(client: Client, where: Where) -> Where:
-    """The same with the client's file in the working directory, where whoever follows the printed lines puts it."""
-    return replace(where, file=client.file_name)
 
 
 @contextmanager
@@ -126,12 +122,14 @@ def _run(program: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _print(client: Client, where: Where, program: Sequence[str], *, show_key: bool) -> None:
     """Lines to paste into a shell. The key is the variable that commands take it from, unless it may be shown."""
-    beside = _beside(client, where)
     if client.file is not None:
-        click.echo(f"cat > {client.file_name} <<'END'\n{client.file(beside)}END")
+        content = client.file(where)
+        has_key = where.key in content and not show_key
+        end, content = ("END", content.replace(where.key, f"${KEY}")) if has_key else ("'END'", content)
+        click.echo(f"mkdir -p {Path(where.file).parent}\ncat > {where.file} <<{end}\n{content}END")
     cleared = [part for name in client.unset for part in ("-u", name)]
     variables = [
         f'{name}="${KEY}"' if value == where.key and not show_key else f"{name}={shlex.quote(value)}"
-        for name, value in client.variables(beside).items()
+        for name, value in client.variables(where).items()
     ]
     click.echo(" \\\n  ".join([shlex.join(["env", *cleared]), *variables, shlex.join(program)]))

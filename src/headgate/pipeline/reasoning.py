@@ -120,7 +120,7 @@ class Reasoning:
             planned = read_step(answer.text, number=len(self.notes))
             self.notes.append({"role": "assistant", "content": answer.text})
             return planned
-        calls = tuple(call for call in answer.calls if call.name in self.prompt.tools)
+        calls = answer.calls[: self.prompt.agent.bounds.calls_per_turn]
         self.notes.append(chat.message_of(answer, calls))
         goes_on = answer.text.rstrip().endswith(_GO_ON)
         thought = answer.text.rstrip().removesuffix(_GO_ON).strip() or answer.thought.strip()
@@ -156,6 +156,8 @@ class Reasoning:
         yield Step("tool_result", number, {"tools": names, "tool_results": results})
         for outcome in batch.outcomes:
             self._note_result(outcome.call, outcome.result.text)
+        if images := [image for outcome in batch.outcomes for image in outcome.images]:
+            self.notes.append(chat.images_of(images))
         if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:
             yield Other({"images": chat.pictures_of(pictures, self.prompt.pictures)})
             self.prompt.pictures += len(pictures)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 import orjson
@@ -104,7 +104,7 @@ def request_line(run: Run) -> dict[str, Any]:
     """What a request's line says. Durations in milliseconds; token counts are null where the provider gave none."""
     attempts, started, who, cost = run.attempts, run.started, run.who, run.cost
     last = attempts[-1] if attempts else _NO_ATTEMPT
-    tokens = last.tokens
+    tokens = last.tokens if len(attempts) < 2 else _reported(attempts)
     prompt, completion, cached, reasoning, cache_write, *_ = tokens or _UNKNOWN
     line = {
         "ts": time.time(),
@@ -149,6 +149,13 @@ def request_line(run: Run) -> dict[str, Any]:
     line["cost_measure"] = last.measure or None
     line["limited"] = run.ticket is not None
     return line
+
+
+def _reported(attempts: Sequence[Attempt]) -> Tokens | None:
+    """What providers reported, of all turns and tries together; None where the last one reported nothing."""
+    if attempts[-1].tokens is None:
+        return None
+    return Tokens(*map(sum, zip(*(one.tokens for one in attempts if one.tokens is not None), strict=True)))
 
 
 def _decisions(run: Run, last: Attempt) -> dict[str, Any]:

@@ -12,7 +12,7 @@ NO_UI = "There is no admin page yet."
 NO_CACHE = "Answers are not cached."
 NO_LOGGING = "Calls are told to a trace collector (`tracing.endpoint`), GET /metrics and the JSON log lines only."
 NO_GUARDS = "Contents are not checked here yet."
-NO_MCP = "There are no MCP servers yet."
+NO_MCP = "MCP servers, and who may use them, are set by `mcp_servers`, scopes and `mcp` of headgate.yaml."
 NO_FILES = "There are no routes for files and batches yet."
 NO_SECRETS = "Keys are not fetched from a secret manager; let it set variables."
 NO_ALERTS = "No alerts are sent; set them on GET /metrics."
@@ -42,11 +42,11 @@ def table(**groups: Mapping[str, str]) -> dict[str, Known]:
 
 TOP = table(
     unsupported={
-        NO_MCP: "mcp_servers mcp_tools mcp_aliases",
+        NO_MCP: "mcp_tools mcp_aliases",
         NO_GUARDS: "guardrails policies policy_attachments",
         NO_PROMPTS: "prompts",
-        "There are no agents yet.": "agents agent_list assistant_settings",
-        "There are no tools on the server yet.": "search_tools sandbox_tools",
+        "Agents are files of their own; see docs/agents.md.": "agents agent_list assistant_settings",
+        "Tools of the gateway are set by `tools` of headgate.yaml; see docs/tools.md.": "search_tools sandbox_tools",
         "There are no vector stores yet.": "vector_store_registry vector_stores",
         NO_FILES: "finetune_settings files_settings",
         NO_RELAY: "default_vertex_config pass_through_endpoints",

@@ -147,10 +147,10 @@ LITELLM = table(
         """,
         NO_PROMPTS: "global_prompt_directory global_bitbucket_config global_gitlab_config prompt_name_config_map",
         NO_MCP: """
-            mcp_aliases mcp_semantic_tool_filter mcp_tool_search public_mcp_servers public_mcp_hub_strict_whitelist
+            mcp_semantic_tool_filter mcp_tool_search public_mcp_servers public_mcp_hub_strict_whitelist
         """,
         NO_UI: "public_model_groups public_model_groups_links public_agent_groups public_skills_index",
-        "There are no agents yet.": "agent_search_embedding_model skill_search_embedding_model",
+        "Agents and skills are not searched.": "agent_search_embedding_model skill_search_embedding_model",
         "There is no Responses state to poll.": "responses",
         NO_FILES: "require_managed_files enable_loadbalancing_on_batch_endpoints",
         "Tools are not run on the way.": """
@@ -250,7 +250,7 @@ GENERAL = table(
             user_mcp_management_mode require_key_mcp_access_defined require_end_user_mcp_access_defined
             enable_mcp_registry enable_claude_code_gateway claude_code_gateway_managed_settings
         """,
-        "There are no vector stores or tools yet.": """
+        "There are no vector stores yet, and tools are for keys with their scopes.": """
             vector_store_deny_by_default search_tool_deny_by_default search_tools
         """,
         "There is no Responses state here.": "disable_responses_id_security allow_unmanaged_response_ids",

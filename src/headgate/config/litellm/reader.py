@@ -10,7 +10,7 @@ from typing import Any
 from headgate.config import document
 from headgate.config.document import Document
 from headgate.config.draft import Draft, Path_, Place
-from headgate.config.litellm import server
+from headgate.config.litellm import mcp, server
 from headgate.config.litellm.accounts import Accounts
 from headgate.config.litellm.known import TOP
 from headgate.config.litellm.models import Models, graft
@@ -20,7 +20,7 @@ from headgate.config.problems import ConfigError
 
 _MARKS = ("model_list", "litellm_settings", "general_settings", "router_settings", "include")
 _LISTS = ("model_list", "credential_list")
-_MAPPINGS = ("litellm_settings", "general_settings", "router_settings", "environment_variables")
+_MAPPINGS = ("litellm_settings", "general_settings", "router_settings", "environment_variables", "mcp_servers")
 _ANCHORS = ("x-", "_", ".")
 _SILENCE, _WHOLE = 300, 1800  # what an upstream waits for unless told otherwise
 
@@ -55,6 +55,11 @@ def draft_of(read: Document) -> Draft:
         server.take_litellm(to, litellm)
     if general is not None:
         server.take_general(to, general)
+    servers, aliases = _mapping(to, sections, "mcp_servers"), litellm.get("mcp_aliases") if litellm else None
+    if servers is not None:
+        mcp.take_servers(to, servers, aliases)
+    if aliases is not None:
+        mcp.take_aliases(to, aliases, servers)
     _wait_long_enough(models, accounts)
     for number, piece in enumerate(accounts.upstreams.values()):
         graft(draft, ("upstreams", number), piece, piece.places[()])

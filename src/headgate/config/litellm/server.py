@@ -49,7 +49,7 @@ def take_general(to: Translation, section: Field) -> None:
 
 
 def take_litellm(to: Translation, section: Field) -> None:
-    """`litellm_settings`; what the router reads is graded there."""
+    """`litellm_settings`; what the router and MCP servers read is graded there."""
     handlers: dict[str, Handler] = {
         "drop_params": lambda field: to.put(("parameters", "drop_unsupported"), field),
         "sse_keepalive_ping_interval_seconds": lambda field: to.put(("server", "ping_seconds"), field),
@@ -66,7 +66,7 @@ def take_litellm(to: Translation, section: Field) -> None:
         "cache": lambda field: _cache(to, field),
     }
     handlers |= budgets.handlers(to, section)
-    handlers |= dict.fromkeys((*SHARED, "request_timeout"), lambda _: None)
+    handlers |= dict.fromkeys((*SHARED, "request_timeout", "mcp_aliases"), lambda _: None)
     to.each(section, handlers, LITELLM)
 
 
