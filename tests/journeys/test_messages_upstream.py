@@ -236,6 +236,15 @@ async def test_the_configured_effort_default_and_floor_hold_in_its_words(stub: S
     assert (stub.last.json["temperature"], stub.last.json["max_tokens"]) == (0.5, 500)
 
 
+async def test_fields_that_only_chat_knows_are_no_reason_to_take_out_its_own(stub: Stub) -> None:
+    stub.otherwise = native
+    made = settings(stub.url)
+    made["models"][0]["parameters"] = {"drop_unsupported": True}
+    async with running_gateway(made) as gateway:
+        await ask(gateway, metadata={"user_id": "u"}, service_tier="auto")
+    assert (stub.last.json["metadata"], stub.last.json["service_tier"]) == ({"user_id": "u"}, "auto")
+
+
 async def test_the_bound_of_an_answer_is_the_configured_one_and_never_above_what_the_model_gives(stub: Stub) -> None:
     stub.otherwise = native
     made = settings(stub.url)
