@@ -101,7 +101,7 @@ def request_logger(write: Callable[[dict[str, Any]], None], usual: bool = True) 
 def request_line(run: Run) -> dict[str, Any]:
     """What a request's line says. Durations in milliseconds; token counts are null where the provider gave none."""
     last = run.attempts[-1] if run.attempts else None
-    tokens = _reported(run.attempts)
+    tokens = None if last is None else last.tokens if len(run.attempts) == 1 else _reported(run.attempts)
     return {
         "ts": time.time(),
         "event": "request",
@@ -145,8 +145,8 @@ def request_line(run: Run) -> dict[str, Any]:
 
 def _reported(attempts: Sequence[Attempt]) -> Tokens | None:
     """What providers reported, of all turns and tries together; None where the last one reported nothing."""
-    if len(attempts) < 2 or attempts[-1].tokens is None:
-        return attempts[-1].tokens if attempts else None
+    if attempts[-1].tokens is None:
+        return None
     return Tokens(*map(sum, zip(*(one.tokens for one in attempts if one.tokens is not None), strict=True)))
 
 
