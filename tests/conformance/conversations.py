@@ -30,12 +30,12 @@ from headgate.core.chat_request import (
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 DOCUMENT = "data:application/pdf;base64,JVBERi0="
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-FOREIGN_PARTS = {
+FOREIGN_PARTS: dict[str, dict[str, Any]] = {
     "chat": {"type": "video_url", "video_url": {"url": "https://example.org/v"}},
     "messages": {"type": "search_result", "source": "https://example.org", "title": "A", "content": []},
     "responses": {"type": "input_image", "file_id": "file-1"},
 }
-FOREIGN_TOOLS = {
+FOREIGN_TOOLS: dict[str, dict[str, Any]] = {
     "chat": {"type": "custom", "custom": {"name": "patch"}},
     "messages": {"type": "web_search_20250305", "name": "web_search", "max_uses": 2},
     "responses": {"type": "web_search", "search_context_size": "low"},
@@ -144,14 +144,15 @@ def turns(draw: st.DrawFn, dialect: str, number: int) -> list[Item]:
     if said or not (spoken or calls):
         spoken.append(Message("assistant", tuple(said) or (TextPart("So be it."),)))
     answered: list[Item] = [ToolResult(call.id, *draw(results(dialect))) for call in calls]
-    after: list[Item] = [Message("assistant", (TextPart("Done."),))] if calls and draw(st.booleans()) else []
+    goes_on = draw(st.booleans())
+    after: list[Item] = [Message("assistant", (TextPart("Done."),))] if calls and goes_on else []
     return [*asked, *spoken, *calls, *answered, *after]
 
 
 def _systems(dialect: str) -> st.SearchStrategy[list[Item]]:
     roles = ["system"] if dialect == "messages" else ["system", "developer"]
     one = st.builds(Message, st.sampled_from(roles), st.lists(texts, min_size=1, max_size=2).map(tuple))
-    return st.lists(one, max_size=1)  # type: ignore[arg-type, return-value]
+    return st.lists(one, max_size=1)
 
 
 @st.composite
