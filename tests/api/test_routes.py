@@ -2,6 +2,7 @@
 
 import pytest
 
+from headgate.api import ollama
 from headgate.api.litellm_refused import REMEDIES
 from headgate.api.routes import Application
 from tests.conftest import settings_for
@@ -13,6 +14,7 @@ pytestmark = covers("routes", "109")
 
 PUBLIC = {
     "/",
+    "/api/hello",
     "/healthz",
     "/health",
     "/health/liveness",
@@ -95,6 +97,8 @@ WITH_KEY = {
     *("/global/spend", "/global/all_end_users", "/global/activity", "/global/activity/model"),
     "/health/services",
     *REMEDIES,
+    *ollama.REMEDIES,
+    *(f"/api/{verb}" for verb in ("version", "tags", "ps", "show", "chat", "generate", "embed", "embeddings")),
 }
 FREE_OF_SCOPES = {path for path in WITH_KEY if not path.startswith(("/admin/", "/v1/tenant/"))} - {
     f"/key/{act}"

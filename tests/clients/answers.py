@@ -50,13 +50,14 @@ def _chat_stream(asked: dict[str, Any]) -> Answer:
     begun = {**CALL, "index": 0, "function": {"name": "weather", "arguments": ""}}
     parts = [{"index": 0, "function": {"arguments": part}} for part in (arguments[:5], arguments[5:])]
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None}]
-    if asked.get("tools"):
+    calls = asked.get("tools") and asked["messages"][-1]["role"] != "tool"
+    if calls:
         deltas += [{"tool_calls": [part]} for part in (begun, *parts)]
     else:
         text = CITY if asked.get("response_format") else "Hello there."
         deltas += [{"content": text[:7]}, {"content": text[7:]}]
     pieces = [chunk(delta) for delta in deltas]
-    pieces.append(chunk({}, "tool_calls" if asked.get("tools") else "stop"))
+    pieces.append(chunk({}, "tool_calls" if calls else "stop"))
     if (asked.get("stream_options") or {}).get("include_usage"):
         pieces.append(chunk(usage=USAGE))
     return stream([*pieces, DONE])

@@ -79,6 +79,22 @@ def test_a_variable_that_is_not_set_is_told_with_file_and_line(
     assert (problem.file, problem.line) == (str(file), line)
 
 
+@pytest.mark.parametrize(
+    ("server", "line"),
+    [
+        ("command: x\n    args:\n      - ${NOWHERE}", 5),
+        ("command: x\n    env:\n      A: ${NOWHERE}", 5),
+        ("url: https://${NOWHERE}/mcp", 3),
+        ("url: https://x/mcp\n    headers:\n      A: Bearer ${NOWHERE}", 5),
+    ],
+)
+def test_an_unset_variable_is_told_wherever_it_stands(beside: Write, server: str, line: int) -> None:
+    file = beside(f"servers:\n  a:\n    {server}\n")
+    (problem,) = mistakes()
+    assert problem.message == "The variable NOWHERE is not set."
+    assert (problem.file, problem.line) == (str(file), line)
+
+
 def test_the_json_of_clients_is_read_and_a_server_that_is_off_lacks_nothing(
     place: Path, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

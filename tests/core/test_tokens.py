@@ -65,6 +65,11 @@ def test_counts_are_read(usage: dict[str, Any], tokens: Tokens) -> None:
             id="anthropic, few",
         ),
         pytest.param(
+            {"input_tokens": 10, "output_tokens": 50, "output_tokens_details": {"thinking_tokens": 40}},
+            Tokens(10, 50, reasoning=40),
+            id="anthropic, thinking",
+        ),
+        pytest.param(
             {
                 "prompt_tokens": 3210,
                 "completion_tokens": 5,
@@ -160,3 +165,9 @@ def test_what_holds_no_count_is_no_report(usage: object) -> None:
 def test_a_wrong_count_is_not_counted(wrong: object) -> None:
     assert reported({"prompt_tokens": wrong}) is None
     assert reported({"prompt_tokens": 1, "completion_tokens": wrong}) == Tokens(1)
+
+
+@given(st.dictionaries(NAMES, COUNTS), st.dictionaries(NAMES, st.just(0)))
+def test_details_that_say_nothing_change_nothing(usage: dict[str, Any], details: dict[str, Any]) -> None:
+    told = {name: value for name, value in usage.items() if not name.endswith("_details")}
+    assert reported({**told, "output_token_details": details}) == reported(told)

@@ -256,9 +256,11 @@ def test_ids_that_anthropic_refuses_are_spelled_so_that_they_can_be_read_back() 
 def test_results_of_parallel_calls_stand_first_and_in_one_message() -> None:
     calls = [{"id": f"c{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for n in (1, 2)]
     results = [{"role": "tool", "tool_call_id": f"c{n}", "content": str(n)} for n in (1, 2)]
-    messages = [{"role": "assistant", "tool_calls": calls}, *results, {"role": "user", "content": "Go on"}]
-    last = render(chat_request.parse({"model": "m", "messages": messages})).fields["messages"][-1]
-    assert [block["type"] for block in last["content"]] == ["tool_result", "tool_result", "text"]
+    said = {"role": "user", "content": "Go on"}
+    for answers in ([*results, said], [said, *results], [results[0], said, results[1]]):
+        messages = [{"role": "assistant", "tool_calls": calls}, *answers]
+        last = render(chat_request.parse({"model": "m", "messages": messages})).fields["messages"][-1]
+        assert [block["type"] for block in last["content"]] == ["tool_result", "tool_result", "text"]
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,15 @@ def test_a_whole_message_is_read_alike() -> None:
     assert reader.answer.calls == (Call("toolu_01A", "weather", '{"city":"Berlin"}'),)
 
 
+@pytest.mark.parametrize("given", [{}, {"city": "Rome"}])
+def test_a_call_without_pieces_has_the_input_it_began_with(given: dict[str, Any]) -> None:
+    begun = event("content_block_start", index=0, content_block={**CALL, "input": given})
+    events, reader = read(begun + event("content_block_stop", index=0))
+    arguments = json.dumps(given, separators=(",", ":"))
+    assert events == [CallBegun(0, "toolu_01A", "weather"), CallPiece(0, arguments)]
+    assert reader.answer.calls == (Call("toolu_01A", "weather", arguments),)
+
+
 def test_however_a_stream_is_cut_it_says_the_same() -> None:
     stream = b"".join(pieces(THINKING, {**TEXT, "text": "Grüße 🙂"}, CALL, stop="tool_use"))
     expected = joined(read(stream)[0])
@@ -186,6 +195,19 @@ def test_pieces_of_calls_that_come_mixed_are_put_into_one_block_after_another() 
     said = check_stream(stream)
     assert said.calls == [("a", "f", {"x": 1}), ("b", "g", {"y": 2}), ("c", "h", {})]
     assert said.text == "Wait."
+
+
+def test_thoughts_that_follow_each_other_have_blocks_of_their_own() -> None:
+    thoughts = [Thought("a"), Sealed("s1"), Thought("b"), Sealed("s2"), Sealed("s3"), Text("c")]
+    assert check_stream(streamed(*thoughts)).seals == [("s1", ""), ("s2", ""), ("s3", "")]
+    assert joined(read(streamed(*thoughts))[0]) == thoughts
+    content = whole(*thoughts)["content"]
+    assert [(block.get("thinking"), block.get("signature")) for block in content] == [
+        ("a", "s1"),
+        ("b", "s2"),
+        ("", "s3"),
+        (None, None),
+    ]
 
 
 def test_a_call_is_told_as_it_is_made_once_the_one_before_is_complete() -> None:

@@ -11,6 +11,7 @@ from tests.conftest import settings_for
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import Stub, chat, stream
 from tests.journeys.test_agents import calling, calling_in_pieces
+from tests.journeys.test_mcp import BAD
 from tests.journeys.test_money import ask, new_key, rows
 from tests.requirements import covers
 
@@ -163,6 +164,60 @@ async def test_a_model_that_a_key_may_not_use_is_refused_with_tools_as_without(s
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_forbidden")
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
     assert not stub.calls
+
+
+def with_mcp(stub: Stub, *allowed: str) -> dict[str, Any]:
+    servers = {"bad": BAD, "idle": {"command": "/nonexistent/program"}}
+    inject = {"tools": list(allowed), "models": ["small"]}
+    return settings(stub, tools={"inject": inject}, mcp={"servers": servers})
+
+
+@covers("64")
+@pytest.mark.parametrize(
+    ("allowed", "names"),
+    [
+        (["calculator", "mcp_bad_e*"], ["calculator", "mcp_bad_echo"]),
+        (["mcp_bad_echo", "mcp_bad_z*"], ["mcp_bad_echo", "mcp_bad_zeta"]),
+        (["mcp_b?d_[ez]*"], ["mcp_bad_echo", "mcp_bad_zeta"]),
+        (["calculator", "echo", "bad"], ["calculator"]),
+    ],
+)
+async def test_tools_of_mcp_servers_are_added_by_name_and_pattern(
+    stub: Stub, allowed: list[str], names: list[str]
+) -> None:
+    stub.answer(calling(("mcp_bad_echo", {"x": 1})) if "mcp_bad_echo" in names else chat(), chat("It says 1."))
+    async with running_gateway(with_mcp(stub, *allowed)) as running:
+        response = await running.chat()
+        states = {one["name"]: one["state"] for one in (await running.http.get("/admin/mcp/servers")).json()["data"]}
+    assert response.status_code == 200, response.text
+    assert response.headers[HEADER] == ", ".join(names)
+    assert sent_tools(stub) == names
+    assert states["idle"] == "idle"
+    if "mcp_bad_echo" in names:
+        assert stub.last.json["messages"][-1]["content"] == '{"x": 1}'
+
+
+async def test_a_key_gets_fewer_tools_of_mcp_servers_and_never_more(stub: Stub, tmp_path: Path) -> None:
+    async with running_gateway(with_mcp(stub, "calculator", "mcp_bad_[ez]*"), tmp_path) as running:
+        for wanted, names in (
+            (["mcp_bad_echo"], ["mcp_bad_echo"]),
+            (["*o", "die"], ["mcp_bad_echo"]),
+            (["bad"], ["mcp_bad_echo", "mcp_bad_zeta"]),
+            (["mcp_bad_die", "calculator"], ["calculator"]),
+            (["calculator"], ["calculator"]),
+        ):
+            metadata = {"inject_tools": {"models": ["small"], "tools": wanted}}
+            async with await new_key(running, metadata=metadata) as caller:
+                response = await ask(caller)
+            assert response.headers.get(HEADER, "") == ", ".join(names), wanted
+            assert sent_tools(stub) == names
+
+
+async def test_a_server_that_is_down_is_told_and_the_model_answers_without_it(stub: Stub) -> None:
+    async with running_gateway(with_mcp(stub, "mcp_idle_*")) as running:
+        response = await running.chat()
+    assert (response.status_code, response.headers["x-headgate-tools-absent"]) == (200, "idle")
+    assert "tools" not in stub.last.json
 
 
 @covers("101")

@@ -14,7 +14,7 @@ from tests.journeys.test_agents import calling, calling_in_pieces
 from tests.journeys.test_money import ask, new_key, rows
 from tests.requirements import covers
 
-pytestmark = covers("delegation")
+pytestmark = covers("72", "delegation")
 PRICE = {"input": "1.5", "output": "6"}
 
 

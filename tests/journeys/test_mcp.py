@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -17,9 +19,10 @@ from headgate.agents.types import AgentSettings
 from headgate.cli.demo_mcp import demo_server
 from headgate.tools.mcp_types import McpServerSettings
 from tests.harness.gateway import TOKEN, Gateway, running_gateway
-from tests.harness.stub import BOUND, Stub, chat
+from tests.harness.stub import BOUND, Answer, Recorded, Stub, chat
 from tests.journeys.test_agents import calling, settings
 from tests.requirements import covers
+from tests.tools.test_mcp_http import good, says
 
 ROOT = Path(__file__).parents[2]
 DEMO = {"command": sys.executable, "args": ["-m", "headgate", "demo-mcp", "--transport", "stdio"]}
@@ -118,6 +121,58 @@ async def test_a_server_that_dies_is_told_to_the_model_and_the_run_goes_on(stub:
         stub.answer(calling(("mcp_bad_echo", {"x": 1})), chat("It works again."))
         await gateway.chat(model="augmented/helper")
     assert stub.last.json["messages"][-1]["content"] == '{"x": 1}'
+
+
+@covers("70")
+async def test_readiness_shows_a_server_that_was_killed_until_it_is_back(stub: Stub) -> None:
+    async with running_gateway(with_servers(stub, {"bad": BAD}, tools=[])) as gateway:
+        await gateway.chat(model="augmented/helper")
+        assert (await gateway.http.get("/readyz")).json()["mcp"] == {"bad": "up"}
+        assert gateway.gate.mcp is not None
+        server = gateway.gate.mcp.server("bad")
+        pid = server.status().pid
+        assert pid is not None
+        server.settings = server.settings.model_copy(update={"command": "/nonexistent/program"})
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(BOUND):
+            while (ready := (await gateway.http.get("/readyz")).json())["mcp"] != {"bad": "down"}:
+                await asyncio.sleep(0.01)
+        assert ready["status"] == "degraded"
+        stub.answer(calling(("mcp_bad_echo", {})), chat("It is down."))
+        response = await gateway.chat(model="augmented/helper")
+        assert response.headers["x-headgate-tools-absent"] == "bad"
+        assert "Error: " in stub.last.json["messages"][-1]["content"]
+        server.settings = server.settings.model_copy(update={"command": sys.executable})
+        async with asyncio.timeout(BOUND):
+            while (ready := (await gateway.http.get("/readyz")).json())["mcp"] != {"bad": "up"}:
+                await asyncio.sleep(0.01)
+        assert ready["status"] != "degraded"
+        stub.answer(calling(("mcp_bad_echo", {"x": 2})), chat("It works again."))
+        await gateway.chat(model="augmented/helper")
+    assert stub.last.json["messages"][-1]["content"] == '{"x": 2}'
+
+
+@covers("63")
+async def test_a_tool_whose_name_was_shortened_is_called_by_its_own(stub: Stub) -> None:
+    long = "x" * 90
+    told = {"name": long, "inputSchema": {"type": "object"}}
+
+    def serve(request: Recorded) -> Answer:
+        if request.method == "POST" and request.json["method"] == "tools/list":
+            return says(request, {"tools": [told]})
+        return good(request)
+
+    async with Stub() as far:
+        far.otherwise = serve
+        tree = with_servers(stub, {"far": {"url": far.url, "protocol": "legacy"}}, tools=[], tool_policy="always_allow")
+        async with running_gateway(tree) as gateway:
+            [listed] = (await gateway.http.get("/admin/mcp/tools")).json()["data"]
+            stub.answer(calling((listed["name"], {})), chat("Done."))
+            await gateway.chat(model="augmented/helper")
+        called = [one.json["params"]["name"] for one in far.calls if one.json["method"] == "tools/call"]
+    assert (len(listed["name"]), listed["origin"]) == (64, long)
+    assert called == [long]
+    assert stub.last.json["messages"][-1]["content"] == "hello"
 
 
 @covers("70")

@@ -127,6 +127,15 @@ async def test_patterns_say_what_is_offered_at_all(stub: Stub) -> None:
         assert await names(mcp) == ["ask_helper", "calculator", "mcp_bad_echo"]
 
 
+async def test_an_agent_that_takes_its_callers_model_is_not_offered(stub: Stub) -> None:
+    tree = serving(stub, "augmented/helper", "augmented/any", tools=[])
+    tree["agents"][1]["model"] = "inherit"
+    async with running_gateway(tree) as gateway, client(gateway) as mcp:
+        assert await names(mcp) == ["ask_helper"]
+        with pytest.raises(MCPError):
+            await mcp.call_tool("ask_any", {"message": "Hi"})
+
+
 async def test_an_agent_whose_name_cannot_be_a_tools_name_gets_one_with_a_hash(stub: Stub) -> None:
     stub.answer(chat("Yes."))
     async with running_gateway(serving(stub, "größe/x", tools=[])) as gateway, client(gateway) as mcp:
@@ -243,10 +252,10 @@ async def test_tools_of_mcp_servers_are_listed_and_called_without_a_model_betwee
         assert (listed["mcp_bad_echo"]["source"], listed["mcp_bad_echo"]["server"]) == ("mcp", "bad")
         key = await new_key(gateway, scopes=["tools:execute:bad"])
         answers = {}
-        for name in ("mcp_bad_structured", "calculator", "mcp_bad_nope", "mcp_gone_any"):
+        for name in ("mcp_bad_structured", "calculator", "mcp_bad_nope", "mcp_bad_ech*", "mcp_gone_any"):
             answers[name] = await gateway.http.post(
                 "/v1/tools/execute", json={"name": name}, headers={"authorization": f"Bearer {key}"}
             )
     assert answers["mcp_bad_structured"].json()["structured"] == {"celsius": 7}
     codes = [(one.status_code, one.json()["error"]["code"]) for one in list(answers.values())[1:]]
-    assert codes == [(403, "forbidden"), (404, "tool_not_found"), (503, "mcp_unavailable")]
+    assert codes == [(403, "forbidden"), *[(404, "tool_not_found")] * 2, (503, "mcp_unavailable")]

@@ -122,6 +122,17 @@ async def test_the_caller_goes_on_with_its_results(agent: Gateway, stub: Stub, s
     assert is_valid(sent)
 
 
+async def test_calls_of_a_provider_that_leaves_out_their_ids_get_some(agent: Gateway, stub: Stub) -> None:
+    answer = json.loads(calling(("calculator", MINE), ("calculator", {"expression": "1"})).body)
+    for call in answer["choices"][0]["message"]["tool_calls"]:
+        del call["id"]
+    stub.answer(Answer(body=json.dumps(answer).encode()), chat())
+    assert (await agent.chat(model=NAME)).status_code == 200
+    sent = stub.last.json["messages"]
+    assert is_valid(sent)
+    assert len({one["tool_call_id"] for one in sent[-2:]}) == 2
+
+
 @both_ways
 async def test_a_callers_tool_of_the_same_name_is_not_run_here(agent: Gateway, stub: Stub, streamed: bool) -> None:
     stub.answer(calls(streamed, ("calculator", MINE)))

@@ -20,7 +20,7 @@ from headgate.config.tree import Settings
 from headgate.core.ids import child_of
 from headgate.core.run import Run
 from headgate.identity.types import NewKey, NewTenant
-from headgate.limits.counters import TableCounters
+from headgate.limits.counters import SPENT, TableCounters
 from headgate.usage.ledger import Ledger
 from headgate.usage.types import Entry
 from tests.harness.admin import PEPPER, bearer
@@ -147,11 +147,10 @@ def nothing_is_held(gate: Gate, entries: list[Entry]) -> None:
     spent = Counter[str]()
     for one in entries:
         spent[f"key:{one.key}"] += (one.cost or 0) * one.billed
-    counters = cast("TableCounters", gate.deps.limiter._counters)
     for subject, row in getattr(table, "_rows").items():  # noqa: B009
         assert (table.reserved(row), table.streams(row)) == (0, 0), subject
         if subject.startswith("key:"):
-            assert max(counters._spent(row, "day"), counters._spent(row, "total")) == spent[subject]
+            assert max(table.cells[row + SPENT["day"]], table.cells[row + SPENT["total"]]) == spent[subject]
 
 
 async def nothing_is_missing(folder: Path, runs: list[Run], entries: list[Entry]) -> None:

@@ -1,12 +1,14 @@
 """How a request is answered: the rule first, then the header, then the default; `auto` asks a classifier."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import Answer, Recorded, Stub, chat, usual
+from tests.journeys.test_money import rows
 from tests.requirements import covers
 
 ROUTE = "/v1/chat/completions"
@@ -106,6 +108,87 @@ async def test_the_same_message_is_classified_once(stub: Stub) -> None:
         for _ in range(2):
             await gateway.http.post(ROUTE, json=HI, headers={"x-routing-mode": "auto"})
     assert [call.json["model"] for call in stub.calls] == ["judge", "stub-small", "stub-small"]
+
+
+@covers("26")
+async def test_the_classifiers_model_and_temperature_are_as_set_and_its_call_is_paid_for(
+    stub: Stub, tmp_path: Path
+) -> None:
+    stub.otherwise = judging('{"routing_mode": "passthrough", "reason": "a greeting"}')
+    async with running_gateway(settings(stub, temperature=0.7), tmp_path) as gateway:
+        await gateway.http.post(ROUTE, json=HI, headers={"x-routing-mode": "AUTO"})
+        ledger = await rows(gateway, 2)
+    assert (stub.calls[0].json["model"], stub.calls[0].json["temperature"]) == ("judge", 0.7)
+    assert stub.calls[0].json["messages"][1:] == HI["messages"]
+    assert [row["component"] for row in ledger] == ["routing-classifier", "passthrough"]
+
+
+GARBAGE = [
+    {"content": 5},
+    {"tool_calls": [1]},
+    {"tool_calls": {"a": 1}},
+    {"content": ["x"]},
+    {"reasoning": {"a": 1}},
+]
+
+
+@covers("26", "faults")
+@pytest.mark.parametrize("message", GARBAGE, ids=json.dumps)
+async def test_an_answer_of_no_known_shape_is_garbled_and_from_a_classifier_no_reason_to_fail(
+    stub: Stub, message: Any
+) -> None:
+    body = json.dumps({"choices": [{"message": message}]}).encode()
+    stub.otherwise = judging(Answer(body=body))
+    agent = {"name": "helper", "model": "judge"}
+    async with running_gateway({**settings(stub), "agents": [agent]}) as gateway:
+        passed = await gateway.http.post(ROUTE, json=HI, headers={"x-routing-mode": "auto"})
+        failed = await gateway.chat(model="helper")
+    assert (passed.status_code, passed.headers["x-headgate-strategy-source"]) == (200, "llm_classifier")
+    assert (failed.status_code, failed.json()["error"]["code"]) == (502, "upstream_garbled")
+
+
+@covers("24")
+@pytest.mark.parametrize(
+    ("mode", "strategy", "source"),
+    [
+        ("passthrough", "passthrough", "header_override"),
+        ("Reasoning", "reasoning", "header_override"),
+        ("AUTO", "passthrough", "llm_classifier"),
+    ],
+)
+async def test_each_mode_is_honoured(stub: Stub, mode: str, strategy: str, source: str) -> None:
+    stub.otherwise = lambda _: chat('{"thought": "", "next_action": "finished", "routing_mode": "passthrough"}')
+    async with running_gateway(settings(stub)) as gateway:
+        response = await gateway.http.post(ROUTE, json=HI, headers={"x-routing-mode": mode})
+    assert response.status_code == 200
+    told = response.headers["x-headgate-strategy"], response.headers["x-headgate-strategy-source"]
+    assert told == (strategy, source)
+
+
+@covers("28")
+async def test_an_agent_that_shall_orchestrate_says_that_nothing_does_yet(stub: Stub) -> None:
+    agent = {"name": "planner", "model": "small", "strategy": "orchestration", "strategies": ["passthrough"]}
+    async with running_gateway({**settings(stub), "agents": [agent]}) as gateway:
+        refused = await gateway.chat(model="planner")
+        passed = await gateway.http.post(
+            ROUTE, json={**HI, "model": "planner"}, headers={"x-routing-mode": "passthrough"}
+        )
+    assert (refused.status_code, refused.json()["error"]["code"]) == (501, "orchestration_not_ready")
+    assert passed.status_code == 200
+
+
+@covers("27")
+async def test_a_stored_run_tells_the_strategy_and_who_chose_it(stub: Stub, tmp_path: Path) -> None:
+    async with running_gateway(settings(stub), tmp_path) as gateway:
+        response = await gateway.http.post(ROUTE, json=HI, headers={"x-routing-mode": "passthrough"})
+        run = (await gateway.http.get(f"/v1/runs/{response.headers['x-request-id']}")).json()
+        stub.otherwise = judging('{"routing_mode": "passthrough", "reason": "QUOTED PROMPT"}')
+        response = await gateway.http.post(ROUTE, json=HI, headers={"x-routing-mode": "auto"})
+        sorted_ = (await gateway.http.get(f"/v1/runs/{response.headers['x-request-id']}")).json()
+    assert run["decision"]["strategy"] == {"name": "passthrough", "source": "header_override", "reason": ""}
+    assert sorted_["decision"]["strategy"]["reason"] == "the classifier's verdict"
+    assert "QUOTED" in response.headers["x-headgate-strategy-reason"]
+    assert "QUOTED" not in json.dumps(sorted_)
 
 
 @covers("24")

@@ -12,7 +12,8 @@ import pytest_asyncio
 from tests.conftest import settings_for
 from tests.harness.collector import Collector, SeenSpan, calls_below, roots, running_collector
 from tests.harness.gateway import KEY, TOKEN, Gateway, running_gateway
-from tests.harness.stub import BOUND, Answer, Stub, stream, stream_pieces
+from tests.harness.stub import BOUND, Answer, Stub, chat, stream, stream_pieces
+from tests.journeys.test_agents import calling
 from tests.requirements import covers
 
 pytestmark = covers("135")
@@ -262,3 +263,36 @@ async def test_with_full_content_prompt_and_answer_are_told_without_keys(
     assert "PROMPT-TEXT" in root.attributes["input.value"]
     assert root.attributes["output.value"] == "Hello there."
     assert KEY.encode() not in collector.stub.last.body
+
+
+@covers("27", "135")
+async def test_the_strategy_and_each_turn_of_an_agent_stand_in_the_tree(
+    stub: Stub, collector: Collector, tmp_path: Path
+) -> None:
+    made = settings(stub, collector)
+    made["agents"] = [{"name": "helper", "model": "small", "tools": ["calculator"]}]
+    stub.answer(calling(("calculator", {"expression": "6*7"})), chat("42"))
+    async with running_gateway(made, tmp_path) as gateway:
+        await gateway.chat(model="helper")
+        root, calls = await one_tree(collector, 3)
+    told = root.attributes["headgate.strategy"], root.attributes["headgate.strategy_source"]
+    assert told == ("passthrough", "agent_default")
+    assert [call.attributes["headgate.reason"] for call in calls] == ["first", "turn"]
+    assert {call.attributes["headgate.component"] for call in calls} == {"agent"}
+
+
+@covers("27", "135")
+async def test_the_call_of_the_classifier_is_told_from_the_request_it_sorts(
+    stub: Stub, collector: Collector, tmp_path: Path
+) -> None:
+    made = {**settings(stub, collector), "strategies": {"classifier": {"model": "large"}}}
+    stub.answer(chat('{"routing_mode": "passthrough", "reason": "SECRET-REASON"}'), chat("Hello."))
+    body = {"model": "small", "messages": HI}
+    async with running_gateway(made, tmp_path) as gateway:
+        await gateway.http.post("/v1/chat/completions", json=body, headers={"x-routing-mode": "auto"})
+        root, calls = await one_tree(collector, 3)
+    assert root.attributes["headgate.strategy_source"] == "llm_classifier"
+    components = [call.attributes["headgate.component"] for call in calls]
+    assert components == ["routing-classifier", "passthrough"]
+    assert [json.loads(call.attributes["metadata"])["component"] for call in calls] == components
+    assert "SECRET-REASON" not in str([root.attributes, *(call.attributes for call in calls)])

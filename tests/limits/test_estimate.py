@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headgate.core.bounds import Bound, Budget, Rate, Want
-from headgate.core.money import Price
+from headgate.core.money import Price, dearest
 from headgate.core.request import parse_form, parse_json
-from headgate.core.surfaces import CHAT, EMBEDDINGS, TRANSCRIPTIONS
+from headgate.core.surfaces import CHAT, EMBEDDINGS, MESSAGES, TRANSCRIPTIONS
+from headgate.core.tokens import Tokens
 from headgate.limits.counters import TableCounters
 from headgate.limits.estimate import cost, wanted
 from headgate.limits.limiter import Limiter
 from headgate.limits.local import LocalTable
 from headgate.limits.shared import SharedTable
 from headgate.limits.types import LimitsSettings, bound_of
+from headgate.usage.cost import cost_of
 from tests.requirements import covers
 
 pytestmark = covers("153", "114")
@@ -67,6 +69,15 @@ def test_an_unknown_price_reserves_nothing() -> None:
 def test_the_cost_is_never_below_the_dearest_way_to_bill(prompt: int, completion: int) -> None:
     exact = Decimal(prompt * 3_750_000_000 + completion * 15_000_000_000) / 1_000_000 + 7
     assert exact <= cost(PRICE, prompt, completion) < exact + 1
+
+
+def test_pictures_of_messages_count_alike_also_in_results_of_tools() -> None:
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 900_000}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [picture]}
+    for content in ([picture], [result]):
+        body = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": content}]}
+        want = wanted(parse_json(MESSAGES, orjson.dumps(body)), PRICE)
+        assert 1700 < want.tokens < 2000
 
 
 def test_pictures_in_the_body_are_counted_by_number_and_not_by_bytes() -> None:
@@ -138,3 +149,19 @@ async def test_whatever_a_request_says_what_it_reserves_fits_into_every_table(tm
             limiter.settle(ticket, 0, 0)
         assert table.reserved(table.find("key:k", 0, {})) == 0
         table.close()
+
+
+AMOUNTS = st.integers(0, 100).map(lambda usd: usd * 10**6)
+MAYBE = st.none() | AMOUNTS
+PRICES = st.builds(Price, AMOUNTS, AMOUNTS, MAYBE, MAYBE, AMOUNTS, *(MAYBE for _ in range(4)))
+COUNTS = st.lists(st.integers(0, 50), min_size=7, max_size=7)
+
+
+@covers("114")
+@given(st.lists(PRICES, min_size=1, max_size=4), COUNTS)
+def test_what_is_reserved_by_covers_every_target_whatever_it_is_given(prices: list[Price], counts: list[int]) -> None:
+    prompt, completion, written, *kinds = counts
+    tokens = Tokens(prompt + written, completion, 0, 0, written, *kinds)
+    highest = dearest(prices)
+    assert highest is not None
+    assert cost_of(tokens, highest) >= max(cost_of(tokens, one) for one in prices)

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from headgate.core.bounds import Bound, Budget, Rate, Refusal, Ticket, Want
-from headgate.limits import window
+from headgate.core.bounds import Bound, Budget, Period, Rate, Refusal, Ticket, Want
+from headgate.limits import rate
 from headgate.limits.counters import REQUESTS, TOKENS, Table, TableCounters
 from headgate.limits.local import LocalTable
 from headgate.limits.shared import SharedTable
@@ -24,6 +24,7 @@ BOUNDS = (
     Bound("tenant:t", Rate(8, 150, 3), (Budget(500, "day"), Budget(900, "week"))),
 )
 WANTS = st.builds(Want, st.integers(0, 120), st.integers(0, 200), st.booleans())
+NUMBERS: dict[Period, int] = {"day": 1, "week": 1, "month": 1, "total": 1}
 CHOICES = st.sets(st.sampled_from(range(3)), max_size=3)
 
 
@@ -74,9 +75,9 @@ class Requests(RuleBasedStateMachine):
     def used(self, bound: Bound) -> tuple[int, ...]:
         """Requests and tokens of the last minute, streams, money reserved."""
         table, now = self.tables[0], int(self.clock.monotonic // 5)
-        row = table.find(bound.subject, now, {"day": 1, "week": 1, "month": 1, "total": 1})
-        counts = [window.used(table.cells, at, now) for at in (row + REQUESTS, row + TOKENS)]
-        return (*counts, table.streams(row), table.reserved(row))
+        row = table.find(bound.subject, now, NUMBERS)
+        rate.turn_to(table.cells, row, now)
+        return table.cells[row + REQUESTS], table.cells[row + TOKENS], table.streams(row), table.reserved(row)
 
     @invariant()
     def what_is_held_is_that_of_the_open_tickets(self) -> None:

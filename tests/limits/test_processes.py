@@ -14,7 +14,7 @@ import pytest
 
 from headgate.core.bounds import Period, Want
 from headgate.core.errors import LimitReached, StartupError
-from headgate.limits import window
+from headgate.limits import rate
 from headgate.limits.counters import REQUESTS, TOKENS, TableCounters
 from headgate.limits.limiter import Limiter
 from headgate.limits.shared import SharedTable
@@ -119,8 +119,10 @@ def test_nothing_that_two_workers_count_at_once_is_lost(path: Path) -> None:
         assert [one.hear() for one in running] == [str(times)] * 2
         slot = int(time.monotonic() // SLOT)
         keys, tenants = (table.find(subject, slot, NUMBERS) for subject in ("key:k", "tenant:t"))
-        assert window.used(table.cells, keys + REQUESTS, slot) == 2 * times
-        assert window.used(table.cells, tenants + TOKENS, slot) == 2 * times * COSTS_100.tokens
+        for row in (keys, tenants):
+            rate.turn_to(table.cells, row, slot)
+        assert table.cells[keys + REQUESTS] == 2 * times
+        assert table.cells[tenants + TOKENS] == 2 * times * COSTS_100.tokens
 
 
 def test_who_takes_the_place_of_a_killed_worker_holds_nothing_of_it(path: Path) -> None:

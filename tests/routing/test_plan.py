@@ -30,7 +30,7 @@ from headgate.core.money import Price
 from headgate.core.run import Attempt
 from headgate.core.tokens import Tokens
 from headgate.routing.health import Book, Cooldown
-from headgate.routing.plan import Ask, Planner, Policy, Step
+from headgate.routing.plan import Ask, Notes, Planner, Policy, Step
 from headgate.routing.types import Balance, Fallbacks, Limits, Model, Target
 from tests.requirements import covers
 
@@ -90,9 +90,12 @@ class World:
         self.passed_over.clear()
         self.refused = False
         steps: list[Step] = []
-        way = self.planner.steps(self.models[name], ask, self.passed_over)
+        notes = Notes(self.passed_over, [])
+        begun = self.planner.begin(self.models[name], ask, notes)
+        way = self.planner.steps(begun, ask, notes)
         try:
             step = next(way)
+            assert begun.step in (None, step), "it does not begin as it said"
             while True:
                 steps.append(step)
                 assert len(steps) < 500, "it does not end"

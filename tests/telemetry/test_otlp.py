@@ -9,14 +9,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as Official
 
 from headgate.core.version import __version__
 from headgate.telemetry.otlp import encoded
-from headgate.telemetry.spans import CLIENT, SERVER, Content, Span
+from headgate.telemetry.spans import CLIENT, SERVER, Content, Shared, Span
 from tests.requirements import covers
 
 pytestmark = covers("135")
 TRACE, SPAN, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "53995c3f42cd8ad8"
 TEXTS = st.text(max_size=300)
 WHOLE = st.integers(-(2**63), 2**63 - 1)
-VALUES = st.one_of(TEXTS, st.booleans(), WHOLE, st.floats(allow_nan=False), st.lists(TEXTS, max_size=5))
+VALUES = st.one_of(TEXTS, st.booleans(), WHOLE, st.floats(allow_nan=False), st.lists(TEXTS, max_size=5).map(tuple))
 
 
 def span(**more: Any) -> Span:
@@ -41,7 +41,7 @@ def values_of(found: Official) -> dict[str, Any]:
         kind = pair.value.WhichOneof("value")
         assert kind is not None
         value = getattr(pair.value, kind)
-        values[pair.key] = [one.string_value for one in value.values] if kind == "array_value" else value
+        values[pair.key] = tuple(one.string_value for one in value.values) if kind == "array_value" else value
     return values
 
 
@@ -54,6 +54,13 @@ def test_attributes_of_every_kind_come_back_as_they_were(attributes: dict[str, A
         assert {key: type(value) for key, value in values.items()} == {
             key: type(value) for key, value in attributes.items()
         }
+
+
+def test_shared_attributes_stand_beside_those_of_the_span_itself() -> None:
+    one, other = Shared({"x": 1, "tags": ("a", "b")}), Shared({"x": 2, "tags": ("c",)})
+    for shared in (one, other, one):
+        (found,) = read(span(shared=(shared, Shared({"y": True})), attributes={"z": 3.0}))
+        assert values_of(found) == {**shared.attributes, "y": True, "z": 3.0}
 
 
 def test_values_that_are_equal_but_of_another_kind_are_kept_apart() -> None:
@@ -81,7 +88,7 @@ def test_a_span_says_where_it_stands_and_when() -> None:
 
 
 def test_a_root_has_no_parent_and_an_error_is_told() -> None:
-    (found,) = read(span(kind=SERVER, error="upstream_fault", told="The provider failed"))
+    (found,) = read(span(kind=SERVER, error="upstream_fault: The provider failed"))
     assert (found.parent_span_id, found.flags, found.kind) == (b"", 0x001, Official.SPAN_KIND_SERVER)
     assert (found.status.code, found.status.message) == (2, "upstream_fault: The provider failed")
     assert list(found.events) == []

@@ -50,16 +50,11 @@ def price_of(attempt: Attempt, tokens: Tokens) -> Price | None:
 
 
 COUNTS = st.integers(0, 5000)
+_AMOUNTS = st.integers(0, 10**11)
+_MAYBE = st.one_of(st.none(), _AMOUNTS)
 PRICES = st.one_of(
     st.none(),
-    st.builds(
-        Price,
-        input=st.integers(0, 10**11),
-        output=st.integers(0, 10**11),
-        cached_input=st.one_of(st.none(), st.integers(0, 10**11)),
-        cache_write=st.one_of(st.none(), st.integers(0, 10**11)),
-        request=st.integers(0, 10**6),
-    ),
+    st.builds(Price, _AMOUNTS, _AMOUNTS, _MAYBE, _MAYBE, st.integers(0, 10**6), *(st.just(None) for _ in range(4))),
 )
 _ERRORS = (UpstreamBroke, UpstreamFault, UpstreamGarbled, UpstreamRateLimited, UpstreamTimeout, UpstreamUnreachable)
 

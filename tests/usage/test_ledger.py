@@ -104,10 +104,10 @@ async def test_a_failure_after_the_rows_were_added_counts_none_twice(tmp_path: P
 async def test_large_journals_are_added_in_batches(tmp_path: Path) -> None:
     store = Memory()
     journal, one = ledger(tmp_path, store)
-    for number in range(600):
+    for number in range(1500):
         journal.append([entry(number)])
     await one.drain()
-    assert (store.calls, len(store.rows)) == (3, 600)
+    assert (store.calls, len(store.rows)) == (2, 1500)
 
 
 async def test_one_worker_drains_and_another_takes_over_when_it_ended(tmp_path: Path) -> None:

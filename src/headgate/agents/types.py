@@ -106,6 +106,12 @@ class ClassifierSettings(BaseModel):
     fresh_seconds: float = Field(3600.0, gt=0, description="How long a verdict holds.")
 
 
+class ReasoningBoundsSettings(BoundsSettings):
+    """How long a plain model may reason. 0 means no bound."""
+
+    turns: int = Field(20, ge=1, le=200, description="How often the model is asked for a step.")
+
+
 class ReasoningSettings(BaseModel):
     """How models reason in visible steps."""
 
@@ -118,7 +124,7 @@ class ReasoningSettings(BaseModel):
         "auto", description="Steps by native tool calls or as JSON; `auto` looks at what the model can do."
     )
     temperature: float | None = Field(0.2, ge=0, le=2, description="Temperature of the steps; null for the caller's.")
-    bounds: BoundsSettings = Field(default_factory=lambda: BoundsSettings(turns=20))
+    bounds: ReasoningBoundsSettings = Field(default_factory=ReasoningBoundsSettings)
 
 
 class StrategySettings(BaseModel):

@@ -1,6 +1,7 @@
 """Response headers that explain a routing decision: which target answered, after how many tries, and why not others."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import islice
 
 from headgate.api.limits import Headers, ticket_headers
@@ -8,27 +9,26 @@ from headgate.core.run import Run, StrategyChoice, now
 from headgate.core.version import __version__
 
 _MOST_TOLD = 20
+_MOST_REMEMBERED = 1000
 _NANO = 1_000_000_000
 
 
 def decision_headers(run: Run, *, litellm: bool) -> Headers:
     """What was decided so far. With `litellm`, the headers of LiteLLM's proxy besides."""
-    headers = ticket_headers(run.ticket, run.dialect) if run.ticket is not None else []
-    if run.added or run.absent or run.strategy is not None:
+    headers = [] if run.ticket is None else ticket_headers(run.ticket, run.dialect)
+    if run.added or run.absent or run.strategy is not None or run.conversation:
         headers += _steered(run)
-    if not run.attempts:
+    attempts = run.attempts
+    if not attempts:
         if run.passed_over:
             headers.append((b"x-headgate-passed-over", _told(run.passed_over.items())))
         return headers
-    last = run.attempts[-1]
-    headers += (
-        (b"x-headgate-target", _plain(last.target)),
-        (b"x-headgate-attempts", b"%d" % len(run.attempts)),
-    )
-    if len(run.attempts) > 1:
-        failed = [(one.target, one.error.code) for one in run.attempts if one.error is not None]
+    last = attempts[-1]
+    headers += _answered(last.target, len(attempts))
+    if len(attempts) > 1:
+        failed = [(one.target, one.error.code) for one in attempts if one.error is not None]
         headers.append((b"x-headgate-failed", _told(failed)))
-        if last.model_name != run.attempts[0].model_name:
+        if last.model_name != attempts[0].model_name:
             headers.append((b"x-headgate-fallback", _plain(last.model_name)))
     if run.passed_over:
         headers.append((b"x-headgate-passed-over", _told(run.passed_over.items())))
@@ -41,9 +41,16 @@ def decision_headers(run: Run, *, litellm: bool) -> Headers:
     return headers
 
 
+@lru_cache(_MOST_REMEMBERED)
+def _answered(target: str, attempts: int) -> tuple[tuple[bytes, bytes], ...]:
+    return (b"x-headgate-target", _plain(target)), (b"x-headgate-attempts", b"%d" % attempts)
+
+
 def _steered(run: Run) -> Headers:
     """What the gateway did to a request beyond choosing a target."""
     headers = [] if run.strategy is None else _strategy(run.strategy)
+    if run.conversation:
+        headers.append((b"x-conversation-id", run.conversation.encode()))
     if run.added:
         headers.append((b"x-headgate-tools-added", _plain(", ".join(run.added))))
     if run.absent:
@@ -56,7 +63,8 @@ def _strategy(choice: StrategyChoice) -> Headers:
         (b"x-headgate-strategy", choice.name.encode()),
         (b"x-headgate-strategy-source", choice.source.encode()),
     ]
-    return [*headers, (b"x-headgate-strategy-reason", _plain(choice.reason))] if choice.reason else headers
+    reason = ": ".join(filter(None, (choice.reason, choice.said)))
+    return [*headers, (b"x-headgate-strategy-reason", _plain(reason))] if reason else headers
 
 
 def _litellm(run: Run) -> Headers:
@@ -101,4 +109,6 @@ def _told(pairs: Iterable[tuple[str, str]]) -> bytes:
 
 def _plain(text: str) -> bytes:
     """Names may hold any letter; a header holds ASCII."""
-    return "".join(letter if letter.isprintable() else " " for letter in text).encode("ascii", "replace")
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return text.encode("ascii", "replace")

@@ -12,7 +12,7 @@ from headgate.core.catalogue import catalogue
 from headgate.core.errors import HeadgateError, LimitReached, UpstreamRejected
 from headgate.core.run import Run
 from headgate.core.version import __version__
-from headgate.dialects.table import DIALECTS
+from headgate.dialects.table import CALLERS
 
 _LITELLM_TYPES = {
     "missing_authorization": "auth_error",
@@ -58,7 +58,7 @@ def error_response(
     """(status, headers, body). `x-headgate-error` carries the code of the catalogue, whatever the body says."""
     told: Mapping[str, Any] = envelope(error, request_id, litellm=litellm)
     if dialect:
-        told = DIALECTS[dialect].refused(error.status, told["error"])
+        told = CALLERS[dialect].refused(error.status, told["error"])
     status = _OVERLOADED if dialect == "messages" and error.status == _BUSY else error.status
     body = orjson.dumps(told)
     headers = [
@@ -85,7 +85,7 @@ def broken_off(error: HeadgateError, run: Run, *, litellm: bool = False) -> byte
     told = envelope(error, run.id, litellm=litellm)
     if run.breaks_off is not None:
         return run.breaks_off(error.status, told["error"])
-    return DIALECTS[run.dialect].broken(error.status, told["error"]) if run.dialect else sse.event(orjson.dumps(told))
+    return CALLERS[run.dialect].broken(error.status, told["error"]) if run.dialect else sse.event(orjson.dumps(told))
 
 
 def listing() -> dict[str, Any]:

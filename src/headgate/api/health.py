@@ -129,6 +129,11 @@ async def errors(request: Request, gate: Gate) -> Response:
     return json_answer(listing())
 
 
+async def hello(request: Request, gate: Gate) -> Response:
+    """Some clients knock here, without a key, to see whether anybody is there."""
+    return PlainTextResponse("")
+
+
 async def front_door(request: Request, gate: Gate) -> Response:
     """Where things are."""
     if request.method == "HEAD":

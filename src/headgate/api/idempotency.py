@@ -5,12 +5,13 @@ So the first caller is one among those who listen, and the call goes on when he 
 
 import asyncio
 import logging
-from collections.abc import MutableMapping
+from collections.abc import AsyncGenerator, Callable, MutableMapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
 from headgate.api.gate import Gate
 from headgate.api.stream import Reply
+from headgate.core.chat import ChatEvent
 from headgate.core.errors import (
     Conflict,
     Draining,
@@ -20,11 +21,13 @@ from headgate.core.errors import (
     UpstreamBroke,
     UpstreamRejected,
 )
+from headgate.core.events import Event
 from headgate.core.request import ModelRequest
 from headgate.core.run import Run
 from headgate.idempotency.keeper import Claim, Keeper
 from headgate.idempotency.recording import Recording
 from headgate.idempotency.types import Ended, Head, MakerGone, Started
+from headgate.pipeline.context import Deps
 from headgate.pipeline.run import execute
 from headgate.pipeline.settle import settle
 
@@ -34,12 +37,17 @@ _WOULD_REPEAT = frozenset((400, 413, 415, 422))
 """Statuses by which a provider refuses what the caller sent, whenever it is sent."""
 
 
+Story = Callable[[ModelRequest, Run, Deps], AsyncGenerator[Event | ChatEvent]]
+"""What comes of a request, as the pipeline tells it."""
+
+
 class Asked(NamedTuple):
-    """A call as it came. `pings`: see Reply."""
+    """A call as it came. `pings`: see Reply. `story` makes the answer."""
 
     request: ModelRequest
     run: Run
     pings: float
+    story: Story = execute
 
 
 async def answer_once(key: bytes, asked: Asked, reply: Reply, gate: Gate) -> None:
@@ -108,7 +116,7 @@ async def _make(asked: Asked, recording: Recording, gate: Gate) -> None:
     output = _Output(recording, run)
     reply = Reply(output.send, run, gate.litellm_headers)
     try:
-        await reply.deliver(execute(asked.request, run, gate.deps), asked.pings)
+        await reply.deliver(asked.story(asked.request, run, gate.deps), asked.pings)
     except HeadgateError as error:
         run.fail(error)
         await reply.fail(error)

@@ -16,16 +16,18 @@ def standing_headers(standing: Standing, dialect: str = "") -> Headers:
     """
     headers = _anthropic(standing) if dialect == "messages" else []
     reset = b"%ds" % math.ceil(standing.reset)
-    for name, limit, left in (
-        (b"requests", standing.requests_limit, standing.requests_left),
-        (b"tokens", standing.tokens_limit, standing.tokens_left),
-    ):
-        if limit:
-            headers += [
-                (b"x-ratelimit-limit-" + name, b"%d" % limit),
-                (b"x-ratelimit-remaining-" + name, b"%d" % max(0, left)),
-                (b"x-ratelimit-reset-" + name, reset),
-            ]
+    if standing.requests_limit:
+        headers += (
+            (b"x-ratelimit-limit-requests", b"%d" % standing.requests_limit),
+            (b"x-ratelimit-remaining-requests", b"%d" % max(0, standing.requests_left)),
+            (b"x-ratelimit-reset-requests", reset),
+        )
+    if standing.tokens_limit:
+        headers += (
+            (b"x-ratelimit-limit-tokens", b"%d" % standing.tokens_limit),
+            (b"x-ratelimit-remaining-tokens", b"%d" % max(0, standing.tokens_left)),
+            (b"x-ratelimit-reset-tokens", reset),
+        )
     return headers
 
 

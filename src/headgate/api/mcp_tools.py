@@ -107,11 +107,11 @@ class McpDoor:
         return types.ListToolsResult(tools=listed)
 
     async def _offers(self, who: Principal) -> Sequence[Offer]:
-        """All that a key may use, by name, agents first."""
+        """All that a key may use, by name, agents first; none that takes its caller's model: nobody names one here."""
         offers = {
             offer.name: offer
             for agent in usable_agents(who, self._gate)
-            if matches(agent.name, self._settings.agents)
+            if agent.model != "inherit" and matches(agent.name, self._settings.agents)
             for offer in (Offer(ask_name(agent.name), agent),)
         }
         if _executes(who):

@@ -4,13 +4,14 @@ import asyncio
 import logging
 
 from headgate.api.body import read_body
+from headgate.api.conversations import CONVERSATION, conversation_id
 from headgate.api.gate import Gate, Receive, Scope, Send
-from headgate.api.idempotency import Asked, answer_once
+from headgate.api.idempotency import Asked, Story, answer_once
 from headgate.api.stream import Reply
 from headgate.api.wishes import wishes_of
 from headgate.core.errors import Draining, HeadgateError, InternalError, UnsupportedEncoding
 from headgate.core.request import ModelRequest, parse_form, parse_json
-from headgate.core.run import Run
+from headgate.core.run import Continues, Run
 from headgate.core.surfaces import RESPONSES, Surface
 from headgate.pipeline.run import execute
 from headgate.pipeline.settle import settle
@@ -21,7 +22,10 @@ log = logging.getLogger(__name__)
 class ModelRoute:
     """An ASGI application for one surface."""
 
+    story: Story = staticmethod(execute)
+
     def __init__(self, surface: Surface, gate: Gate) -> None:
+        self.dialect = surface.dialect
         self._surface = surface
         self._gate = gate
 
@@ -34,7 +38,7 @@ class ModelRoute:
         assert task is not None
         scope["cancel_on_disconnect"] = True
         scope["run_id"] = run.id
-        run.dialect = self._surface.dialect
+        run.dialect = self.dialect
         gate.active[task] = run
         gate.metrics.in_flight += 1
         try:
@@ -45,9 +49,9 @@ class ModelRoute:
             pings = gate.bounds.keep_alive if request.stream and self._surface.obeys_stream else 0.0
             key = headers.get(b"idempotency-key")
             if key is None or gate.keeper is None:
-                await reply.deliver(execute(request, run, gate.deps), pings)
+                await reply.deliver(self.story(request, run, gate.deps), pings)
             else:
-                await answer_once(key, Asked(request, run, pings), reply, gate)
+                await answer_once(key, Asked(request, run, pings, self.story), reply, gate)
         except HeadgateError as error:
             run.fail(error)
             await reply.fail(error)
@@ -79,6 +83,8 @@ class ModelRoute:
         run.mode = headers.get(b"x-routing-mode", b"").decode("latin-1")
         run.tells_more = self._tells_more(headers.get(b"x-events", b"").lower())
         run.wishes = wishes_of(headers, stream=request.stream)
+        if (conversation := headers.get(CONVERSATION)) is not None:
+            run.continues = Continues(conversation_id(conversation))
         return request
 
     def _tells_more(self, wish: bytes) -> bool:

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headgate.api.gate import Gate
-from headgate.core.errors import ResponseNotFound
+from headgate.core.state_errors import ResponseNotFound
 
 
 async def not_stored(request: Request, _gate: Gate) -> Response:

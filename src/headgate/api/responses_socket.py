@@ -21,10 +21,9 @@ from headgate.core.errors import (
     InvalidField,
     InvalidJson,
     Overloaded,
-    PreviousResponseNotFound,
-    SocketTooOld,
 )
 from headgate.core.ids import new_run_id
+from headgate.core.state_errors import PreviousResponseNotFound, SocketTooOld
 
 _LONGEST_SECONDS = 3600.0
 _MOST_SOCKETS = 1000

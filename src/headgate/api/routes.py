@@ -22,6 +22,7 @@ from headgate.api import (
     litellm_users,
     model_info,
     models,
+    ollama,
     responses,
     runs,
     tenant_config,
@@ -71,6 +72,7 @@ def control_routes(gate: Gate) -> list[Route]:
     theirs = litellm_health.LitellmHealth(ready)
     return [
         Route("/", health.front_door, public=True),
+        Route("/api/hello", health.hello, public=True),
         Route("/healthz", health.healthz, public=True),
         Route("/health", theirs.health, public=True),
         Route("/health/liveness", health.alive, public=True),
@@ -109,6 +111,7 @@ def control_routes(gate: Gate) -> list[Route]:
         ),
         *_litellm_reports(LitellmReports(gate.reports)),
         *_litellm_refused_routes(),
+        *_ollama_routes(gate),
         *_mcp_routes(),
     ]
 
@@ -318,6 +321,25 @@ def _litellm_refused_routes() -> list[Route]:
     return [
         Route(path, Refused(remedy), ("GET", "POST", "PUT", "PATCH", "DELETE"), logged=True, litellm=True)
         for path, remedy in REMEDIES.items()
+    ]
+
+
+def _ollama_routes(gate: Gate) -> list[Route]:
+    """Model calls take POST as theirs do; what is not had here is told with what to do instead."""
+    theirs, methods = "ollama", ("GET", "POST", "PUT", "PATCH", "DELETE")
+    return [
+        Route("/api/version", ollama.version, logged=True, dialect=theirs),
+        Route("/api/tags", ollama.tags, logged=True, dialect=theirs),
+        Route("/api/ps", ollama.running, logged=True, dialect=theirs),
+        Route("/api/show", ollama.show, ("POST",), logged=True, dialect=theirs),
+        Route("/api/chat", ollama.OllamaChat(gate, "ollama", "messages"), ("POST",)),
+        Route("/api/generate", ollama.OllamaChat(gate, "ollama-generate", "prompt"), ("POST",)),
+        Route("/api/embed", ollama.OllamaEmbed(gate, single=False), ("POST",)),
+        Route("/api/embeddings", ollama.OllamaEmbed(gate, single=True), ("POST",)),
+        *(
+            Route(path, Refused(remedy), methods, logged=True, dialect=theirs)
+            for path, remedy in ollama.REMEDIES.items()
+        ),
     ]
 
 

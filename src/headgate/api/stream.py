@@ -14,12 +14,11 @@ from headgate.core.chat import ChatEvent, Ended
 from headgate.core.errors import HeadgateError, UpstreamBroke
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.run import Run
-from headgate.dialects.table import DIALECTS
-from headgate.dialects.types import Writer
+from headgate.dialects.table import CALLERS
+from headgate.dialects.types import EVENT_STREAM, Writer
 from headgate.idempotency.types import Answer, Started
 from headgate.pipeline.translate import writer_for
 
-_EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _OF_THE_MOMENT = b"x-ratelimit-"
 """Headers that are not true any more when an answer is repeated."""
 
@@ -89,7 +88,7 @@ class Reply:
             run.breaks_off = self._writer.broken
         if piece := self._writer.feed(event):
             if not self.started:
-                await self._open(_EVENT_STREAM, events=True)
+                await self._open(self._stream_type, events=True)
             await self._piece(piece)
         if type(event) is Ended and (body := self._writer.end()):
             await self._whole(Whole(body))  # before the run is settled, so that its status and size are known
@@ -138,6 +137,11 @@ class Reply:
             return
         self._run.bytes_out += len(body)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    @property
+    def _stream_type(self) -> bytes:
+        dialect = self._run.dialect
+        return CALLERS[dialect].content_type if dialect else EVENT_STREAM
 
     @property
     def caller_left(self) -> bool:
@@ -206,6 +210,6 @@ class Reply:
         if not self._pings:
             return  # the stream ended before this task had its turn
         if not self.started:
-            await self._open(_EVENT_STREAM, events=True, answered=False)
-        ping = DIALECTS[self._run.dialect].ping if self._run.dialect else sse.PING
+            await self._open(self._stream_type, events=True, answered=False)
+        ping = CALLERS[self._run.dialect].ping if self._run.dialect else sse.PING
         await self._send({"type": "http.response.body", "body": ping, "more_body": True})

@@ -114,8 +114,9 @@ async def _found(name: object, gate: Gate) -> Tool:
             return tool
     if gate.mcp is not None and isinstance(name, str):
         found = await gate.mcp.named([name])
-        if found.tools:
-            return found.tools[0]
+        for one in found.tools:
+            if one.info.name == name:  # what is asked for may look like a pattern
+                return one
         for why in found.absent.values():
             raise McpUnavailable(why, param="name")
     raise ToolNotFound(f"There is no tool named '{str(name)[:64]}'.", param="name")

@@ -13,7 +13,7 @@ from headgate.core.surfaces import IMAGES
 from headgate.identity.access import may_use
 from headgate.pipeline.ask import ask_model
 from headgate.pipeline.context import Deps
-from headgate.pipeline.inject import Injection
+from headgate.pipeline.inject import MCP, Injection
 from headgate.telemetry.redact import conceal
 from headgate.tools.builtin.registry import builtin_tools
 from headgate.tools.loading import plugins
@@ -52,7 +52,8 @@ def arm(deps: Deps, settings: Settings, registry: Registry) -> None:
         _tell_of_unknown(agent, registry)
     inject = settings.tools.inject
     allowed = registry.chosen(inject.tools)
-    deps.inject = Injection(allowed, tuple(inject.models), deps.catalog) if inject.tools else None
+    of_mcp = tuple(one for one in inject.tools if one.startswith(MCP)) if settings.mcp.servers else ()
+    deps.inject = Injection(allowed, tuple(inject.models), deps.catalog, of_mcp) if inject.tools else None
 
 
 def _tell_of_unknown(agent: AgentSettings, registry: Registry) -> None:

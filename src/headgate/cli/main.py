@@ -20,6 +20,7 @@ _COMMANDS = {
     "mcp": "Look at the MCP servers of a running gateway, and log in to them.",
     "demo-mcp": "Run a small MCP server with made-up tools, to try things out.",
     "usage": "Show what a running gateway was used for and what it cost.",
+    "launch": "Start a client, such as Claude Code or Codex, that talks to a running gateway.",
     "completion": "Print the completion for a shell.",
 }
 
@@ -54,10 +55,11 @@ def command(ctx: click.Context, debug: bool) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run a command. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration."""
     given = sys.argv[1:] if args is None else args
-    debug = "--debug" in given
+    ours = given.index("--") if "--" in given else len(given)
+    debug = "--debug" in given[:ours]
     try:
-        # --debug may stand anywhere, also behind commands that do not know it
-        args = ["--debug", *(arg for arg in given if arg != "--debug")] if debug else given
+        # --debug may stand anywhere before `--`, also behind commands that do not know it
+        args = ["--debug", *(arg for arg in given[:ours] if arg != "--debug"), *given[ours:]] if debug else given
         status = command.main(args=args, standalone_mode=False)  # what `ctx.exit` was given, else None
     except click.Abort:
         sys.exit(130)

@@ -32,7 +32,7 @@ class Remote:
     def __init__(self, url: str, key: str) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
             raise click.UsageError("The URL of the gateway must begin with http:// or https://.")
-        self._url = url.rstrip("/").removesuffix("/v1")
+        self.url = url.rstrip("/").removesuffix("/v1")
         self._key = key
         self._opener = build_opener(_NoRedirect, *([ProxyHandler({})] if _is_here(url) else []))
 
@@ -45,7 +45,7 @@ class Remote:
         """An answer as it comes. A body of bytes is sent as it is."""
         query = urlencode({name: value for name, value in asked.items() if value is not None}, doseq=True)
         request = Request(  # noqa: S310 - the scheme was checked
-            f"{self._url}{path}{'?' if query else ''}{query}",
+            f"{self.url}{path}{'?' if query else ''}{query}",
             method=method,
             data=body if body is None or isinstance(body, bytes) else json.dumps(body).encode(),
             headers={"authorization": f"Bearer {self._key}", "content-type": "application/json"},
@@ -56,7 +56,7 @@ class Remote:
             raise click.ClickException(_refusal(error)) from None
         except (URLError, HTTPException, OSError) as error:
             reason = getattr(error, "reason", None) or error
-            raise click.ClickException(f"No gateway answers at {self._url} ({reason}). Pass --url.") from None
+            raise click.ClickException(f"No gateway answers at {self.url} ({reason}). Pass --url.") from None
         return answer
 
     def pages(self, path: str, **asked: Any) -> Iterator[dict[str, Any]]:
@@ -86,14 +86,20 @@ json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
 def _found(url: str | None, key: str | None) -> Remote:
+    url, key = place_of(url, key)
+    if not key:
+        raise click.UsageError("No key: pass --key, or set HEADGATE_KEY.")
+    return Remote(url, key)
+
+
+def place_of(url: str | None, key: str | None) -> tuple[str, str]:
+    """(address, key) of the gateway that is meant, given or from the usual places; the key may be empty."""
     variables = read_variables()
     url = url or variables.get("HEADGATE_URL") or _URL
     key = key or variables.get("HEADGATE_KEY")
     if not key and _is_here(url):  # this machine's master key is for this machine alone
         key = variables.get("HEADGATE_MASTER_KEY") or _kept(data_dir(variables) / "master.key")
-    if not key:
-        raise click.UsageError("No key: pass --key, or set HEADGATE_KEY.")
-    return Remote(url, key)
+    return url, key or ""
 
 
 def _is_here(url: str) -> bool:

@@ -4,7 +4,7 @@ Knows neither who asks nor how it is counted.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Period = Literal["day", "week", "month", "total"]
@@ -38,6 +38,11 @@ class Bound:
     subject: str
     rate: Rate = Rate()
     budgets: tuple[Budget, ...] = ()
+    periods: tuple[Period, ...] = field(init=False, repr=False, compare=False)
+    """Those of its budgets, each once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "periods", tuple(dict.fromkeys(one.period for one in self.budgets)))
 
 
 def is_budgeted(bounds: tuple[Bound, ...]) -> bool:

@@ -200,12 +200,6 @@ class RunNotFound(NotFound):
     remedy = "List them with `GET /v1/runs`. Requests that were refused before any upstream was called are not kept."
 
 
-class ResponseNotFound(NotFound):
-    code = "response_not_found"
-    title = "No such response: none is stored here"
-    remedy = "Keep the answer of `POST /v1/responses` yourself; it is not stored."
-
-
 class UserNotFound(NotFound):
     code = "user_not_found"
     title = "There is no such user among those the key may see"
@@ -291,19 +285,6 @@ class InvalidField(Invalid):
     title = "A field has the wrong type or value"
     remedy = "Mend the field named in `param`."
     typical_param = "temperature"
-
-
-class PreviousResponseNotFound(Invalid):
-    code = "previous_response_not_found"
-    title = "The response to go on from is not there"
-    remedy = "Send the whole conversation in `input`, without `previous_response_id`."
-    typical_param = "previous_response_id"
-
-
-class SocketTooOld(Invalid):
-    code = "websocket_connection_limit_reached"
-    title = "The WebSocket was open for as long as one may be"
-    remedy = "Open a new one, and send what the next response needs in full."
 
 
 class NotForAgents(Invalid):

@@ -9,7 +9,14 @@ _random = Random()  # seeded by the system; ids must be unique, not secret
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _STATE = re.compile(r"[ -~]{1,512}")
 _ODD = frozenset("13579bdf")
+_OTHER = dict(zip("0123456789abcdef", "1032547698badcfe", strict=True))
+"""Each digit with its lowest bit the other way."""
 _CALLER_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+def _new_id(size: int) -> str:
+    """So many bytes as hexadecimal digits, which are not all zero. Formatting a number takes three times as long."""
+    return (_random.getrandbits(8 * size) or 1).to_bytes(size).hex()
 
 
 class Trace(NamedTuple):
@@ -32,22 +39,28 @@ class Trace(NamedTuple):
     def is_sampled(self) -> bool:
         return self.flags[1] in _ODD
 
+    def below(self) -> tuple[str, str]:
+        """The span id and the `traceparent` for a call: of a new span under this one, or its own if none is kept."""
+        span_id = _new_id(8) if self.flags[1] in _ODD else self.span_id
+        return span_id, f"00-{self.trace_id}-{span_id}-{self.flags}"
+
     def child(self) -> "Trace":
         """A new span under this one."""
-        return Trace(self.trace_id, f"{_random.getrandbits(64) or 1:016x}", self.flags, self.span_id, self.state)
+        return Trace(self.trace_id, _new_id(8), self.flags, self.span_id, self.state)
 
     def sampled(self, yes: bool) -> "Trace":
         """The same span with the flag that says whether it is kept."""
         if yes is self.is_sampled:
             return self
-        return self._replace(flags=f"{int(self.flags, 16) ^ 1:02x}")
+        flags = self.flags[0] + _OTHER[self.flags[1]]
+        return Trace(self.trace_id, self.span_id, flags, self.parent, self.state)
 
 
 def new_run_id(caller_id: str | None = None) -> str:
     """The caller's own id when it is harmless, else a new one: unique without coordination, ordered by time."""
     if caller_id and _CALLER_ID.fullmatch(caller_id):
         return caller_id
-    return f"req_{time.time_ns() // 1_000_000:012x}{_random.getrandbits(80):020x}"
+    return "req_" + (time.time_ns() // 1_000_000 << 80 | _random.getrandbits(80)).to_bytes(16).hex()
 
 
 def child_of(traceparent: str | None, tracestate: str | None = None) -> Trace:
@@ -55,9 +68,9 @@ def child_of(traceparent: str | None, tracestate: str | None = None) -> Trace:
 
     A `tracestate` that is too long or holds other than printable ASCII is not passed on, nor is one without a parent.
     """
-    span_id = f"{_random.getrandbits(64) or 1:016x}"
+    span_id = _new_id(8)
     parent = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
     if parent is None or not int(parent[1], 16) or not int(parent[2], 16):
-        return Trace(f"{_random.getrandbits(128) or 1:032x}", span_id, "00")
+        return Trace(_new_id(16), span_id, "00")
     state = tracestate if tracestate and _STATE.fullmatch(tracestate) else ""
     return Trace(parent[1], span_id, parent[3], parent[2], state)

@@ -1,14 +1,14 @@
 """Money as whole numbers: nano-USD, and prices in nano-USD per million tokens, so that sums are exact."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import NamedTuple
 
 _NANO = 10**9
+_LIKE_TEXT = (None,) * 4
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """What a million tokens cost, in nano-USD; `request` is nano-USD per call.
 
     `cached_input` and `cache_write` are None where the provider asks the price of input for them; so are those of sound
@@ -28,24 +28,33 @@ class Price:
     @property
     def has_kinds(self) -> bool:
         """Whether sound or pictures have prices of their own."""
-        return not (self.audio_input is self.audio_output is self.image_input is self.image_output is None)
+        return self[5:] != _LIKE_TEXT
 
     @property
     def of_kinds(self) -> tuple[int | None, int | None, int | None, int | None]:
         """Sound in and out, pictures in and out."""
-        return self.audio_input, self.audio_output, self.image_input, self.image_output
+        return self[5:]
 
 
 def dearest(prices: Sequence[Price]) -> Price | None:
     """A price that is below none of these in any part; None without any."""
     if len(prices) <= 1:
         return prices[0] if prices else None
+    kinds = map(max, zip(*map(_spelled_out, prices), strict=True)) if any(one.has_kinds for one in prices) else ()
     return Price(
         max(one.input for one in prices),
         max(one.output for one in prices),
-        cache_write=max(one.cache_write or 0 for one in prices),
-        request=max(one.request for one in prices),
+        None,
+        max(one.input if one.cache_write is None else one.cache_write for one in prices),
+        max(one.request for one in prices),
+        *kinds,
     )
+
+
+def _spelled_out(price: Price) -> tuple[int, ...]:
+    """The prices of sound and pictures, those of text where there are no others."""
+    texts = (price.input, price.output) * 2
+    return tuple(text if own is None else own for own, text in zip(price.of_kinds, texts, strict=True))
 
 
 def nano(usd: Decimal) -> int:

@@ -1,6 +1,6 @@
 """Who asks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from headgate.core.bounds import Bound
@@ -42,12 +42,12 @@ class Principal:
     """What the key or its tenant says of tools for plain models; None if nothing."""
     of_user: tuple[str, ...] = ()
     terms: Terms = NO_TERMS
+    is_choosy: bool = field(init=False)
+    """Whether some models may not be used."""
 
-    @property
-    def is_choosy(self) -> bool:
-        """Whether some models may not be used."""
+    def __post_init__(self) -> None:
         own = self.allow or self.deny or self.within or self.of_user
-        return bool(own or self.terms.allow or self.terms.deny)
+        object.__setattr__(self, "is_choosy", bool(own or self.terms.allow or self.terms.deny))
 
 
 ANYONE = Principal("anonymous")

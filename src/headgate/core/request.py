@@ -152,9 +152,7 @@ class FormRequest:
 
 def parse_json(surface: Surface, raw: bytes) -> JsonRequest:
     """Read a JSON body; raises InvalidJson, JsonTooDeep, DuplicateField, MissingField or InvalidField."""
-    fields = _load_object(raw)
-    if (twice := splice.duplicate(raw, fields)) is not None:
-        raise DuplicateField(f"The field '{twice}' occurs twice.", param=twice)
+    fields = read_object(raw)
     for name, value in fields.items():
         check = _CHECKS.get(name)
         if check is not None and value is not None:
@@ -174,6 +172,14 @@ def parse_json(surface: Surface, raw: bytes) -> JsonRequest:
         stream=surface.streams and (fields.get("stream") is True or fields.get("stream_format") == "sse"),
         wants_usage=bool(options and options.get("include_usage")),
     )
+
+
+def read_object(raw: bytes) -> dict[str, Any]:
+    """The members of a body that is one JSON object; raises InvalidJson, JsonTooDeep or DuplicateField."""
+    fields = _load_object(raw)
+    if (twice := splice.duplicate(raw, fields)) is not None:
+        raise DuplicateField(f"The field '{twice}' occurs twice.", param=twice)
+    return fields
 
 
 def json_request(surface: Surface, fields: dict[str, Any]) -> JsonRequest:

@@ -64,11 +64,12 @@ CostOf = Callable[[Attempt, Tokens], int | None]
 
 
 class StrategyChoice(NamedTuple):
-    """How a run is answered, where the choice came from, and why."""
+    """How a run is answered, where the choice came from, and why; `said` is a model's own word on it, kept nowhere."""
 
     name: str
     source: Literal["passthrough_rule", "header_override", "agent_default", "default", "llm_classifier"]
     reason: str = ""
+    said: str = ""
 
 
 class ToolCall(NamedTuple):
@@ -77,6 +78,13 @@ class ToolCall(NamedTuple):
     name: str
     result: str
     seconds: float
+
+
+class Continues(NamedTuple):
+    """The conversation of this id, or a new one where it is empty, which then belongs to the agent, if one is named."""
+
+    conversation: str = ""
+    agent: str = ""
 
 
 @dataclass(slots=True)
@@ -131,6 +139,10 @@ class Run:
     """What of the request could not be said in the words in which the run is made."""
     breaks_off: "Callable[[int, Mapping[str, Any]], bytes] | None" = None
     """The last events of the stream under way if it breaks off, of an HTTP status and OpenAI's error object."""
+    continues: "Continues | None" = None
+    """Which stored conversation the caller wants it to go on with; None for none."""
+    conversation: str = ""
+    """The one that it goes on with, once that is known."""
     mode: str = ""
     """How the caller wants it answered, as the header says it."""
     strategy: StrategyChoice | None = None
@@ -157,12 +169,16 @@ class Run:
     """Nano-USD that runs on behalf of this one spent, as far as prices are known."""
     added: tuple[str, ...] = ()
     """Tools that the caller did not ask for."""
+    narrowed: tuple[str, ...] | None = None
+    """Names, groups and patterns of the only tools that may be added; None for all that a setting adds."""
     tools: tuple[ToolCall, ...] = ()
     """The gateway's own tools that were called, in the order in which they ended."""
     accounted: int = 0
     """How many attempts are in the ledger."""
     goes_on: bool = False
     """More attempts may follow those that are there, as turns do."""
+    stop: str = ""
+    """The bound that ended a run which the gateway steers; empty if none did."""
     stopped_by: HeadgateError | None = None
     """What its caller is told when somebody stops the run; its task is cancelled then."""
     is_accounted: bool = False

@@ -1,6 +1,6 @@
 """Errors of what is kept of conversations; branches of the tree in `errors.py`."""
 
-from headgate.core.errors import HeadgateError, NotFound
+from headgate.core.errors import HeadgateError, Invalid, NotFound
 
 
 class ConversationNotFound(NotFound):
@@ -40,3 +40,25 @@ class ConversationBusy(HeadgateError):
     title = "Another turn of the conversation is under way"
     remedy = "Wait until it has ended or cancel it; or set what happens to a second turn to `enqueue` or `interrupt`."
     should_retry = False
+
+
+class StateUnavailable(HeadgateError):
+    code = "state_unavailable"
+    status = 503
+    type = "unavailable"
+    title = "Nothing is kept here"
+    remedy = "Start the gateway with a data directory or a database."
+    should_retry = False
+
+
+class PreviousResponseNotFound(Invalid):
+    code = "previous_response_not_found"
+    title = "The response to go on from is not there"
+    remedy = "Send the whole conversation in `input`, without `previous_response_id`."
+    typical_param = "previous_response_id"
+
+
+class SocketTooOld(Invalid):
+    code = "websocket_connection_limit_reached"
+    title = "The WebSocket was open for as long as one may be"
+    remedy = "Open a new one, and send what the next response needs in full."

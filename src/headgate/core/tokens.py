@@ -6,6 +6,11 @@ from typing import NamedTuple
 _MOST = 2**31 - 1
 """A larger count is a mistake, and sums of such would not fit into a database."""
 _NOTHING: Mapping[str, object] = {}
+_INWARD = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+_OUTWARD = ("completion_tokens_details", "output_tokens_details", "output_token_details")
+_READ = ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens")
+_WRITTEN = ("cache_creation_input_tokens",)
+_PARTS = frozenset((*_INWARD, *_OUTWARD, *_READ, *_WRITTEN))
 
 
 class Tokens(NamedTuple):
@@ -38,20 +43,16 @@ def reported(usage: object) -> Tokens | None:
     if prompt is None:
         return None
     completion = _count(usage, "completion_tokens", "output_tokens") or 0
-    inward = _details(usage, "prompt_tokens_details", "input_tokens_details", "input_token_details")
-    outward = _details(usage, "completion_tokens_details", "output_tokens_details", "output_token_details")
-    cached = _count(inward, "cached_tokens") or _count(
-        usage, "cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens"
-    )
-    written = _count(inward, "cache_write_tokens", "cache_creation_tokens") or _count(
-        usage, "cache_creation_input_tokens"
-    )
-    if cached or written:
-        held = (cached or 0) + (written or 0)
-        if held > prompt or _counts_beside(usage):
-            prompt += held
-    reasoning = _count(outward, "reasoning_tokens", "thinking_tokens") or 0
     total = _count(usage, "total_tokens") or 0
+    if total <= prompt + completion and _PARTS.isdisjoint(usage):
+        return Tokens(prompt, completion)
+    inward, outward = _details(usage, _INWARD), _details(usage, _OUTWARD)
+    cached = _count(inward, "cached_tokens") or _count(usage, *_READ) or 0
+    written = _count(inward, "cache_write_tokens", "cache_creation_tokens") or _count(usage, *_WRITTEN) or 0
+    held = cached + written
+    if held > prompt or (held and _counts_beside(usage)):
+        prompt += held
+    reasoning = _count(outward, "reasoning_tokens", "thinking_tokens") or 0
     if total > prompt + completion:
         reasoning = reasoning or total - prompt - completion
         completion = total - prompt
@@ -60,9 +61,9 @@ def reported(usage: object) -> Tokens | None:
     return Tokens(
         prompt,
         completion,
-        cached or 0,
+        cached,
         reasoning,
-        written or 0,
+        written,
         _count(inward, "audio_tokens") or 0,
         _count(outward, "audio_tokens") or 0,
         _count(inward, "image_tokens") or 0,
@@ -87,9 +88,9 @@ def _count(counts: Mapping[str, object], *names: str) -> int | None:
     return None
 
 
-def _details(usage: Mapping[str, object], *names: str) -> Mapping[str, object]:
+def _details(usage: Mapping[str, object], names: tuple[str, ...]) -> Mapping[str, object]:
     for name in names:
         details = usage.get(name)
         if type(details) is dict:
-            return details
+            return details if any(details.values()) else _NOTHING
     return _NOTHING

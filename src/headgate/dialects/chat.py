@@ -295,11 +295,11 @@ def images_of(images: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return {"role": "user", "content": parts}
 
 
-def pictures_of(images: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Pictures (base64, MIME type) for the caller, as members of `images` of a message."""
+def pictures_of(images: Iterable[tuple[str, str]], first: int = 0) -> list[dict[str, Any]]:
+    """Pictures (base64, MIME type) for the caller, as members of `images` of a message, numbered from `first`."""
     return [
         {"type": "image_url", "index": number, "image_url": {"url": f"data:{mime_type};base64,{data}"}}
-        for number, (data, mime_type) in enumerate(images)
+        for number, (data, mime_type) in enumerate(images, first)
     ]
 
 

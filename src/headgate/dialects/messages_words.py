@@ -34,6 +34,7 @@ _TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+_FAULT = 500
 _THINKS = frozenset(("planning", "external_reasoning"))
 """Steps of a strategy that tell a thought."""
 Block = dict[str, Any]
@@ -127,13 +128,14 @@ def message_of(run_id: str, model: str, content: Iterable[Block]) -> dict[str, A
 
 def refused(status: int, error: Mapping[str, Any]) -> dict[str, Any]:
     """The body of an answer that is an error, from the error object of OpenAI's API."""
-    kind = error["type"] if error.get("type") in _TYPES.values() else _type(status)
+    own = error.get("type")
+    kind = _TYPES.get(status) or (own if own in _TYPES.values() else _type(status))
     told = {"type": kind, "message": error.get("message", "")}
     return {"type": "error", "error": told, "request_id": error.get("request_id", "")}
 
 
 def _type(status: int) -> str:
-    return _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    return "api_error" if status >= _FAULT else "invalid_request_error"
 
 
 def broken(status: int, error: Mapping[str, Any]) -> bytes:

@@ -44,9 +44,14 @@ def parse_items(told: object) -> tuple[Item, ...]:
         return ()
     if type(told) is not list:
         fail("input", "a string or an array of items")
-    items = tuple(_item(f"input[{number}]", item) for number, item in enumerate(told))
+    items = stored_items(told)
     _refuse_orphans(items)
     return items
+
+
+def stored_items(told: Iterable[object]) -> tuple[Item, ...]:
+    """The same of items that were read before, or a part of them."""
+    return tuple(_item(f"input[{number}]", item) for number, item in enumerate(told))
 
 
 def _item(where: str, item: object) -> Item:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from headgate.core.chat_request import ChatRequest, Effort, Format, Item, Message, TextPart
-from headgate.core.errors import InvalidField, PreviousResponseNotFound
+from headgate.core.errors import InvalidField
+from headgate.core.state_errors import PreviousResponseNotFound
 from headgate.dialects.effort import EFFORTS
 from headgate.dialects.responses_items import parse_items
 from headgate.dialects.responses_tools import parse_choice, parse_tools

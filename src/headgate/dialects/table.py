@@ -1,5 +1,7 @@
 """The dialects, as rows."""
 
+from collections.abc import Mapping
+
 from headgate.core import sse
 from headgate.dialects import (
     chat,
@@ -11,12 +13,14 @@ from headgate.dialects import (
     messages_whole,
     messages_words,
     messages_writer,
+    ollama_request,
+    ollama_writer,
     responses_reader,
     responses_render,
     responses_request,
     responses_writer,
 )
-from headgate.dialects.types import Dialect
+from headgate.dialects.types import Dialect, Facade
 
 DIALECTS = {
     row.name: row
@@ -67,3 +71,30 @@ DIALECTS = {
         ),
     )
 }
+FACADES = {
+    row.name: row
+    for row in (
+        Facade(
+            "ollama",
+            ollama_request.parse_chat,
+            ollama_writer.chat_streamed,
+            ollama_writer.chat_whole,
+            ollama_writer.refused,
+            ollama_writer.broken,
+            ollama_writer.CHAT_PING,
+            ollama_writer.CONTENT_TYPE,
+        ),
+        Facade(
+            "ollama-generate",
+            ollama_request.parse_generate,
+            ollama_writer.generate_streamed,
+            ollama_writer.generate_whole,
+            ollama_writer.refused,
+            ollama_writer.broken,
+            ollama_writer.GENERATE_PING,
+            ollama_writer.CONTENT_TYPE,
+        ),
+    )
+}
+CALLERS: Mapping[str, Dialect | Facade] = {**DIALECTS, **FACADES}
+"""All that a caller may speak."""

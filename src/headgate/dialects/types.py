@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 from headgate.core.chat import Answer, ChatEvent
 from headgate.core.chat_request import ChatRequest, Rendered
 
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
+
 
 class Reader(Protocol):
     """One answer of a model in a provider's words, from its stream or whole; `answer` fills up meanwhile."""
@@ -58,7 +60,7 @@ class Dialect:
     `reader(streams_calls)`: with it, calls come as CallBegun and CallPiece while they are made, else whole at the end.
     `streamed` and `whole` make a writer. `refused(status, error)` is the body of an answer that is an error, `broken`
     the last event of a stream that nobody here wrote; `error` is the error object as OpenAI's API has it. `ping` keeps
-    a silent stream alive.
+    a silent stream alive. `content_type` is that of its streams.
     """
 
     name: str
@@ -70,3 +72,18 @@ class Dialect:
     refused: Callable[[int, Mapping[str, Any]], Mapping[str, Any]]
     broken: Callable[[int, Mapping[str, Any]], bytes]
     ping: bytes
+    content_type: bytes = EVENT_STREAM
+
+
+@dataclass(frozen=True, slots=True)
+class Facade:
+    """A dialect that callers speak and no provider does: its requests are said as chat. Its members are a Dialect's."""
+
+    name: str
+    parse: Callable[[Mapping[str, Any]], ChatRequest]
+    streamed: Callable[[Occasion], Writer]
+    whole: Callable[[Occasion], Writer]
+    refused: Callable[[int, Mapping[str, Any]], Mapping[str, Any]]
+    broken: Callable[[int, Mapping[str, Any]], bytes]
+    ping: bytes
+    content_type: bytes

@@ -5,6 +5,7 @@ spent + reserved <= budget, so N requests at once overspend by no more than the 
 and by nothing at all when the reservations are true maximums.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from headgate.core.bounds import Period
@@ -26,9 +27,12 @@ class Calendar:
         self.ends: dict[Period, float] = {}
         self._since = self._until = 0.0
 
-    def turn_to(self, now: float) -> None:
-        if not self._since <= now < self._until:
-            self._turn(now)
+    def turn_to(self, now: float) -> bool:
+        """Whether it is another day than before."""
+        if self._since <= now < self._until:
+            return False
+        self._turn(now)
+        return True
 
     def _turn(self, now: float) -> None:
         today = datetime.fromtimestamp(now // _DAY * _DAY, UTC)
@@ -40,9 +44,9 @@ class Calendar:
         self.ends = {"day": self._until, "week": monday.timestamp(), "month": first.timestamp(), "total": _FOREVER}
 
 
-def spent(cells: Cells, at: int, number: int) -> int:
-    """Nano-USD spent in the period with this number, whose cells become its own. A clock set back changes nothing."""
-    if cells[at] < number:
-        cells[at + 1] = 0
-        cells[at] = number
-    return cells[at + 1]
+def turn_to(cells: Cells, at: int, numbers: Mapping[Period, int]) -> None:
+    """Begin the periods with these numbers, with nothing spent. A clock set back changes nothing."""
+    for period, cell in AT.items():
+        if cells[at + cell] < numbers[period]:
+            cells[at + cell + 1] = 0
+            cells[at + cell] = numbers[period]

@@ -3,9 +3,11 @@
 Knows how to count, not where the table lies; see `local` and `shared`.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Protocol
 
 from headgate.core.bounds import Bound, Period, Refusal, Spent, Standing, Ticket, Used, Want
@@ -13,16 +15,18 @@ from headgate.core.errors import LimitsUnavailable
 from headgate.limits import budget, rate, window
 from headgate.limits.window import RING, SLOT, Cells
 
+NEWEST = rate.NEWEST
 REQUESTS = rate.REQUESTS
 TOKENS = rate.TOKENS
 MONEY = rate.CELLS
-TOUCHED = MONEY + budget.CELLS
-ROW = TOUCHED + 1
-"""Cells of a row: the two windows, the money by period, and the slot of the last use."""
+SPENT = {period: MONEY + cell + 1 for period, cell in budget.AT.items()}
+ROW = MONEY + budget.CELLS
+"""Cells of a row: the slot of the last use, the two windows, the money by period."""
 FULL = "There are more callers with limits than can be counted."
 _STREAM_SECONDS = 1.0
 """Nobody knows when a stream ends; who is refused may ask again after this."""
 _HELD = ("streams", "budget")
+_subject_of = attrgetter("subject")
 
 
 class Table(Protocol):
@@ -35,11 +39,15 @@ class Table(Protocol):
 
     def unlock(self) -> None: ...
 
+    @property
+    def own(self) -> tuple[int, int]:
+        """Cells of a row in which this process counts the streams and the nano-USD that its requests hold."""
+
     def find(self, subject: str, slot: int, numbers: Mapping[Period, int]) -> int:
         """Where a subject's row begins, made if there is none; raises LimitsUnavailable when there is no room.
 
-        The row is touched. One that was touched in the last minute, holds something, or has spent something in a period
-        that still runs (see `numbers`) is never given to another subject.
+        A row that was used in the last minute, holds something, or has spent something in a period that still runs (see
+        `numbers`) is never given to another subject.
         """
 
     def peek(self, subject: str) -> int | None:
@@ -51,9 +59,6 @@ class Table(Protocol):
     def reserved(self, row: int) -> int:
         """Nano-USD that requests in flight hold, in all processes."""
 
-    def hold(self, row: int, streams: int, nano_usd: int) -> None:
-        """Change what this process holds."""
-
     def bury(self) -> bool:
         """Drop what dead processes hold; whether there was anything."""
 
@@ -62,7 +67,7 @@ class Table(Protocol):
 
 def is_idle(cells: Cells, row: int, slot: int, numbers: Mapping[Period, int]) -> bool:
     """Whether a row says nothing that a new one would not; what is held the caller has to know."""
-    if cells[row + TOUCHED] + RING > slot:
+    if cells[row + NEWEST] + RING > slot:
         return False
     at = row + MONEY
     return not any(cells[at + cell + 1] and cells[at + cell] >= numbers[period] for period, cell in budget.AT.items())
@@ -75,6 +80,7 @@ class TableCounters:
         self, table: Table, clock: Callable[[], float] = time.monotonic, today: Callable[[], float] = time.time
     ) -> None:
         self._table = table
+        self._own_streams, self._own_money = table.own
         self._clock = clock
         self._today = today
         self._calendar = budget.Calendar()
@@ -82,6 +88,8 @@ class TableCounters:
         """What was learnt and not yet used: (period, its number, nano-USD)"""
         self._now = 0.0
         self._slot = 0
+        self._rows: dict[str, int] = {}
+        """Rows that were used in this slot of this day: they are up to date, and nobody can be given them."""
 
     async def take(self, bounds: tuple[Bound, ...], want: Want) -> Ticket | Refusal:
         table = self._table
@@ -101,12 +109,11 @@ class TableCounters:
         table = self._table
         table.lock()
         try:
-            self._look_at_clocks()
+            self._give_back(ticket, ticket.bounds, tokens, nano_usd)
+        except LimitsUnavailable:  # a row was given away, for it held nothing
             for bound in ticket.bounds:
-                try:
-                    self._give_back(bound, ticket, tokens, nano_usd)
-                except LimitsUnavailable:  # its row was given away, for it held nothing
-                    continue
+                with contextlib.suppress(LimitsUnavailable):
+                    self._give_back(ticket, (bound,), tokens, nano_usd)
         finally:
             table.unlock()
 
@@ -133,12 +140,12 @@ class TableCounters:
         """What was learnt and is not yet in the row counts as well."""
         row, calendar = self._table.peek(bound.subject), self._calendar
         spent: dict[Period, int] = {}
-        for period in {one.period for one in bound.budgets}:
+        for period in bound.periods:
             number = calendar.numbers[period]
             spent[period] = 0
             if row is not None:
-                at = row + MONEY + budget.AT[period]
-                spent[period] = self._table.cells[at + 1] if self._table.cells[at] == number else 0
+                at = row + SPENT[period]
+                spent[period] = self._table.cells[at] if self._table.cells[at - 1] == number else 0
             for learnt, of, amount in self._news.get(bound.subject, ()):
                 if (learnt, of) == (period, number):
                     spent[period] = max(spent[period], amount)
@@ -147,88 +154,138 @@ class TableCounters:
 
     def _look_at_clocks(self) -> None:
         self._now = self._clock()
-        self._slot = int(self._now // SLOT)
-        self._calendar.turn_to(self._today())
+        slot = int(self._now // SLOT)
+        if self._calendar.turn_to(self._today()) or slot != self._slot:
+            self._slot, self._rows = slot, {}
+
+    def _rows_of(self, bounds: tuple[Bound, ...]) -> list[int]:
+        """Where the rows of these subjects begin, brought up to now. Raises LimitsUnavailable."""
+        self._look_at_clocks()
+        try:
+            return list(map(self._rows.__getitem__, map(_subject_of, bounds)))
+        except KeyError:
+            return [self._row_of(bound.subject) for bound in bounds]
+
+    def _row_of(self, subject: str) -> int:
+        table, numbers = self._table, self._calendar.numbers
+        row = table.find(subject, self._slot, numbers)
+        rate.turn_to(table.cells, row, self._slot)
+        budget.turn_to(table.cells, row + MONEY, numbers)
+        self._rows[subject] = row
+        return row
 
     def _decide(self, bounds: tuple[Bound, ...], want: Want) -> Ticket | Refusal:
-        self._look_at_clocks()
-        slot, numbers = self._slot, self._calendar.numbers
-        standing = Standing(reset=(slot + RING) * SLOT - self._now)
-        against: list[Refusal] = []
-        over: list[Refusal] = []
-        rows = []
-        for bound in bounds:
-            row = self._table.find(bound.subject, slot, numbers)
-            rows.append(row)
-            if self._news and bound.subject in self._news:
-                self._lift(bound.subject, row)
-            limits = bound.rate
-            if limits.requests_per_minute or limits.tokens_per_minute:
-                self._weigh_rate(bound, row, want.tokens, standing, against)
-            if limits.streams and want.is_stream and self._table.streams(row) >= limits.streams:
-                against.append(Refusal(bound.subject, "streams", limits.streams, _STREAM_SECONDS))
-            if bound.budgets:
-                self._weigh_budgets(bound, row, want.nano_usd, against, over)
+        rows = self._rows_of(bounds)
+        if self._news:
+            self._lift(bounds, rows)
+        standing = self._standing(bounds, rows)
+        against, over = self._weigh_budgets(bounds, rows, want.nano_usd)
+        if want.is_stream or _is_tight(standing, want.tokens):
+            against += self._weigh_rates(bounds, rows, want)
         if against:
             cells, now, pairs = self._table.cells, self._now, zip(bounds, rows, strict=True)
             standing.reset = max(rate.reset_in(cells, row, bound.rate, now) for bound, row in pairs)
             return replace(max(against, key=lambda one: one.wait), standing=standing)
-        for bound, row in zip(bounds, rows, strict=True):
-            self._book(bound, row, want)
+        self._book(bounds, rows, want)
         standing.requests_left -= 1
         standing.tokens_left -= want.tokens
         first = bounds[0].budgets if bounds else ()
-        spent = self._spent(rows[0], first[0].period) if first else None
-        return Ticket(bounds, want, standing, tuple(over), slot, spent=spent)
+        spent = self._table.cells[rows[0] + SPENT[first[0].period]] if first else None
+        return Ticket(bounds, want, standing, tuple(over), self._slot, spent=spent)
 
-    def _weigh_rate(self, bound: Bound, row: int, tokens: int, standing: Standing, against: list[Refusal]) -> None:
+    def _standing(self, bounds: tuple[Bound, ...], rows: list[int]) -> Standing:
+        """What is left of the tightest limits per minute."""
+        cells = self._table.cells
+        requests_limit = fewest_requests = tokens_limit = fewest_tokens = 0
+        for bound, row in zip(bounds, rows, strict=True):
+            limits = bound.rate
+            if limit := limits.requests_per_minute:
+                left = limit - cells[row + REQUESTS]
+                if left < fewest_requests or not requests_limit:
+                    requests_limit, fewest_requests = limit, left
+            if limit := limits.tokens_per_minute:
+                left = limit - cells[row + TOKENS]
+                if left < fewest_tokens or not tokens_limit:
+                    tokens_limit, fewest_tokens = limit, left
+        reset = (self._slot + RING) * SLOT - self._now
+        return Standing(requests_limit, fewest_requests, tokens_limit, fewest_tokens, reset)
+
+    def _weigh_rates(self, bounds: tuple[Bound, ...], rows: list[int], want: Want) -> list[Refusal]:
         """Who wants more tokens than the limit itself waits until all of it is free, and is not refused for ever."""
-        cells, limits = self._table.cells, bound.rate
-        requests_left, tokens_left = rate.left(cells, row, self._slot, limits, standing)
-        if limits.requests_per_minute and requests_left < 1:
-            against.append(rate.no_request(cells, row, bound, self._now))
-        if limits.tokens_per_minute > tokens_left < (tokens or 1):
-            against.append(rate.no_tokens(cells, row, bound, tokens, self._now))
+        table, now, against = self._table, self._now, []
+        cells = table.cells
+        for bound, row in zip(bounds, rows, strict=True):
+            limits = bound.rate
+            if limits.requests_per_minute and limits.requests_per_minute - cells[row + REQUESTS] < 1:
+                against.append(rate.no_request(cells, row, bound, now))
+            if limits.tokens_per_minute > limits.tokens_per_minute - cells[row + TOKENS] < (want.tokens or 1):
+                against.append(rate.no_tokens(cells, row, bound, want.tokens, now))
+            if want.is_stream and limits.streams and table.streams(row) >= limits.streams:
+                against.append(Refusal(bound.subject, "streams", limits.streams, _STREAM_SECONDS))
+        return against
 
     def _weigh_budgets(
-        self, bound: Bound, row: int, nano_usd: int, against: list[Refusal], over: list[Refusal]
-    ) -> None:
-        needed = self._table.reserved(row) + (nano_usd or 1)
-        for one in bound.budgets:
-            if self._spent(row, one.period) + needed > one.nano_usd:
-                wait = self._calendar.ends[one.period] - self._today()
-                refusal = Refusal(bound.subject, "budget", one.nano_usd, wait, one.period)
-                (against if one.hard else over).append(refusal)
+        self, bounds: tuple[Bound, ...], rows: list[int], nano_usd: int
+    ) -> tuple[list[Refusal], list[Refusal]]:
+        """Hard budgets that stand against it, and soft ones that it passes."""
+        against: list[Refusal] = []
+        over: list[Refusal] = []
+        table, cells, wanted = self._table, self._table.cells, nano_usd or 1
+        for bound, row in zip(bounds, rows, strict=True):
+            if bound.budgets:
+                needed = table.reserved(row) + wanted
+                for one in bound.budgets:
+                    if cells[row + SPENT[one.period]] + needed > one.nano_usd:
+                        wait = self._calendar.ends[one.period] - self._today()
+                        refusal = Refusal(bound.subject, "budget", one.nano_usd, wait, one.period)
+                        (against if one.hard else over).append(refusal)
+        return against, over
 
-    def _book(self, bound: Bound, row: int, want: Want) -> None:
-        table, limits, slot = self._table, bound.rate, self._slot
-        if limits.requests_per_minute:
-            window.add(table.cells, row + REQUESTS, slot, 1)
-        if limits.tokens_per_minute:
-            window.add(table.cells, row + TOKENS, slot, want.tokens)
-        streams = 1 if limits.streams and want.is_stream else 0
-        nano_usd = want.nano_usd if bound.budgets else 0
-        if streams or nano_usd:
-            table.hold(row, streams, nano_usd)
+    def _book(self, bounds: tuple[Bound, ...], rows: list[int], want: Want) -> None:
+        cells, (tokens, nano_usd, is_stream) = self._table.cells, want
+        for bound, row in zip(bounds, rows, strict=True):
+            limits = bound.rate
+            if limits.requests_per_minute:
+                cells[row + REQUESTS] += 1
+            if limits.tokens_per_minute:
+                cells[row + TOKENS] += tokens
+            if is_stream and limits.streams:
+                cells[row + self._own_streams] += 1
+            if bound.budgets:
+                cells[row + self._own_money] += nano_usd
 
-    def _give_back(self, bound: Bound, ticket: Ticket, tokens: int, nano_usd: int) -> None:
+    def _give_back(self, ticket: Ticket, bounds: tuple[Bound, ...], tokens: int, nano_usd: int) -> None:
         """Money is booked before it is given back, for a process may be killed in between."""
-        table, limits, want = self._table, bound.rate, ticket.want
-        row = table.find(bound.subject, self._slot, self._calendar.numbers)
-        if limits.tokens_per_minute and tokens != want.tokens:
-            window.correct(table.cells, row + TOKENS, self._slot, ticket.at, tokens - want.tokens)
-        for period in {one.period for one in bound.budgets} if nano_usd else ():
-            self._spent(row, period)
-            table.cells[row + MONEY + budget.AT[period] + 1] += nano_usd
-        streams = 1 if limits.streams and want.is_stream else 0
-        reserved = want.nano_usd if bound.budgets else 0
-        if streams or reserved:
-            table.hold(row, -streams, -reserved)
+        rows = self._rows_of(bounds)
+        cells, (reserved_tokens, reserved, is_stream) = self._table.cells, ticket.want
+        by = tokens - reserved_tokens
+        is_late = by < 0 and ticket.at < self._slot
+        for bound, row in zip(bounds, rows, strict=True):
+            limits = bound.rate
+            if limits.tokens_per_minute:
+                if is_late:
+                    window.take_off(cells, row + TOKENS, self._slot, ticket.at, -by)
+                else:  # more counts from now on
+                    cells[row + TOKENS] += by
+            if is_stream and limits.streams:
+                cells[row + self._own_streams] -= 1
+            if bound.budgets:
+                if nano_usd:
+                    for period in bound.periods:
+                        cells[row + SPENT[period]] += nano_usd
+                cells[row + self._own_money] -= reserved
 
-    def _lift(self, subject: str, row: int) -> None:
-        for period, number, amount in self._news.pop(subject):
-            if number == self._calendar.numbers[period] and amount > self._spent(row, period):
-                self._table.cells[row + MONEY + budget.AT[period] + 1] = amount
+    def _lift(self, bounds: tuple[Bound, ...], rows: list[int]) -> None:
+        """Take over what was learnt of these subjects."""
+        cells = self._table.cells
+        for bound, row in zip(bounds, rows, strict=True):
+            for period, number, amount in self._news.pop(bound.subject, ()):
+                if number == self._calendar.numbers[period]:
+                    cells[row + SPENT[period]] = max(cells[row + SPENT[period]], amount)
 
-    def _spent(self, row: int, period: Period) -> int:
-        return budget.spent(self._table.cells, row + MONEY + budget.AT[period], self._calendar.numbers[period])
+
+def _is_tight(standing: Standing, tokens: int) -> bool:
+    """Whether a limit per minute may stand against it."""
+    if standing.requests_limit and standing.requests_left < 1:
+        return True
+    return standing.tokens_limit > 0 and standing.tokens_left < (tokens or 1)

@@ -5,7 +5,6 @@ address, tokens of tools the provider adds, and retries are what it can fall sho
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from headgate.core.bounds import Want
@@ -21,10 +20,10 @@ _MILLION = 1_000_000
 _MOST_TOKENS = 10**9
 _MOST_NANO_USD = 10**15
 """No request is larger, whatever numbers stand in it: sums of many have to fit into 63 bits."""
-_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_LIMITS = frozenset(("max_completion_tokens", "max_tokens", "max_output_tokens"))
 _HOLDERS = (("messages", ("content",)), ("input", ("content", "output")))
 """Where parts stand: in chats, and in the items of Responses."""
-_ANSWERS = ("n", "best_of")
+_ANSWERS = frozenset(("n", "best_of"))
 _TEXT = ["text"]
 _WORDS = frozenset(
     "text refusal input_text output_text thinking redacted_thinking tool_use tool_result".split()  # noqa: SIM905
@@ -39,9 +38,8 @@ def wanted(request: ModelRequest, price: Price | None, *, longest: int = 0, typi
     """
     fields = request.fields
     prompt = 0 if request.surface.form else prompt_tokens(request.size, fields)
-    generates = request.surface.generates
     told = bound_of(fields)
-    times = max((_count(fields.get(name)) for name in _ANSWERS), default=1) or 1 if generates else 0
+    times = (_largest(fields, _ANSWERS) or 1) if request.surface.generates else 0
     most = (told or longest or typical) * times
     likely = (told or min(longest or typical, typical)) * times
     if price is not None and price.has_kinds:
@@ -65,12 +63,22 @@ def _of_kinds(price: Price, request: ModelRequest) -> Price:
         input_ = max(input_, price.audio_input or 0, price.image_input or 0)
     if not request.surface.dialect or request.fields.get("modalities", _TEXT) not in (None, _TEXT):
         output = max(output, price.audio_output or 0, price.image_output or 0)
-    return replace(price, input=input_, output=output)
+    return price._replace(input=input_, output=output)
 
 
 def bound_of(fields: Mapping[str, Any]) -> int:
     """Tokens that the caller allows for one answer; 0 if nothing was said."""
-    return max((_count(fields.get(name)) for name in _LIMITS), default=0)
+    return _largest(fields, _LIMITS)
+
+
+def _largest(fields: Mapping[str, Any], names: frozenset[str]) -> int:
+    """The largest whole number in these fields; 0 if none is above that."""
+    most = 0
+    for name in fields.keys() & names:
+        value = fields[name]
+        if type(value) is int and value > most:
+            most = value
+    return most
 
 
 def prompt_tokens(size: int, fields: Mapping[str, Any]) -> int:
@@ -107,7 +115,3 @@ def _of(message: Any, name: str) -> Any:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _count(value: Any) -> int:
-    return value if type(value) is int and value > 0 else 0

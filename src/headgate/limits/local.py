@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from headgate.core.bounds import Period
 from headgate.core.errors import LimitsUnavailable
-from headgate.limits.counters import FULL, ROW, TOUCHED, is_idle
+from headgate.limits.counters import FULL, ROW, is_idle
 
 _STREAMS = ROW
 _RESERVED = ROW + 1
@@ -19,6 +19,7 @@ class LocalTable:
     def __init__(self, subjects: int = 100_000) -> None:
         self.cells: list[int] = []
         self._rows: OrderedDict[str, int] = OrderedDict()
+        self.own = _STREAMS, _RESERVED
         self._most = subjects
 
     def lock(self) -> None:
@@ -32,7 +33,6 @@ class LocalTable:
         if row is None:
             row = self._more() if len(self._rows) < self._most else self._freed(slot, numbers)
             self._rows[subject] = row
-        self.cells[row + TOUCHED] = slot
         return row
 
     def peek(self, subject: str) -> int | None:
@@ -43,10 +43,6 @@ class LocalTable:
 
     def reserved(self, row: int) -> int:
         return self.cells[row + _RESERVED]
-
-    def hold(self, row: int, streams: int, nano_usd: int) -> None:
-        self.cells[row + _STREAMS] += streams
-        self.cells[row + _RESERVED] += nano_usd
 
     def bury(self) -> bool:
         return False

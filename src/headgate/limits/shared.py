@@ -16,9 +16,9 @@ from pathlib import Path
 
 from headgate.core.bounds import Period
 from headgate.core.errors import LimitsUnavailable, StartupError
-from headgate.limits.counters import FULL, ROW, TOUCHED, is_idle
+from headgate.limits.counters import FULL, ROW, is_idle
 
-_MAGIC = 0x4847_4C49_4D49_5401
+_MAGIC = 0x4847_4C49_4D49_5402
 """Names the layout; raised by one whenever that changes."""
 _BYTES = 8
 _HEADER = 4
@@ -48,12 +48,13 @@ class SharedTable:
         self._file = _opened(path)
         self.lock()
         try:
-            self._rows, self._processes, self._own = self._join(_room_for(subjects), processes)
+            self._rows, self._processes, self._number = self._join(_room_for(subjects), processes)
             self._width = _width(self._processes)
+            self.own = _STREAMS + self._number, _STREAMS + self._processes + self._number
             self._first = _HEADER + self._rows
             self._map = mmap.mmap(self._file, 0)
             self.cells = memoryview(self._map).cast("q")
-            self._empty(self._own)
+            self._empty(self._number)
         except BaseException:
             self._close_files()
             raise
@@ -66,17 +67,14 @@ class SharedTable:
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def find(self, subject: str, slot: int, numbers: Mapping[Period, int]) -> int:
-        cells = self.cells
         known = self._known.get(subject)
-        if known is not None and cells[known[0] + _DIGEST] == known[1]:
-            row = known[0]
-        else:
-            digest = _digest(subject)
-            row = self._look_up(digest, slot, numbers)
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[subject] = row, digest
-        cells[row + TOUCHED] = slot
+        if known is not None and self.cells[known[0] + _DIGEST] == known[1]:
+            return known[0]
+        digest = _digest(subject)
+        row = self._look_up(digest, slot, numbers)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[subject] = row, digest
         return row
 
     def peek(self, subject: str) -> int | None:
@@ -99,11 +97,6 @@ class SharedTable:
         first = row + _STREAMS + self._processes
         return sum(self.cells[first : first + self._processes])
 
-    def hold(self, row: int, streams: int, nano_usd: int) -> None:
-        at = row + _STREAMS + self._own
-        self.cells[at] += streams
-        self.cells[at + self._processes] += nano_usd
-
     def bury(self) -> bool:
         """Looks a few times a second at most, for it is asked with every refusal."""
         now = time.monotonic()
@@ -112,13 +105,13 @@ class SharedTable:
         self._looked_at = now
         found = False
         for process, life in enumerate(self._lives[: self._processes]):
-            if process != self._own and _is_free(life):
+            if process != self._number and _is_free(life):
                 found = self._empty(process) or found
         return found
 
     def close(self) -> None:
         self.lock()
-        self._empty(self._own)
+        self._empty(self._number)
         self.cells.release()
         self._map.close()
         self._close_files()

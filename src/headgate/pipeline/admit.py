@@ -51,14 +51,11 @@ def _refuse_unpriced(model: Model, run: Run, deps: Deps) -> None:
 
 def _want(model: Model, request: ModelRequest, run: Run, deps: Deps) -> Want:
     """At the highest prices among the targets, for nobody knows yet which will answer."""
-    prices = [price for target in model.targets if (price := _price_of(target, deps)) is not None]
+    price = model.dearest or dearest([one for target in model.targets if (one := _price_of(target, deps)) is not None])
+    longest = (model.settings.capabilities.max_output_tokens or 0) if model.settings else 0
     typical = run.who.terms.typical_answer or deps.typical_answer
-    return wanted(request, dearest(prices), longest=_longest(model), typical=typical)
+    return wanted(request, price, longest=longest, typical=typical)
 
 
 def _price_of(target: Target, deps: Deps) -> Price | None:
     return target.price or deps.price_of(target)
-
-
-def _longest(model: Model) -> int:
-    return (model.settings.capabilities.max_output_tokens or 0) if model.settings else 0

@@ -13,7 +13,7 @@ from headgate.pipeline.admit import afford
 from headgate.pipeline.context import Deps, Plan
 from headgate.pipeline.translate import answer_for, in_other_words
 from headgate.routing.parameters import applied
-from headgate.routing.plan import Step
+from headgate.routing.plan import Notes, Step
 from headgate.routing.types import Rules, Target
 
 log = logging.getLogger(__name__)
@@ -22,12 +22,16 @@ _SHORTEST_TRY = 0.001
 
 async def first_answer(plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> tuple[Whole | Stream, Attempt]:
     """The first good answer and the attempt that gave it. Raises the error that tells best why there is none."""
-    steps = deps.planner.steps(plan.model, plan.ask, run.passed_over, run.choices)
+    notes = Notes(run.passed_over, run.choices)
+    begun = deps.planner.begin(plan.model, plan.ask, notes)
+    step, steps = begun.step, None
     ends_at = run.started + plan.timeout if plan.timeout else 0.0
     told: UpstreamError | None = None
     refused: HeadgateError | None = None
     try:
-        step = next(steps)
+        if step is None:
+            steps = deps.planner.steps(begun, plan.ask, notes)
+            step = next(steps)
         while True:
             if step.pause:
                 await _pause(step.pause, ends_at, told)
@@ -38,13 +42,17 @@ async def first_answer(plan: Plan, request: ModelRequest, run: Run, deps: Deps) 
             except (LimitReached, ModelUnpriced) as error:
                 run.passed_over[step.target.name] = error.code
                 refused = refused or error
-                step = steps.send(_NotAfforded(error.message))
+                failure: UpstreamError = _NotAfforded(error.message)
             except UpstreamError as error:
                 log.debug("%s: %s did not answer: %s: %s", run.id, step.target.name, error.code, error.message)
                 told = _more_telling(told, error)
                 if ends_at and now() >= ends_at:
                     raise told from None
-                step = steps.send(error)
+                failure = error
+            if steps is None:
+                steps = deps.planner.steps(begun, plan.ask, notes)
+                next(steps)  # what was just tried
+            step = steps.send(failure)
     except StopIteration as end:
         untried: HeadgateError = end.value
         raise (told or refused or untried) from None
@@ -75,9 +83,8 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
     timeout, hurried = 0.0, False
     if plan.timeout or target.timeout or target.stream_timeout:
         timeout, hurried = _time_for(target, plan, request, run)
-    span = run.trace.child() if run.trace.is_sampled else run.trace
-    attempt.span = span.span_id
-    call = Call(request, target.model, run.id, span.traceparent, changes, span.state, headers)
+    attempt.span, traceparent = run.trace.below()
+    call = Call(request, target.model, run.id, traceparent, changes, run.trace.state, headers)
     book.begin(target, surface, counted=target.limits is not None or step.model.balance == "usage")
     blameless = True
     answer: Whole | Stream | None = None

@@ -100,8 +100,8 @@ class Classifier:
             self._remembered.popitem(last=False)
 
 
-def _passed(reason: str) -> StrategyChoice:
-    return StrategyChoice("passthrough", "llm_classifier", reason)
+def _passed(reason: str, said: str = "") -> StrategyChoice:
+    return StrategyChoice("passthrough", "llm_classifier", reason, said)
 
 
 def _decision(text: str) -> StrategyChoice:
@@ -111,10 +111,10 @@ def _decision(text: str) -> StrategyChoice:
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return _passed("the classifier's answer could not be read")
     if mode == "orchestration":
-        return _passed(f"nothing here orchestrates; the classifier would have: {reason}")
+        return _passed("nothing here orchestrates, and the classifier would have", reason)
     if mode != "passthrough":
         return _passed("the classifier named no mode it may choose")
-    return _passed(reason)
+    return _passed("the classifier's verdict", reason)
 
 
 def _last_words(messages: Any) -> str:

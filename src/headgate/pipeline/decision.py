@@ -2,8 +2,8 @@
 
 It is written with every request that had a choice, so it is kept short; `readable` spells it out: `models` are those
 that were turned to, each with its rule, its candidates in their order and, for every choice among ready targets, the
-scores that decided. `strategy`: how it was answered, and who chose that. `passed_over`, `wishes`, `applied`: as in the
-scores that decided. `strategy`: how it was answered, and who chose it. `passed_over`, `wishes`, `applied`: as in the
+scores that decided. `strategy`: how it was answered, and who chose it. `stopped`: the bound that ended it.
+`passed_over`, `wishes`, `applied`: as in the run.
 """
 
 from collections.abc import Mapping
@@ -29,6 +29,7 @@ def has_decided(run: Run) -> bool:
     return bool(
         run.choices
         or run.strategy
+        or run.stop
         or run.passed_over
         or run.wishes is not NOTHING
         or run.outcome != "ok"
@@ -47,7 +48,10 @@ def decision_of(run: Run) -> str:
     """The JSON text; long lists are cut, with `more` for what was left out."""
     told: dict[str, Any] = {"choices": [_kept(one) for one in run.choices[:_MOST_CHOICES]]} if run.choices else {}
     if run.strategy is not None:
-        told["strategy"] = {**run.strategy._asdict(), "reason": run.strategy.reason[:_LONGEST]}
+        name, source, reason, _ = run.strategy
+        told["strategy"] = {"name": name, "source": source, "reason": reason[:_LONGEST]}
+    if run.stop:
+        told["stopped"] = run.stop
     if run.passed_over:
         first = islice(run.passed_over.items(), _MOST_NAMED)
         told["passed_over"] = {name[:_LONGEST]: why for name, why in first}
@@ -72,6 +76,8 @@ def _kept(choice: Choice) -> tuple[Any, ...]:
     """(model, hop, rule, names, scores, names of all candidates: true for the same ones, null if told before, more)"""
     model, hop, rule, targets, scores, candidates = choice
     names = _names(tuple(targets))
+    if candidates is targets:
+        return model, hop, rule, names, scores, True, len(targets) - len(names)
     if not scores:
         return model, hop, rule, names, (), True, len(targets) - len(names)
     if candidates is None:

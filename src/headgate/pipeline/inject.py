@@ -15,18 +15,22 @@ from headgate.tools.types import Tool
 
 _LEFT_ALONE = ("functions", "function_call", "audio", "web_search_options")
 """Fields of requests that tools of ours would not go with."""
+MCP = "mcp_"
+"""What names of tools of MCP servers begin with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
     """`tools` are those that may be added at all; `models` patterns of the models that get them from everybody.
 
-    A key, or else its tenant, may name other models, and fewer tools.
+    A key, or else its tenant, may name other models, and fewer tools. `mcp` are patterns of tools of MCP servers, which
+    are not known before their servers are asked.
     """
 
     tools: Sequence[Tool]
     models: tuple[str, ...]
     catalog: Catalog
+    mcp: tuple[str, ...] = ()
 
     def __call__(self, request: ModelRequest, run: Run) -> AgentSettings | None:
         """The request's model as an agent with these tools; None if it stays as it is."""
@@ -37,7 +41,15 @@ class Injection:
         if not models or not self._is_among(request.model, models) or not _goes_with(request):
             return None
         chosen = tuple(one.info.name for one in self.tools if wanted is None or named(one.info, wanted))
+        if self.mcp and (wanted is None or self._goes_beyond(wanted)):
+            chosen += self.mcp
+            run.narrowed = None if wanted is None else tuple(wanted)
         return _agent(request.model, chosen) if chosen else None
+
+    def _goes_beyond(self, wanted: Sequence[str]) -> bool:
+        """Whether any of these may mean a tool of an MCP server: it is no name or group of the gateway's own."""
+        own = {name for one in self.tools for name in (one.info.name, one.info.group)}
+        return not own.issuperset(wanted)
 
     def _is_among(self, name: str, patterns: Sequence[str]) -> bool:
         model = self.catalog.configured(name)

@@ -10,6 +10,7 @@ from headgate.core.request import JsonRequest, ModelRequest, json_request
 from headgate.core.run import Run
 from headgate.core.surfaces import Surface
 from headgate.pipeline.context import Deps
+from headgate.tools.policy import named
 from headgate.tools.types import Tool
 
 _NOT_PASSED_ON = frozenset(("model", "messages", "tools", "stream", "stream_options"))
@@ -32,6 +33,8 @@ class Prompt:
     tools: Mapping[str, Tool]
     schemas: list[dict[str, Any]]
     stream: bool
+    pictures: int = 0
+    """How many pictures of tools the caller was shown."""
 
     def is_own(self, name: str) -> bool:
         """Whether a call is the gateway's to answer: of its own tools, and of those that nobody offered."""
@@ -66,6 +69,8 @@ async def prepare(agent: AgentSettings, request: ModelRequest, run: Run, deps: D
     model = model_of(agent, run)
     theirs = _schemas_by_name(given.get("tools") or ())
     mine = {tool.info.name: tool for tool in await deps.toolbox(agent, run) if tool.info.name not in theirs}
+    if run.narrowed is not None:
+        mine = {name: tool for name, tool in mine.items() if named(tool.info, run.narrowed)}
     schemas = [*(tool.info.schema for tool in mine.values()), *(given.get("tools") or ())]
     fields = {**agent.parameters, **{name: value for name, value in given.items() if name not in _NOT_PASSED_ON}}
     system = await deps.system_prompt(agent, run)

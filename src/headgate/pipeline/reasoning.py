@@ -1,7 +1,8 @@
 """The reasoning strategy: the model thinks and uses tools in visible steps, then answers with the whole conversation.
 
 Steps are native tool calls where the model can make them, else JSON; the events are the same. A step that cannot be
-read is asked for once more, then the answer is written with what there is.
+read is asked for once more, then the answer is written with what there is; so it is when a bound ends the steps, or a
+later one of them fails.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -12,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from headgate.core.chat import Asking, Call, ChatEvent, Ended, Other, Step, StopReason, Text, Thought, ToolHeld
+from headgate.core.errors import UpstreamError
 from headgate.core.run import Run
 from headgate.core.tokens import Tokens
 from headgate.dialects import chat
@@ -44,7 +46,7 @@ class Unreadable(ValueError):
 
 @dataclass(slots=True)
 class Reasoning:
-    """One run of it. `notes` are the messages that the steps left behind."""
+    """One run of it. `notes` are the messages that the steps left behind, `stop` the bound that ended them."""
 
     prompt: Prompt
     run: Run
@@ -52,6 +54,9 @@ class Reasoning:
     watch: Watch
     native: bool
     notes: list[dict[str, Any]] = field(default_factory=list)
+    stop: StopReason = ""
+    called: int = 0
+    """Tool calls of the steps so far: told with running numbers, or OpenAI's SDKs could not put them together."""
 
     async def steps(self) -> AsyncGenerator[ChatEvent]:
         """All steps, until the model is finished or a bound is met."""
@@ -70,7 +75,10 @@ class Reasoning:
                     yield event
             names = [call.name for call in planned.calls]
             yield Step("iteration_complete", number, {"tools": names, "had_tools": bool(names)})
-            if planned.action == "finished" or self._stop(planned.calls):
+            if planned.action == "finished":
+                return
+            self.stop = self._stop(planned.calls)
+            if self.stop:
                 return
 
     async def _plan(self, number: int) -> AsyncGenerator[ChatEvent | Planned]:
@@ -79,9 +87,20 @@ class Reasoning:
             before = total_tokens(self.run) or Tokens()
             turn = Turn(self._request(), self.watch)
             self.watch.turns = number
-            async for event in turn.take(self.run, self.deps):
-                if isinstance(event, Asking) and attempt == 1:
+            told = attempt == 2
+            try:
+                async for event in turn.take(self.run, self.deps):
+                    if isinstance(event, Asking) and not told:
+                        told = True
+                        yield Step("iteration_start", number, {"tools": []})
+            except UpstreamError as error:
+                self.stop = self.watch.exceeded()
+                if number == 1 and not self.stop:
+                    raise  # nothing was found out, and the caller can still be told by a status
+                if not told:
                     yield Step("iteration_start", number, {"tools": []})
+                yield Step("error", number, error=f"{error.message} ({error.code})")
+                return
             account(self.run, self.deps, over=False)
             try:
                 planned = self._read(turn)
@@ -118,9 +137,11 @@ class Reasoning:
     async def _use_tools(self, number: int, planned: Planned) -> AsyncGenerator[ChatEvent]:
         calls = planned.calls[: self.prompt.agent.bounds.calls_per_turn]
         names = [call.name for call in calls]
+        first = self.called
+        self.called += len(calls)
         predictions = [
-            {"tool_name": call.name, "arguments": _arguments(call), "reasoning": why}
-            for call, why in zip(calls, planned.why, strict=False)
+            {"index": at, "tool_name": call.name, "arguments": _arguments(call), "reasoning": why}
+            for at, (call, why) in enumerate(zip(calls, planned.why, strict=False), first)
         ]
         told = {"tools": names, "tool_predictions": predictions, "concurrent_execution": planned.concurrent}
         yield Step("tool_execution_start", number, told)
@@ -131,11 +152,13 @@ class Reasoning:
                 note_tool(event, self.prompt, self.run)
                 if isinstance(event, ToolHeld):
                     yield event
-        yield Step("tool_result", number, {"tools": names, "tool_results": [_result(one) for one in batch.outcomes]})
+        results = [{"index": at, **_result(one)} for at, one in enumerate(batch.outcomes, first)]
+        yield Step("tool_result", number, {"tools": names, "tool_results": results})
         for outcome in batch.outcomes:
             self._note_result(outcome.call, outcome.result.text)
         if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:
-            yield Other({"images": chat.pictures_of(pictures)})
+            yield Other({"images": chat.pictures_of(pictures, self.prompt.pictures)})
+            self.prompt.pictures += len(pictures)
 
     def _note_result(self, call: Call, result: str) -> None:
         if self.native:
@@ -185,6 +208,7 @@ async def _answer(reasoning: Reasoning) -> AsyncGenerator[ChatEvent]:
     messages = [*prompt.messages, *reasoning.notes, closing]
     native = reasoning.native and bool(prompt.schemas)
     final = replace(prompt, messages=messages, schemas=prompt.schemas if native else [])
+    watch.answering = True
     turn = Turn(final.request(tool_choice="none") if native else final.request(), watch)
     thoughts: list[str] = []
     async for event in turn.take(run, reasoning.deps):
@@ -200,7 +224,8 @@ async def _answer(reasoning: Reasoning) -> AsyncGenerator[ChatEvent]:
     if thoughts:
         yield Step("external_reasoning", 0, {"thought": "".join(thoughts)})
     answer = turn.answer
-    yield Ended("stop" if answer.finish == "tool_calls" else answer.finish, "", total_tokens(run), answer.beside)
+    finish = "stop" if answer.finish == "tool_calls" else answer.finish
+    yield Ended(finish, reasoning.stop, total_tokens(run), answer.beside)
 
 
 def read_step(text: str, number: int = 0) -> Planned:

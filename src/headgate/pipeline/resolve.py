@@ -80,6 +80,13 @@ def _belongs(model: Model, wishes: Wishes, fields: Mapping[str, Any]) -> bytes |
     return beginning_of(fields) if model.affinity == "prefix" else None
 
 
+def _has_image(part: Mapping[str, Any]) -> bool:
+    """In the words of any dialect; in Anthropic's, results of tools hold parts of their own."""
+    if part.get("type") == "tool_result" and isinstance(part.get("content"), list):
+        return any(isinstance(inner, dict) and inner.get("type") == "image" for inner in part["content"])
+    return part.get("type") in _IMAGES
+
+
 def _first_image(fields: Mapping[str, Any]) -> str | None:
     """Where the first image part stands. A form may hold a text field of that name."""
     name = "messages" if "messages" in fields else "input"
@@ -87,6 +94,6 @@ def _first_image(fields: Mapping[str, Any]) -> str | None:
     for at, message in enumerate(messages if isinstance(messages, list) else ()):
         content = message.get("content") if isinstance(message, dict) else None
         for number, part in enumerate(content if isinstance(content, list) else ()):
-            if isinstance(part, dict) and part.get("type") in _IMAGES:
+            if isinstance(part, dict) and _has_image(part):
                 return f"{name}[{at}].content[{number}]"
     return None

@@ -16,6 +16,7 @@ from headgate.pipeline.context import Deps
 from headgate.pipeline.diary import follow
 from headgate.pipeline.kept import KeptStream
 from headgate.pipeline.mirror import mirror
+from headgate.pipeline.remember import remembered
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import Settling, account
 from headgate.pipeline.steer import steer, steer_plain
@@ -25,9 +26,8 @@ from headgate.pipeline.translate import as_chat
 
 def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
     """One request, top to bottom. Settled when the iterator ends, on success, error and disconnect alike."""
-    if deps.note is not None:
-        return follow(story_of(request, run, deps), request, run, deps.note)
-    return story_of(request, run, deps)
+    story = story_of(request, run, deps) if run.continues is None else remembered(story_of, request, run, deps)
+    return story if deps.note is None else follow(story, request, run, deps.note)
 
 
 def story_of(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:

@@ -1,13 +1,11 @@
 """What always happens at the end of a run, however it ended: first the money, then the telling."""
 
 import asyncio
-from collections.abc import Sequence
 
 from headgate.core.errors import HeadgateError, InternalError
 from headgate.core.run import Run, now
 from headgate.pipeline.context import Deps
 from headgate.pipeline.decision import decision_of, has_decided
-from headgate.usage.types import Entry
 
 
 def account(run: Run, deps: Deps, *, over: bool = True) -> None:
@@ -19,7 +17,7 @@ def account(run: Run, deps: Deps, *, over: bool = True) -> None:
         return
     run.is_accounted, run.goes_on = over, not over
     run.ended = now()
-    entries: Sequence[Entry] = ()
+    tokens = nano_usd = 0
     fresh = run.attempts[run.accounted :] if run.accounted else run.attempts
     if fresh and not fresh[-1].error:
         fresh[-1].ended = run.ended
@@ -27,18 +25,19 @@ def account(run: Run, deps: Deps, *, over: bool = True) -> None:
         run.decision = decision_of(run)
     try:
         if deps.record is not None and fresh:
-            entries = deps.record(run)
-            for attempt, entry in zip(fresh, entries, strict=False):
+            for attempt, entry in zip(fresh, deps.record(run), strict=False):
                 attempt.used = attempt.tokens or entry.tokens
                 attempt.measure, attempt.cost = entry.measure, entry.cost
+                tokens += entry.prompt + entry.completion
+                nano_usd += entry.cost or 0
         run.accounted = len(run.attempts)
     finally:  # whatever a fault of ours does to the ledger, nothing stays reserved
         if run.ticket is not None and deps.limiter is not None:
-            tokens = sum(entry.prompt + entry.completion for entry in entries)
-            deps.limiter.settle(run.ticket, tokens, sum(entry.cost or 0 for entry in entries))
-            for further in run.further:
-                deps.limiter.release(further)
-            run.further = ()
+            deps.limiter.settle(run.ticket, tokens, nano_usd)
+            if run.further:
+                for further in run.further:
+                    deps.limiter.release(further)
+                run.further = ()
 
 
 class Settling:

@@ -30,6 +30,7 @@ async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Dep
         add_delegates(prompt, run, deps, steer)
         async for event in (reason if reasons else take_turns)(prompt, run, deps):
             if type(event) is Ended:
+                run.stop = event.stop
                 account(run, deps)
             yield event
 
@@ -44,5 +45,6 @@ async def steer_plain(model: AgentSettings, request: ModelRequest, run: Run, dep
         run.added = tuple(prompt.tools)
         async for event in take_turns(prompt, run, deps):
             if type(event) is Ended:
+                run.stop = event.stop
                 account(run, deps)
             yield event

@@ -18,7 +18,7 @@ async def decide(agent: AgentSettings | None, request: ModelRequest, run: Run, d
     if mode and mode not in _MODES:
         raise InvalidHeader(f"The header x-routing-mode must be one of {', '.join(_MODES)}.", param="x-routing-mode")
     if agent is not None:
-        return _for_agent(agent, mode)
+        return _known(_for_agent(agent, mode))
     if request.surface is not CHAT:
         return StrategyChoice("passthrough", "passthrough_rule", "only chat can be answered in another way")
     for name in ("tools", "response_format"):
@@ -28,9 +28,13 @@ async def decide(agent: AgentSettings | None, request: ModelRequest, run: Run, d
         return StrategyChoice("passthrough", "default")
     if mode == "auto":
         return await deps.classify(request, run, deps)
-    if mode == "orchestration":
+    return _known(StrategyChoice(mode, "header_override"))
+
+
+def _known(choice: StrategyChoice) -> StrategyChoice:
+    if choice.name == "orchestration":
         raise OrchestrationNotReady("Nothing here orchestrates agents yet.", param="x-routing-mode")
-    return StrategyChoice(mode, "header_override")
+    return choice
 
 
 def _for_agent(agent: AgentSettings, mode: str) -> StrategyChoice:

@@ -13,7 +13,7 @@ from headgate.core.ports import Stream
 from headgate.core.request import JsonRequest, ModelRequest, json_request
 from headgate.core.run import Attempt, Run
 from headgate.core.surfaces import CHAT, MESSAGES, RESPONSES
-from headgate.dialects.table import DIALECTS
+from headgate.dialects.table import CALLERS, DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
 
 _SURFACES = {surface.dialect: surface for surface in (CHAT, MESSAGES, RESPONSES)}
@@ -41,7 +41,7 @@ def as_chat(request: ModelRequest) -> tuple[ModelRequest, tuple[str, ...]]:
 
 def writer_for(dialect: str, request: Mapping[str, Any], run: Run, *, usage: bool) -> Writer:
     """Who puts a run into the words of a dialect; `request` are the request's fields in them."""
-    row = DIALECTS[dialect or CHAT.dialect]
+    row = CALLERS[dialect or CHAT.dialect]
     occasion = Occasion(run.id, run.model or "", int(time.time()), request, usage, run.tells_more)
     return (row.streamed if run.stream else row.whole)(occasion)
 

@@ -29,6 +29,10 @@ from headgate.pipeline.tools import bounds_of, note_tool
 from headgate.tools.runner import Batch, ToolBounds
 from headgate.tools.types import Caller
 
+_ANSWER_SECONDS = 60.0
+_TOO_LITTLE = 0.01
+"""Seconds with which nothing can be begun; clocks of timers differ by less."""
+
 
 @dataclass(slots=True)
 class Watch:
@@ -38,13 +42,15 @@ class Watch:
     run: Run
     turns: int = 0
     same: int = 0
+    answering: bool = False
+    """Its time may be over: this is the answer that is still owed."""
     last_calls: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def exceeded(self) -> StopReason:
         """The bound that forbids any further call of the model."""
         bounds = self.prompt.agent.bounds
         tokens = total_tokens(self.run)
-        if bounds.seconds and now() - self.run.started >= bounds.seconds:
+        if bounds.seconds and now() - self.run.started >= bounds.seconds - _TOO_LITTLE:
             return "time_limit"
         if bounds.tokens and tokens is not None and tokens.prompt + tokens.completion >= bounds.tokens:
             return "token_limit"
@@ -68,8 +74,11 @@ class Watch:
 
     @property
     def seconds_left(self) -> float | None:
-        bounds = self.prompt.agent.bounds
-        return max(0.001, bounds.seconds - (now() - self.run.started)) if bounds.seconds else None
+        seconds = self.prompt.agent.bounds.seconds
+        if not seconds:
+            return None
+        least = min(seconds, _ANSWER_SECONDS) if self.answering else 0.001
+        return max(least, seconds - (now() - self.run.started))
 
 
 async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[ChatEvent]:
@@ -114,7 +123,8 @@ async def _use_tools(batch: Batch, prompt: Prompt, run: Run) -> AsyncGenerator[C
     if images := [image for outcome in batch.outcomes for image in outcome.images]:
         prompt.messages.append(chat.images_of(images))
     if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:
-        yield Other({"images": chat.pictures_of(pictures)})
+        yield Other({"images": chat.pictures_of(pictures, prompt.pictures)})
+        prompt.pictures += len(pictures)
 
 
 @dataclass(slots=True)

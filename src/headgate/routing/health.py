@@ -4,13 +4,15 @@ Kept per worker, in memory. Health is kept per target and per API surface: embed
 A rest never takes a target away, it only makes it the last one to be tried; see `plan`.
 """
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, repeat
+from math import exp2
+from operator import attrgetter
 
-from headgate.core.errors import UpstreamError, UpstreamKeyRefused, UpstreamRateLimited
+from headgate.core.errors import HeadgateError, UpstreamError, UpstreamKeyRefused, UpstreamRateLimited
 from headgate.core.run import Attempt
 from headgate.routing.types import Limits, Target
 
@@ -24,6 +26,7 @@ _NEWS = 0.3
 _STALE_SECONDS = 60.0
 _SLOT = 5.0
 _SLOTS = 12
+_KEY = attrgetter("key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +64,18 @@ class Window:
 
     slots: deque[list[int]] = field(default_factory=deque)
     total: int = 0
+    newest: float = -1.0
+    """The slot that was added to last."""
 
     def add(self, amount: int, now: float) -> None:
-        slot = int(now // _SLOT)
-        if self.slots and self.slots[-1][0] == slot:
+        self.total += amount
+        slot = now // _SLOT
+        if slot == self.newest:
             self.slots[-1][1] += amount
         else:
+            self.newest = slot
             self.used(now)
-            self.slots.append([slot, amount])
-        self.total += amount
+            self.slots.append([int(slot), amount])
 
     def used(self, now: float) -> int:
         oldest = int(now // _SLOT) - _SLOTS
@@ -107,18 +113,12 @@ class State:
 
     def is_full(self, limits: Limits, now: float) -> bool:
         """Whether one of the limits is reached."""
-        requests, tokens = limits.requests_per_minute, limits.tokens_per_minute
-        return bool(
-            (limits.in_flight and self.in_flight >= limits.in_flight)
-            or (requests and self.requests.used(now) >= requests)
-            or (tokens and self.tokens.used(now) >= tokens)
-        )
+        calls, requests, tokens = limits.bounds
+        return self.in_flight >= calls or self.requests.used(now) >= requests or self.tokens.used(now) >= tokens
 
-    def slowness(self, now: float) -> float:
-        """Expected seconds to the first byte under the present load; an old measurement counts for less and less."""
-        if now - self.measured_at < 1.0:
-            return self.latency * (self.in_flight + 1)
-        return self.latency * (self.in_flight + 1) * math.exp2((self.measured_at - now) / _STALE_SECONDS)
+    def rests(self, surface: str, now: float) -> bool:
+        fitness = self.surfaces.get(surface)
+        return fitness is not None and fitness.rests > 0 and max(fitness.rests_until, fitness.trial_until) > now
 
     def fill(self, limits: Limits | None, now: float) -> float:
         """Share of its limits that the last minute used; without limits, the tokens themselves, scaled to be small."""
@@ -132,16 +132,13 @@ class State:
         return max(shares)
 
 
+_UNKNOWN = State()
+"""Of a target that was never called."""
+
+
 def upstream_out(name: str) -> str:
     """How it is noted that nothing more may be spent on an upstream."""
     return f"upstream {name}"
-
-
-def _are_limited(targets: Sequence[Target]) -> bool:
-    for target in targets:  # noqa: SIM110 - on the way of every request, and a third of what `any` costs
-        if target.limits is not None:
-            return True
-    return False
 
 
 class Book:
@@ -165,48 +162,40 @@ class Book:
     def all(self) -> Mapping[str, State]:
         return self._states
 
-    def ready(self, targets: Sequence[Target], surface: str, now: float, *, at_most: int) -> list[Target]:
+    def ready(self, targets: Sequence[Target], surface: str, now: float, *, at_most: int) -> Sequence[Target]:
         """The first targets that neither rest nor are at their limits."""
-        if now >= self._rests_until and not _are_limited(targets):
-            return list(targets[:at_most])
-        found = []
+        first = targets[:at_most]
+        if now >= self._rests_until and self._have_room(first):
+            return first
+        return tuple(islice((one for one in targets if self._is_ready(one, surface, now)), at_most))
+
+    def _have_room(self, targets: Sequence[Target]) -> bool:
+        """Whether all are within their limits, even if nothing of the last minute and more were over yet."""
         states = self._states
         for target in targets:
-            state = states.get(target.key)
-            if state is not None:
-                if state.surfaces:  # only a target that failed once has any
-                    fitness = state.surfaces.get(surface)
-                    if fitness is not None and fitness.rests and max(fitness.rests_until, fitness.trial_until) > now:
-                        continue
-                limits = target.limits
-                if (
-                    limits is not None
-                    and (
-                        0 < limits.in_flight <= state.in_flight
-                        or 0 < limits.requests_per_minute <= state.requests.total
-                        or 0 < limits.tokens_per_minute <= state.tokens.total
-                    )
-                    and state.is_full(limits, now)
-                ):
-                    continue
-            found.append(target)
-            if len(found) == at_most:
-                break
-        return found
+            if target.limits is not None and (state := states.get(target.key)) is not None:
+                calls, requests, tokens = target.limits.bounds
+                if state.in_flight >= calls or state.requests.total >= requests or state.tokens.total >= tokens:
+                    return False
+        return True
+
+    def _is_ready(self, target: Target, surface: str, now: float) -> bool:
+        state, limits = self._states.get(target.key), target.limits
+        if state is None:
+            return True
+        return not (state.rests(surface, now) or (limits is not None and state.is_full(limits, now)))
 
     def slowness(self, targets: Iterable[Target], now: float) -> tuple[float, ...]:
-        """That of each target; see State.slowness."""
-        states = self._states
-        found = []
-        for target in targets:
-            state = states.get(target.key)
-            if state is None:
-                found.append(0.0)
-            elif now - state.measured_at < 1.0:
-                found.append(state.latency * (state.in_flight + 1))
-            else:
-                found.append(state.slowness(now))
-        return tuple(found)
+        """Expected seconds to the first byte under the present load; old measurements count for less and less."""
+        states = map(self._states.get, map(_KEY, targets), repeat(_UNKNOWN))
+        return tuple(
+            [
+                state.latency * (state.in_flight + 1)
+                if (age := now - state.measured_at) < 1.0
+                else state.latency * (state.in_flight + 1) * exp2(-age / _STALE_SECONDS)
+                for state in states
+            ]
+        )
 
     def rest_of(self, target: Target, surface: str, now: float) -> float:
         """Seconds that a target still rests; 0.0 when it may be called."""
@@ -233,12 +222,17 @@ class Book:
 
     def begin(self, target: Target, surface: str, *, counted: bool) -> None:
         """A call begins. `counted`: its use of the last minute matters to someone."""
-        state = self.state(target.key)
+        state = self._states.get(target.key) or self.state(target.key)
         state.in_flight += 1
         state.used_at = now = self.clock()
         if counted:
             state.is_counted = True
             state.requests.add(1, now)
+        if state.surfaces:  # only a target that failed once has any
+            self._try_out(state, surface, now)
+
+    def _try_out(self, state: State, surface: str, now: float) -> None:
+        """A call of a target that rested keeps others away until it ends."""
         fitness = state.surfaces.get(surface)
         if fitness is not None and fitness.rests:
             fitness.trial_until = now + _TRIAL_SECONDS
@@ -253,29 +247,31 @@ class Book:
 
     def end(self, attempt: Attempt, surface: str, *, blameless: bool = False) -> None:
         """A call ended. `blameless`: whatever went wrong was not the target's doing, nor was it proved to be well."""
-        state = self._states[attempt.key]
+        state, error = self._states[attempt.key], attempt.error
         state.in_flight -= 1
         now = self.clock()
         if state.is_counted and attempt.tokens is not None:
             state.tokens.add(attempt.tokens.prompt + attempt.tokens.completion, now)
-        error = attempt.error
+        if error is None and not blameless:
+            took = attempt.first_byte - attempt.started
+            state.latency = took if not state.latency else state.latency + _NEWS * (took - state.latency)
+            state.measured_at = now
+        if state.surfaces or error is not None:
+            self._judge(state, error, surface, now, blameless=blameless)
+
+    def _judge(self, state: State, error: HeadgateError | None, surface: str, now: float, *, blameless: bool) -> None:
+        """What the end of a call says of the target, where it failed or had failed before."""
         fitness = state.surfaces.get(surface)
         if error is None and not blameless:
-            self._well(state, attempt, fitness, now)
+            if fitness is not None and fitness.failures:
+                fitness.failures = fitness.rests = 0
+                fitness.rests_until = fitness.trial_until = 0.0
         elif isinstance(error, UpstreamError) and error.counts and not blameless:
             if fitness is None:
                 fitness = state.surfaces[surface] = Fitness()
             self._failed(fitness, error, now)
         elif fitness is not None:
             fitness.trial_until = 0.0
-
-    def _well(self, state: State, attempt: Attempt, fitness: Fitness | None, now: float) -> None:
-        took = attempt.first_byte - attempt.started
-        state.latency = took if not state.latency else state.latency + _NEWS * (took - state.latency)
-        state.measured_at = now
-        if fitness is not None and fitness.failures:
-            fitness.failures = fitness.rests = 0
-            fitness.rests_until = fitness.trial_until = 0.0
 
     def _failed(self, fitness: Fitness, error: UpstreamError, now: float) -> None:
         fitness.failures += 1

@@ -119,6 +119,19 @@ class Step(NamedTuple):
     hop: int = 0
 
 
+class Begun(NamedTuple):
+    """A model that was turned to: the targets that may be tried, the first step, if one is ready, or why none may be.
+
+    `hop` counts the models before this one.
+    """
+
+    model: Model
+    hop: int
+    candidates: Sequence[Target]
+    step: Step | None
+    refusal: HeadgateError | None
+
+
 Steps = Generator[Step, UpstreamError, HeadgateError | None]
 """Gives steps, is sent each one's error, and returns why nothing could be tried at all, if so."""
 
@@ -134,25 +147,26 @@ class Planner:
         self.is_plain = not (policy.check_context or policy.timeout or policy.overrides.fields)
         """Whether nothing has to be found out about a request of a caller without wishes."""
 
-    def steps(self, first: Model, ask: Ask, passed_over: dict[str, str], choices: list[Choice] | None = None) -> Steps:
-        """The way of one request. Notes in `passed_over` which targets were left out or put last, and why, and in
-        `choices` what there was to choose from.
-        """
-        notes = Notes(passed_over, [] if choices is None else choices)
-        waiting = deque([first])
+    def begin(self, model: Model, ask: Ask, notes: Notes, hop: int = 0) -> Begun:
+        """Turn to a model. Its first step is all that most requests need; `steps` goes on from there."""
+        candidates: Sequence[Target] = model.targets
+        refusal = None
+        if self._selects or self._book.spent_out:
+            candidates, refusal = self._eligible(model, ask, notes.passed_over)
+        if hop or len(model.targets) > 1:
+            notes.turn_to(hop, candidates)
+        target = self._choose(model, candidates, ask, 0.0, notes) if candidates else None
+        return Begun(model, hop, candidates, None if target is None else Step(target, model, 0.0, hop), refusal)
+
+    def steps(self, begun: Begun, ask: Ask, notes: Notes) -> Steps:
+        """The way of one request, its first step again at first."""
+        first, refusal = begun.model, begun.refusal
+        waiting: deque[Model] = deque()
         found = [first]
         last: list[Step] = []
-        refusal: HeadgateError | None = None
-        hop = 0
-        while waiting:
-            model = waiting.popleft()
-            candidates: Sequence[Target] = model.targets
-            if self._selects or self._book.spent_out:
-                candidates, refused = self._eligible(model, ask, passed_over)
-                refusal = refusal or refused
-            if hop or len(model.targets) > 1:
-                notes.turn_to(hop, candidates)
-            error = yield from self._of_model(model, candidates, ask, hop, last, notes)
+        while True:
+            model = begun.model
+            error = yield from self._of_model(begun, ask, last, notes)
             if error is not None and not error.elsewhere:  # no target would take it; only a special fallback may
                 waiting.clear()
                 last.clear()
@@ -163,13 +177,16 @@ class Planner:
                 if other is not None and all(other.name != one.name for one in found):
                     found.append(other)
                     waiting.append(other)
-            hop += 1
+            if not waiting:
+                break
+            begun = self.begin(waiting.popleft(), ask, notes, begun.hop + 1)
+            refusal = refusal or begun.refusal
         now = self._book.clock()
         for step in sorted(last, key=lambda step: self._book.rest_of(step.target, ask.surface, now)):
             error = yield step._replace(pause=self._asked_pause(step.target, ask))
             if not error.elsewhere:
                 return None
-        return refusal or self._busy(first, passed_over)
+        return refusal or self._busy(first, notes.passed_over)
 
     def _eligible(
         self, model: Model, ask: Ask, passed_over: dict[str, str]
@@ -198,24 +215,18 @@ class Planner:
         return targets, None
 
     def _of_model(
-        self,
-        model: Model,
-        candidates: Sequence[Target],
-        ask: Ask,
-        hop: int,
-        last: list[Step],
-        notes: Notes,
+        self, begun: Begun, ask: Ask, last: list[Step], notes: Notes
     ) -> Generator[Step, UpstreamError, UpstreamError | None]:
         """Every target once, as long as none answers; then those again that may do better. Returns the last error."""
+        model, hop, candidates, step, _ = begun
+        target = None if step is None else step.target
         error: UpstreamError | None = None
         tries: dict[Target, int] = {}
         pause = 0.0
         while candidates:
             untried = list(candidates)
             again: dict[Target, float] = {}
-            while untried and (
-                target := self._choose(model, untried, ask, pause, notes) or self._anyhow(untried, tries)
-            ):
+            while untried and (target := target or self._anyhow(untried, tries)):
                 untried.remove(target)
                 tries[target] = tries.get(target, 0) + 1
                 error = yield Step(target, model, pause, hop)
@@ -225,9 +236,11 @@ class Planner:
                 wait = self._wait(error, tries[target], model, ask)
                 if wait is not None:
                     again[target] = wait
+                target = self._choose(model, untried, ask, pause, notes) if untried else None
             last += self._put_last(model, [one for one in untried if one not in tries], ask, hop, notes.passed_over)
             candidates = sorted(again, key=attrgetter("order"))
             pause = min(again.values(), default=0.0)
+            target = self._choose(model, candidates, ask, pause, notes) if candidates else None
         return error
 
     def _put_last(
@@ -258,7 +271,7 @@ class Planner:
             return ready[0] if ready else None
         lowest = ready[0].order
         if ready[-1].order != lowest:
-            ready = [target for target in ready if target.order == lowest]
+            ready = tuple(target for target in ready if target.order == lowest)
         if ask.belongs is not None:
             loads = tuple(book.state(target.key).in_flight for target in ready)
             notes.chose(model, "affinity", ready, loads)
@@ -272,16 +285,16 @@ class Planner:
         now = self._book.clock()
         return next((one for one in targets if one in tries and not self._book.busy_for(one, now)), None)
 
-    def _scores(self, rule: Balance, ready: list[Target], now: float) -> tuple[float, ...]:
+    def _scores(self, rule: Balance, ready: Sequence[Target], now: float) -> tuple[float, ...]:
         """How a rule rates the targets; the lowest is chosen, or one by chance where scores are weights."""
         state = self._book.state
         match rule:
+            case "latency":
+                return self._book.slowness(ready, now)
             case "weighted":
                 return tuple(target.weight for target in ready)
             case "least_busy":
                 return tuple(state(one.key).in_flight for one in ready)
-            case "latency":
-                return self._book.slowness(ready, now)
             case "cost":
                 return tuple(map(_cost, ready))
             case "usage":
@@ -289,7 +302,7 @@ class Planner:
             case "ordered":
                 return tuple(one.order for one in ready)
 
-    def _balanced(self, model: Model, ready: list[Target], scores: tuple[float, ...]) -> Target:
+    def _balanced(self, model: Model, ready: Sequence[Target], scores: tuple[float, ...]) -> Target:
         if model.balance == "weighted":
             return choices(ready, scores if any(scores) else None)[0]
         lowest = min(scores)

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import inf
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from headgate.core.bounds import Bound
-from headgate.core.money import Price
+from headgate.core.money import Price, dearest
 from headgate.core.terms import Parameters
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
@@ -262,6 +263,12 @@ class Limits:
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     in_flight: int = 0
+    bounds: tuple[float, float, float] = field(init=False, repr=False, compare=False)
+    """Calls in flight, requests and tokens that are too many, infinite where there is no bound."""
+
+    def __post_init__(self) -> None:
+        bounds = (self.in_flight or inf, self.requests_per_minute or inf, self.tokens_per_minute or inf)
+        object.__setattr__(self, "bounds", bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +376,12 @@ class Model:
     """What all callers together may ask of it."""
     settings: ModelSettings | None = None
     """As configured, for listings; None for found models."""
+    dearest: Price | None = field(init=False)
+    """A price below none of its targets'; None where one has none of its own, and the list's counts."""
+
+    def __post_init__(self) -> None:
+        own = [target.price for target in self.targets if target.price is not None]
+        object.__setattr__(self, "dearest", dearest(own) if len(own) == len(self.targets) else None)
 
     @property
     def known_as(self) -> tuple[str, ...]:

@@ -118,9 +118,7 @@ class _Series(Collector):
         joined: dict[Labels, Histogram] = {}
         for process in self._processes:
             for key, one in getattr(process, name).items():
-                into = joined.setdefault(key, Histogram())
-                into.counts = [a + b for a, b in zip(into.counts, one.counts, strict=True)]
-                into.total += one.total
+                joined.setdefault(key, Histogram()).join(one)
         return joined
 
 

@@ -5,7 +5,9 @@ Label values are configured names only, never keys or their ids, so that callers
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import add
 from typing import NamedTuple
 
 from headgate.core.errors import HeadgateError, LimitReached
@@ -15,8 +17,8 @@ from headgate.core.tokens import Tokens
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 Labels = tuple[str, ...]
 MOST_MODELS = 1000
-_MEDIA = Tokens._fields.index("prompt_audio")
-"""From here on, the kinds of tokens are rare ones."""
+_USUAL = ("prompt", "completion")
+"""Kinds of tokens that are told even where there were none."""
 
 
 @dataclass(slots=True)
@@ -29,6 +31,19 @@ class Histogram:
     def add(self, seconds: float) -> None:
         self.counts[bisect_left(DURATIONS, seconds)] += 1
         self.total += seconds
+
+    def join(self, other: "Histogram") -> None:
+        self.counts = list(map(add, self.counts, other.counts))
+        self.total += other.total
+
+
+@dataclass(slots=True)
+class Calls:
+    """Calls of upstreams that are alike. `tokens` are those reported, by kind; None where none ever were."""
+
+    count: int = 0
+    nano_usd: int = 0
+    tokens: tuple[int, ...] | None = None
 
 
 class BudgetGauge(NamedTuple):
@@ -59,24 +74,23 @@ NO_GAUGES = Gauges()
 
 @dataclass(slots=True)
 class Metrics:
-    """All series of one process. Label order: see `exposition`."""
+    """All series of one process. Label order: see `exposition`. What comes with every request is counted once, as
+    `finished` and `made`; the series of it are put together when somebody looks.
+    """
 
     in_flight: int = 0
-    requests: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
-    durations: dict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    finished: dict[tuple[str, str, int, str], Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    """How long requests took, by (route, model, status, outcome)."""
+    made: dict[Labels, Calls] = field(default_factory=lambda: defaultdict(Calls))
+    """Calls of upstreams by (component, model, target, result)."""
     first_tokens: dict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
-    attempts: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     chunks: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
-    tokens: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     errors: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     tools: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     spans: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     idempotent: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     estimated_tokens: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
-    cost: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
-    """Nano-USD."""
     unpriced: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
-    calls: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     refusals: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     over_budget: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     ledger_trouble: bool = False
@@ -84,13 +98,56 @@ class Metrics:
     models: set[str] = field(default_factory=set)
     """The names that are labels."""
 
+    @property
+    def requests(self) -> dict[Labels, int]:
+        return {
+            (route, model, str(status), outcome): sum(took.counts)
+            for (route, model, status, outcome), took in self.finished.items()
+        }
+
+    @property
+    def durations(self) -> dict[Labels, Histogram]:
+        joined: dict[Labels, Histogram] = defaultdict(Histogram)
+        for (route, model, _, _), took in self.finished.items():
+            joined[route, model].join(took)
+        return joined
+
+    @property
+    def attempts(self) -> dict[Labels, int]:
+        return _summed(((model, target, result), made.count) for (_, model, target, result), made in self.made.items())
+
+    @property
+    def calls(self) -> dict[Labels, int]:
+        return _summed(
+            ((component, "ok" if result == "ok" else "error"), made.count)
+            for (component, _, _, result), made in self.made.items()
+        )
+
+    @property
+    def cost(self) -> dict[Labels, int]:
+        """Nano-USD."""
+        return _summed(
+            ((model, target, component), made.nano_usd)
+            for (component, model, target, _), made in self.made.items()
+            if made.nano_usd
+        )
+
+    @property
+    def tokens(self) -> dict[Labels, int]:
+        """Of the rarer kinds those that came."""
+        return _summed(
+            ((model, target, kind), count)
+            for (_, model, target, _), made in self.made.items()
+            for kind, count in zip(Tokens._fields, made.tokens or (), strict=False)
+            if count or kind in _USUAL
+        )
+
     def observe(self, run: Run) -> None:
         """Count one settled run."""
         model = run.label or "unknown"
         if model not in self.models:
             model = self._named(model)
-        self.requests[run.route, model, str(run.status), run.outcome] += 1
-        self.durations[run.route, model].add(run.ended - run.started)
+        self.finished[run.route, model, run.status, run.outcome].add(run.ended - run.started)
         if run.error is not None:
             self.errors[run.route, run.error.code] += 1
             self._observe_refusal(run.error)
@@ -115,40 +172,28 @@ class Metrics:
             period = refusal.period or ("at_once" if refusal.limit == "streams" else "minute")
             self.refusals[refusal.limit, refusal.subject.partition(":")[0], period] += 1
 
-    def _observe_money(self, attempt: Attempt, model: str, component: str) -> None:
-        """Of an attempt that was settled."""
-        if attempt.cost is None:
-            self.unpriced[model, attempt.key] += 1
-        elif attempt.cost:
-            self.cost[model, attempt.key, component] += attempt.cost
-        if attempt.tokens is None and attempt.used is not None and any(attempt.used):
-            self.estimated_tokens[model, attempt.key, "prompt"] += attempt.used.prompt
-            self.estimated_tokens[model, attempt.key, "completion"] += attempt.used.completion
-
     def _observe_attempt(self, attempt: Attempt, model: str, run: Run) -> None:
-        target = attempt.key
-        self.attempts[model, target, attempt.error.code if attempt.error else "ok"] += 1
+        target, tokens, error = attempt.key, attempt.tokens, attempt.error
         component = "mirror" if run.mirror_of else run.component
-        self.calls[component, "error" if attempt.error else "ok"] += 1
-        if attempt.measure:
-            self._observe_money(attempt, model, component)
+        made = self.made[component, model, target, "ok" if error is None else error.code]
+        made.count += 1
+        if attempt.cost:
+            made.nano_usd += attempt.cost
+        elif attempt.measure and attempt.cost is None:
+            self.unpriced[model, target] += 1
         if attempt.chunks:
             self.chunks[model, target] += attempt.chunks
             if attempt.first_token:
                 self.first_tokens[model, target].add(attempt.first_token - run.started)
-        if attempt.tokens is not None:
-            self._observe_tokens(attempt.tokens, model, target)
+        if tokens is not None:
+            made.tokens = tokens if made.tokens is None else tuple(map(add, made.tokens, tokens))
+        elif attempt.used is not None and any(attempt.used):
+            self.estimated_tokens[model, target, "prompt"] += attempt.used.prompt
+            self.estimated_tokens[model, target, "completion"] += attempt.used.completion
 
-    def _observe_tokens(self, tokens: Tokens, model: str, target: str) -> None:
-        self.tokens[model, target, "prompt"] += tokens.prompt
-        self.tokens[model, target, "completion"] += tokens.completion
-        if tokens.cached:
-            self.tokens[model, target, "cached"] += tokens.cached
-        if tokens.reasoning:
-            self.tokens[model, target, "reasoning"] += tokens.reasoning
-        if tokens.cache_write:
-            self.tokens[model, target, "cache_write"] += tokens.cache_write
-        if any(tokens[_MEDIA:]):
-            for kind, count in zip(tokens._fields[_MEDIA:], tokens[_MEDIA:], strict=True):
-                if count:
-                    self.tokens[model, target, kind] += count
+
+def _summed(counts: Iterable[tuple[Labels, int]]) -> dict[Labels, int]:
+    summed: dict[Labels, int] = defaultdict(int)
+    for labels, count in counts:
+        summed[labels] += count
+    return summed

@@ -6,82 +6,93 @@ the official definitions.
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from struct import pack
+from struct import Struct
 from typing import Any
 
 from headgate.core.version import __version__
 from headgate.telemetry import content
-from headgate.telemetry.spans import SERVER, Span
+from headgate.telemetry.spans import SERVER, Shared, Span
 
-Scalar = str | bool | int | float
 _BYTES = 2
-_SAMPLED, _PARENT_KNOWN, _PARENT_REMOTE = 0x01, 0x100, 0x200
-_LONGEST_REMEMBERED = 64
+_ROOT, _BELOW_LOCAL, _BELOW_REMOTE = b"\x85\x01\x01\0\0\0", b"\x85\x01\x01\x01\0\0", b"\x85\x01\x01\x03\0\0"
+"""Flags, all of a trace that is kept: whether the parent is known, and whether it is another process's."""
 _BEYOND = 1 << 63
-_FIRST_TOKEN = b"\x12\x0bfirst_token"
+_LARGEST = (1 << 64) - 1
+_TIMES, _TIME, _NUMBER = Struct("<cQcQ"), Struct("<Q"), Struct("<d")
+_FIRST_TOKEN = b"\x5a\x16\x09%b\x12\x0bfirst_token"
+_MOST_REMEMBERED = 2048
+_MOST_OF_OWN = 256
+"""Of a span's own attributes some come again with the next request; looking further back costs more than it saves."""
 
 
 def encoded(spans: Iterable[Span], resource: Mapping[str, str]) -> bytes:
     """One export request with all the spans, which share a resource."""
     scope = _field(1, _text(1, "headgate") + _text(2, __version__))
-    who = _field(1, b"".join(_field(1, _pair(key, value)) for key, value in resource.items()))
-    return _field(1, who + _field(2, scope + b"".join(_field(2, _span(one)) for one in spans)))
+    who = _field(1, b"".join(_field(1, _text(1, key) + _field(2, _text(1, value))) for key, value in resource.items()))
+    return _field(1, who + _field(2, b"".join((scope, *map(_span, spans)))))
 
 
 def _span(span: Span) -> bytes:
+    own, parent = span.attributes, span.parent
     parts = [
-        _field(1, bytes.fromhex(span.trace_id)),
-        _field(2, bytes.fromhex(span.span_id)),
-        _text(5, span.name),
-        b"\x30%c\x39%b\x41%b" % (span.kind + 1, pack("<Q", span.started), pack("<Q", span.ended)),
+        bytes.fromhex(f"0a10{span.trace_id}1208{span.span_id}" + (f"2208{parent}" if parent else "")),
+        _title(span.name, span.kind),
+        _TIMES.pack(b"\x39", span.started, b"\x41", span.ended),
+        *map(_of_shared, span.shared),
+        *map(_remembered, own, own.values()),
     ]
-    flags = _SAMPLED
-    if span.parent:
-        parts.append(_field(4, bytes.fromhex(span.parent)))
-        flags |= _PARENT_KNOWN | (_PARENT_REMOTE if span.is_remote else 0)
     if span.state:
         parts.append(_text(3, span.state))
-    parts += (_attribute(key, value) for key, value in span.attributes.items())
     if span.content is not None:
         read = content.of_request if span.kind == SERVER else content.of_call
         parts += (_attribute(key, value) for key, value in read(span.content).items())
     if span.first_token:
-        parts.append(_field(11, b"\x09" + pack("<Q", span.first_token) + _FIRST_TOKEN))
+        parts.append(_FIRST_TOKEN % _TIME.pack(span.first_token))
     if span.error:
-        parts.append(_field(15, _text(2, f"{span.error}: {span.told}") + b"\x18\x02"))
-    parts.append(b"\x85\x01" + pack("<I", flags))
-    return b"".join(parts)
+        parts.append(_field(15, _text(2, span.error) + b"\x18\x02"))
+    parts.append((_BELOW_REMOTE if span.is_remote else _BELOW_LOCAL) if parent else _ROOT)
+    return _field(2, b"".join(parts))
+
+
+@lru_cache(_MOST_REMEMBERED)
+def _title(name: str, kind: int) -> bytes:
+    return _text(5, name) + b"\x30%c" % (kind + 1)
+
+
+@lru_cache(_MOST_REMEMBERED)
+def _of_shared(shared: Shared) -> bytes:
+    return b"".join(map(_attribute, shared.attributes, shared.attributes.values()))
 
 
 def _attribute(key: str, value: Any) -> bytes:
-    """Field 9 of a span. Most short texts and small numbers come again with the next request."""
-    kind = type(value)
-    if (kind is str and len(value) <= _LONGEST_REMEMBERED) or kind is bool or kind is int:
-        return _remembered(key, value)
-    return _field(9, _pair(key, value))
+    """Field 9 of a span."""
+    written = _value(value)
+    return _before(key, len(written)) + written
 
 
-@lru_cache(maxsize=4096, typed=True)
-def _remembered(key: str, value: Scalar) -> bytes:
-    return _field(9, _pair(key, value))
+_remembered = lru_cache(_MOST_OF_OWN, typed=True)(_attribute)
 
 
-def _pair(key: str, value: Any) -> bytes:
-    return _text(1, key) + _field(2, _value(value))
+@lru_cache(_MOST_REMEMBERED)
+def _before(key: str, size: int) -> bytes:
+    """What stands before a value of that size."""
+    named = _text(1, key) + b"\x12" + _varint(size)
+    return b"\x4a" + _varint(len(named) + size) + named
 
 
 def _value(value: Any) -> bytes:
-    """One value: a text, a truth, a whole number, another number, or a list of texts."""
+    """One value: a text, a truth, a whole number, another number, or several texts."""
+    kind = type(value)
+    if kind is int and 0 <= value < _BEYOND:
+        return b"\x18" + _varint(value)
+    if kind is float:
+        return b"\x21" + _NUMBER.pack(value)
     if isinstance(value, str):
         return _text(1, value)
-    if isinstance(value, bool):
+    if kind is bool:
         return b"\x10\x01" if value else b"\x10\x00"
-    if isinstance(value, int):
-        if -_BEYOND <= value < _BEYOND:
-            return b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF)
-        value = float(value)
-    if isinstance(value, float):
-        return b"\x21" + pack("<d", value)
+    if kind is int:
+        return b"\x18" + _varint(value & _LARGEST) if -_BEYOND <= value < 0 else _value(float(value))
     return _field(5, b"".join(_field(1, _text(1, one)) for one in value))
 
 
@@ -91,12 +102,10 @@ def _text(number: int, text: str) -> bytes:
 
 def _field(number: int, data: bytes) -> bytes:
     """A field that has a length. All numbers here are below 16, so that the tag is one byte."""
-    size = len(data)
-    if size < 0x80:
-        return b"%c%c%b" % (number << 3 | _BYTES, size, data)
-    return b"%c%b%b" % (number << 3 | _BYTES, _varint(size), data)
+    return b"%c%b%b" % (number << 3 | _BYTES, _varint(len(data)), data)
 
 
+@lru_cache(_MOST_REMEMBERED)
 def _varint(number: int) -> bytes:
     digits = bytearray()
     while number > 0x7F:

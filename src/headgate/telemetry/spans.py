@@ -5,6 +5,7 @@ which Phoenix shows. What neither has a name for is `headgate.*`. Nothing here h
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -41,6 +42,7 @@ _PARAMETERS = {
     "n": "choice.count",
 }
 _NANO = 1e9
+_MOST_SHARED = 2048
 
 
 class Content(NamedTuple):
@@ -55,10 +57,22 @@ class Content(NamedTuple):
     """There was more of the answer."""
 
 
-class Span(NamedTuple):
-    """One span. Times are nanoseconds since the epoch, `first_token` 0 if none came; `error` is a code, empty if none.
+class Shared:
+    """Attributes that many spans have in common. There is one object of the same ones, so that what was made of them
+    can be remembered by it.
+    """
 
-    `parent` is a span id, empty for a root; `is_remote` says that it is not of this process.
+    __slots__ = ("attributes",)
+
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        self.attributes = attributes
+
+
+class Span(NamedTuple):
+    """One span. Times are nanoseconds since the epoch, `first_token` 0 if none came; `error` is empty if none was.
+
+    `parent` is a span id, empty for a root; `is_remote` says that it is not of this process. `attributes` are those of
+    its own, beside the `shared` ones; their values can be hashed.
     """
 
     name: str
@@ -72,9 +86,9 @@ class Span(NamedTuple):
     ended: int
     attributes: dict[str, Any]
     error: str = ""
-    told: str = ""
     first_token: int = 0
     content: Content | None = None
+    shared: tuple[Shared, ...] = ()
 
 
 def spans_of(run: Run, epoch: float, providers: Mapping[str, str], *, content_bytes: int = 0) -> list[Span]:
@@ -83,178 +97,204 @@ def spans_of(run: Run, epoch: float, providers: Mapping[str, str], *, content_by
     `epoch` is what has to be added to a time of the run to have seconds since the epoch; `providers` are the kinds of
     the upstreams by name; `content_bytes` is how much of each answer was kept, 0 where content is not told at all.
     """
-    if run.route not in _PATHS and not run.attempts:
+    path, attempts = _PATHS.get(run.route), run.attempts
+    if path is None and not attempts:
         return []
+    trace, who = run.trace, run.who
+    whose = _whose("mirror" if run.mirror_of else run.component, who.tenant, who.key_id)
     common = _common(run)
-    trace = run.trace
     content = _content(run, content_bytes) if content_bytes else None
     root = Span(
-        f"POST {_PATHS[run.route]}" if run.route in _PATHS else f"{run.route} {run.label}",
-        SERVER if run.route in _PATHS else INTERNAL,
+        f"{run.route} {run.label}" if path is None else f"POST {path}",
+        INTERNAL if path is None else SERVER,
         trace.trace_id,
         trace.span_id,
         trace.parent,
-        run.route in _PATHS,
+        path is not None,
         trace.state,
-        _at(run.started, epoch),
-        _at(run.ended, epoch),
+        int((run.started + epoch) * _NANO),
+        int((run.ended + epoch) * _NANO),
         _of_request(run, common),
-        *_failure(run.error),
-        content=content,
-    )
-    last = len(run.attempts) - 1
-    return [
-        root,
-        *(
-            _call(run, number, epoch, _of_call(run, number, common, providers), content if number == last else None)
-            for number in range(len(run.attempts))
-        ),
-    ]
-
-
-def _call(run: Run, number: int, epoch: float, attributes: dict[str, Any], content: Content | None) -> Span:
-    attempt, trace = run.attempts[number], run.trace
-    error = attempt.error or (run.error if number == len(run.attempts) - 1 else None)
-    return Span(
-        f"{attributes['gen_ai.operation.name']} {attempt.model}",
-        CLIENT,
-        trace.trace_id,
-        attempt.span,
-        trace.span_id,
-        False,
-        trace.state,
-        _at(attempt.started, epoch),
-        _at(attempt.ended or run.ended, epoch),
-        attributes,
-        *_failure(error),
-        _at(attempt.first_token, epoch) if attempt.first_token else 0,
+        "" if run.error is None else _told(run.error),
+        0,
         content,
+        (whose, _request(path, run.model or "", run.stream, run.outcome, len(attempts), run.status)),
+    )
+    spans = [root]
+    for number, attempt in enumerate(attempts, 1):
+        is_last = number == len(attempts)
+        error = attempt.error or (run.error if is_last else None)
+        attributes = _of_call(run, attempt, common)
+        of_part = _whose(attempt.component, who.tenant, who.key_id) if attempt.component else whose
+        if error is not None:
+            attributes["error.type"] = error.code
+        provider = providers.get(attempt.upstream, attempt.upstream)
+        name, call = _call(run.route, provider, attempt.model, attempt.target, attempt.model_name)
+        spans.append(
+            Span(
+                name,
+                CLIENT,
+                trace.trace_id,
+                attempt.span,
+                trace.span_id,
+                False,
+                trace.state,
+                int((attempt.started + epoch) * _NANO),
+                int(((attempt.ended or run.ended) + epoch) * _NANO),
+                attributes,
+                "" if error is None else _told(error),
+                int((attempt.first_token + epoch) * _NANO) if attempt.first_token else 0,
+                content if is_last else None,
+                (of_part, call, _turn(number, "first" if number == 1 else _reason(attempts[number - 2], attempt))),
+            )
+        )
+    return spans
+
+
+def _told(error: HeadgateError) -> str:
+    """Its code, and what it means in general: a message may quote the request."""
+    return f"{error.code}: {error.title}"
+
+
+@lru_cache(_MOST_SHARED)
+def _whose(component: str, tenant: str, key_id: str) -> Shared:
+    metadata = {"component": component, "tenant": tenant, "key_id": key_id}
+    return Shared(
+        {
+            "headgate.component": component,
+            "headgate.tenant": tenant,
+            "headgate.key_id": key_id,
+            "metadata": orjson.dumps(metadata).decode(),
+        }
     )
 
 
-def _at(moment: float, epoch: float) -> int:
-    return int((moment + epoch) * _NANO)
+@lru_cache(_MOST_SHARED)
+def _request(path: str | None, model: str, stream: bool, outcome: str, attempts: int, status: int) -> Shared:
+    found: dict[str, Any] = {
+        "openinference.span.kind": "CHAIN",
+        "headgate.model": model,
+        "headgate.stream": stream,
+        "headgate.outcome": outcome,
+        "headgate.attempts": attempts,
+    }
+    if path is not None:
+        found["http.request.method"] = "POST"
+        found["http.route"] = path
+        found["http.response.status_code"] = status
+    return Shared(found)
 
 
-def _failure(error: HeadgateError | None) -> tuple[str, str]:
-    """(code, what it means in general): a message may quote the request."""
-    return (error.code, error.title) if error is not None else ("", "")
+@lru_cache(_MOST_SHARED)
+def _call(route: str, provider: str, model: str, target: str, model_name: str) -> tuple[str, Shared]:
+    """The name of a call's span, and what it says of where the call went."""
+    kind = _KINDS.get(route, "LLM")
+    operation = _OPERATIONS.get(route, route) if route in _PATHS else "chat"
+    return f"{operation} {model}", Shared(
+        {
+            "openinference.span.kind": kind,
+            "gen_ai.operation.name": operation,
+            "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
+            "gen_ai.request.model": model,
+            "embedding.model_name" if kind == "EMBEDDING" else "llm.model_name": model,
+            "llm.provider": provider,
+            "headgate.target": target,
+            "headgate.model": model_name,
+        }
+    )
+
+
+@lru_cache(_MOST_SHARED)
+def _turn(number: int, reason: str) -> Shared:
+    return Shared({"headgate.attempt": number, "headgate.reason": reason})
 
 
 def _common(run: Run) -> dict[str, Any]:
-    """What every span of a request says: whose it is and what it belongs to."""
-    who = run.who
-    component = "mirror" if run.mirror_of else run.component
-    metadata = {"component": component, "tenant": who.tenant, "key_id": who.key_id}
-    common: dict[str, Any] = {
-        "headgate.component": component,
-        "headgate.request_id": run.id,
-        "headgate.tenant": who.tenant,
-        "headgate.key_id": who.key_id,
-        "metadata": orjson.dumps(metadata).decode(),
-    }
+    """What every span of this one request says, besides whose it is."""
+    common: dict[str, Any] = {"headgate.request_id": run.id}
+    who, wishes = run.who, run.wishes
     if who.user:
         common["user.id"] = who.user
-    if run.wishes.session:
-        common["session.id"] = common["gen_ai.conversation.id"] = run.wishes.session
-    if run.wishes.tags or who.tags:
-        common["tag.tags"] = sorted({*run.wishes.tags, *who.tags})
+    if wishes.session:
+        common["session.id"] = common["gen_ai.conversation.id"] = wishes.session
+    if wishes.tags or who.tags:
+        common["tag.tags"] = tuple(sorted({*wishes.tags, *who.tags}))
     if run.parent or run.mirror_of:
         common["headgate.parent_request_id"] = run.parent or run.mirror_of
     return common
 
 
 def _of_request(run: Run, common: Mapping[str, Any]) -> dict[str, Any]:
-    found = {
-        **common,
-        "openinference.span.kind": "CHAIN",
-        "headgate.model": run.model or "",
-        "headgate.stream": run.stream,
-        "headgate.outcome": run.outcome,
-        "headgate.attempts": len(run.attempts),
-    }
-    if run.route in _PATHS:
-        found["http.request.method"] = "POST"
-        found["http.route"] = _PATHS[run.route]
-        found["http.response.status_code"] = run.status
+    found = {**common}
     if run.error is not None:
         found["error.type"] = run.error.code
+    if run.strategy is not None:
+        found["headgate.strategy"], found["headgate.strategy_source"] = run.strategy[:2]
     if run.passed_over:
-        found["headgate.passed_over"] = [f"{name}={why}" for name, why in run.passed_over.items()]
+        found["headgate.passed_over"] = tuple(f"{name}={why}" for name, why in run.passed_over.items())
     cost = run.cost
     if cost is not None:
         found["headgate.cost_nano_usd"] = cost
     return found
 
 
-def _of_call(run: Run, number: int, common: Mapping[str, Any], providers: Mapping[str, str]) -> dict[str, Any]:
-    attempt = run.attempts[number]
-    kind = _KINDS.get(run.route, "LLM")
-    provider = providers.get(attempt.upstream, attempt.upstream)
-    found = {
-        **common,
-        "openinference.span.kind": kind,
-        "gen_ai.operation.name": _OPERATIONS.get(run.route, run.route) if run.route in _PATHS else "chat",
-        "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
-        "gen_ai.request.model": attempt.model,
-        "embedding.model_name" if kind == "EMBEDDING" else "llm.model_name": attempt.model,
-        "llm.provider": provider,
-        "headgate.target": attempt.target,
-        "headgate.model": attempt.model_name,
-        "headgate.attempt": number + 1,
-        "headgate.reason": _reason(run, number),
-    }
-    if run.fields is not None:
-        _add_parameters(found, run)
-    if attempt.used is not None:
-        _add_tokens(found, attempt.used)
+def _of_call(run: Run, attempt: Attempt, common: Mapping[str, Any]) -> dict[str, Any]:
+    found = {**common}
+    if run.fields is not None and not attempt.component:
+        _add_parameters(found, run.fields, run.stream)
+    used, cost = attempt.used, attempt.cost
+    if used is not None:
+        _add_tokens(found, used)
         found["headgate.usage"] = attempt.measure
-    if attempt.cost is not None:
-        found["headgate.cost_nano_usd"] = attempt.cost
-        found["llm.cost.total"] = attempt.cost / _NANO
+    if cost is not None:
+        found["headgate.cost_nano_usd"] = cost
+        found["llm.cost.total"] = cost / _NANO
     if attempt.first_token:
         found["gen_ai.response.time_to_first_chunk"] = attempt.first_token - attempt.started
     if attempt.chunks:
         found["headgate.chunks"] = attempt.chunks
     if attempt.dropped:
-        found["headgate.dropped"] = list(attempt.dropped)
+        found["headgate.dropped"] = attempt.dropped
     if attempt.applied:
-        found["headgate.applied"] = list(attempt.applied)
-    error = attempt.error or (run.error if number == len(run.attempts) - 1 else None)
-    if error is not None:
-        found["error.type"] = error.code
+        found["headgate.applied"] = attempt.applied
     return found
 
 
-def _reason(run: Run, number: int) -> str:
-    """Why this call was made: first, retry (the same target), next_target, or fallback (another model)."""
-    if not number:
-        return "first"
-    attempt, before = run.attempts[number], run.attempts[number - 1]
+def _reason(before: Attempt, attempt: Attempt) -> str:
+    """Why a further call was made: turn (the one before was answered), retry (the same target), next_target, or
+    fallback (another model).
+    """
+    if before.error is None:
+        return "turn"
     if attempt.model_name != before.model_name:
         return "fallback"
     return "retry" if attempt.target == before.target else "next_target"
 
 
-def _add_parameters(found: dict[str, Any], run: Run) -> None:
+def _add_parameters(found: dict[str, Any], fields: Mapping[str, Any], stream: bool) -> None:
     """Numbers only: other fields may hold text of the caller's."""
-    fields = run.fields or {}
     given = {}
     for name in _PARAMETERS.keys() & fields.keys():
         value = fields[name]
         if type(value) in (int, float):
             given[name] = value
             found[f"gen_ai.request.{_PARAMETERS[name]}"] = value
-    if run.stream:
+    if stream:
         given["stream"] = found["gen_ai.request.stream"] = True
     if given:
         found["llm.invocation_parameters"] = orjson.dumps(given).decode()
 
 
 def _add_tokens(found: dict[str, Any], tokens: Tokens) -> None:
-    found["gen_ai.usage.input_tokens"] = found["llm.token_count.prompt"] = tokens.prompt
-    found["gen_ai.usage.output_tokens"] = found["llm.token_count.completion"] = tokens.completion
-    found["llm.token_count.total"] = tokens.prompt + tokens.completion
+    prompt, completion, *kinds = tokens
+    found["gen_ai.usage.input_tokens"] = found["llm.token_count.prompt"] = prompt
+    found["gen_ai.usage.output_tokens"] = found["llm.token_count.completion"] = completion
+    found["llm.token_count.total"] = prompt + completion
+    if any(kinds):
+        _add_kinds(found, tokens)
+
+
+def _add_kinds(found: dict[str, Any], tokens: Tokens) -> None:
     if tokens.cached:
         found["gen_ai.usage.cache_read.input_tokens"] = tokens.cached
         found["llm.token_count.prompt_details.cache_read"] = tokens.cached

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
 from headgate.core.errors import HeadgateError
@@ -23,8 +22,10 @@ MOST_WAITING = 16_384
 """Spans; some seconds of the most that one process can make, at 2 kB each."""
 MOST_CONTENT = 64 << 20
 """Bytes of prompts and answers that wait with them."""
-_BATCH = 64
+_BATCH = 128
 """Few enough that writing them holds up nobody else."""
+_BATCH_WITH_CONTENT = 64
+"""Few enough for collectors that take no large bodies."""
 _EVERY = 1.0
 _LONGEST_PAUSE = 15.0
 _FAREWELL_SECONDS = 3.0
@@ -53,7 +54,8 @@ class Tracer:
         self._providers = providers
         self._resource = resource
         self._content_bytes = content_bytes
-        self._waiting: deque[Span] = deque()
+        self._batch = _BATCH_WITH_CONTENT if content_bytes else _BATCH
+        self._waiting: list[Span] = []
         self._content = 0
         self._pause = 0.0
         self._is_full = self._ending = False
@@ -74,7 +76,7 @@ class Tracer:
         waiting += spans
         if self._content_bytes:
             self._content += _size(spans)
-        if len(waiting) >= _BATCH and not self._pause:
+        if len(waiting) >= self._batch and not self._pause:
             self._wake.set()
 
     async def keep_sending(self) -> None:
@@ -110,7 +112,8 @@ class Tracer:
     async def _send_all(self) -> None:
         """Batch after batch; ends when none is left or one could not be sent."""
         while self._waiting:
-            spans = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
+            spans = self._waiting[: self._batch]
+            del self._waiting[: self._batch]
             is_sent = False
             try:
                 is_sent = await self._send(spans)
@@ -120,7 +123,7 @@ class Tracer:
                 raise
             finally:
                 if not is_sent:
-                    self._waiting.extendleft(reversed(spans))
+                    self._waiting[:0] = spans
                 elif self._content_bytes:
                     self._content -= _size(spans)
             if not is_sent:

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 
 PREFIX = "mcp_"
 LONGEST = 64
+_WILD = re.compile(r"[*?\[]")
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
 _HASH = 10
 
@@ -32,11 +33,14 @@ def server_of(name: str, servers: Iterable[str]) -> str | None:
 
 
 def candidates(name: str, servers: Iterable[str]) -> list[str]:
-    """The servers that may have a tool of this name, changed or not."""
+    """The servers that may have a tool of this name, changed or not; of a pattern those that it may mean."""
+    fixed = _WILD.split(name, maxsplit=1)[0]
+    is_pattern = fixed != name
+    begins = {server: _FORBIDDEN.sub("_", f"{PREFIX}{server}_")[: LONGEST - _HASH - 1] for server in servers}
     return [
         server
-        for server in servers
-        if name.startswith(_FORBIDDEN.sub("_", f"{PREFIX}{server}_")[: LONGEST - _HASH - 1])
+        for server, begin in begins.items()
+        if fixed.startswith(begin) or (is_pattern and begin.startswith(fixed))
     ]
 
 

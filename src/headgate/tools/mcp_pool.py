@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from headgate.core.tool_errors import McpNotFound, McpUnavailable
 from headgate.tools.mcp_client import McpServer, McpTool
-from headgate.tools.mcp_names import candidates, passes
+from headgate.tools.mcp_names import candidates, matches, passes
 from headgate.tools.mcp_types import McpSettings, McpStatus
 
 
@@ -60,11 +60,11 @@ class McpPool:
         return Found(tools, absent)
 
     async def named(self, names: Iterable[str]) -> Found:
-        """Tools by the names that models call them by; names that mean none are passed over."""
+        """Tools by the names that models call them by, or patterns of these; what means none is passed over."""
         wanted = dict.fromkeys(names)
         servers = [server for name in wanted for server in candidates(name, self.servers)]
         found = await self.tools_of(dict.fromkeys(servers))
-        return Found([one for one in found.tools if one.info.name in wanted], found.absent)
+        return Found([one for one in found.tools if matches(one.info.name, wanted)], found.absent)
 
     def server(self, name: str) -> McpServer:
         """Raises McpNotFound."""

@@ -47,7 +47,8 @@ class InjectSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     tools: list[Pattern] = Field(
-        default_factory=list, description="Tools, groups or patterns that may be added at all; none, if empty."
+        default_factory=list,
+        description="Tools, groups or patterns that may be added at all; none, if empty. `mcp_…` for MCP servers'.",
     )
     models: list[Pattern] = Field(
         default_factory=list, description="Models, or patterns of them, that get these tools from everybody."

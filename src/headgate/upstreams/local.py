@@ -148,6 +148,10 @@ class LocalProcess:
         status = child.wait()
         ready.set()
         listening.join(_STOP_SECONDS)
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            with contextlib.suppress(OSError):  # what it did not read any more
+                if pipe is not None:
+                    pipe.close()
         return status, " | ".join(words) or "it said nothing"
 
     def _start_child(self) -> "subprocess.Popen[str]":

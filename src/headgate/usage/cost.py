@@ -41,12 +41,11 @@ def cost_of(tokens: Tokens, price: Price) -> int:
     """Nano-USD, rounded once to the nearest; parts that providers ask another price for are not counted twice."""
     cached, written = tokens.cached, tokens.cache_write
     plain = max(tokens.prompt - cached - written, 0)
-    total = (
-        plain * price.input
-        + cached * (price.input if price.cached_input is None else price.cached_input)
-        + written * (price.input if price.cache_write is None else price.cache_write)
-        + tokens.completion * price.output
-    )
+    total = plain * price.input + tokens.completion * price.output
+    if cached:
+        total += cached * (price.input if price.cached_input is None else price.cached_input)
+    if written:
+        total += written * (price.input if price.cache_write is None else price.cache_write)
     if price.has_kinds:
         total += _more_for_kinds(tokens, plain, price)
     return min((total + _MILLION // 2) // _MILLION + price.request, _MOST)

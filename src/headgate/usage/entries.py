@@ -31,6 +31,9 @@ _DRAWING = frozenset(("images", "image_edits", "image_variations"))
 _MAY_HAVE_WORKED = (UpstreamTimeout, UpstreamBroke, UpstreamGarbled)
 """The provider had the request and may charge for it; what nobody saw is not charged, but the bound tells of it."""
 _UNKNOWN = Measured(Tokens(), "estimated")
+_Amount = int | None
+_Prices = tuple[_Amount, _Amount, _Amount, _Amount, _Amount, _Amount, _Amount, _Amount, _Amount]
+_UNPRICED: _Prices = (None, None, None, None, None, None, None, None, None)
 _MOST_TAGS = 20
 _LONGEST = 512
 _LONGEST_TAG = 128
@@ -39,21 +42,21 @@ _LONGEST_TAG = 128
 def entries_of(run: Run, settled_at: int, price_of: PriceOf) -> list[Entry]:
     """Entries of the attempts that are in the ledger not yet. `settled_at` is now, in milliseconds since the epoch."""
     tags = _tags(run)
-    last = 0 if run.goes_on else len(run.attempts)
+    first, last = run.accounted, len(run.attempts)
     return [
-        _entry(run, attempt, (number, number == last), settled_at, tags, price_of)
-        for number, attempt in enumerate(run.attempts[run.accounted :], run.accounted + 1)
+        _entry(run, number, settled_at, tags, price_of, final=number == last and not run.goes_on)
+        for number in range(first + 1, last + 1)
     ]
 
 
-def _entry(run: Run, attempt: Attempt, place: tuple[int, bool], settled_at: int, tags: str, price_of: PriceOf) -> Entry:
-    number, final = place
-    start, who = attempt.started, run.who
+def _entry(run: Run, number: int, settled_at: int, tags: str, price_of: PriceOf, *, final: bool) -> Entry:
+    attempt, who = run.attempts[number - 1], run.who
+    start, ended = attempt.started, attempt.ended or run.ended
     error = attempt.error or (run.error if final else None)
     known = _measured(run, attempt)
     tokens = known.tokens
     price = price_of(attempt, tokens)
-    outcome = _outcome(run, error, final=final)
+    prices: _Prices = _UNPRICED if price is None else price
     started_at = settled_at - int((run.ended - start) * 1000)
     return Entry(
         f"{started_at:012x}{run.trace.span_id}{'m' if run.mirror_of else '-'}{number}",
@@ -76,17 +79,17 @@ def _entry(run: Run, attempt: Attempt, place: tuple[int, bool], settled_at: int,
         int((start - run.started) * 1000),
         int((attempt.first_byte - start) * 1000) if attempt.first_byte else None,
         int((attempt.first_token - start) * 1000) if attempt.first_token else None,
-        int((attempt.ended - start) * 1000) if attempt.ended else int((run.ended - start) * 1000),
+        int((ended - start) * 1000),
         *tokens,
         _cost(known, price),
-        *_columns(price),
+        *prices[:5],
         known.measure,
         known.bound,
-        outcome,
+        _outcome(run, error, final=final),
         error.code if error else "",
         0 if run.mirror_of else 1,
         run.decision if final else "",
-        *((None,) * 4 if price is None else price.of_kinds),
+        *prices[5:],
     )
 
 
@@ -96,12 +99,6 @@ def _outcome(run: Run, error: HeadgateError | None, *, final: bool) -> Outcome:
     if error is not None:
         return "error"
     return "disconnected" if final and run.outcome == "disconnected" else "ok"
-
-
-def _columns(price: Price | None) -> tuple[int | None, int | None, int | None, int | None, int | None]:
-    if price is None:
-        return None, None, None, None, None
-    return price.input, price.output, price.cached_input, price.cache_write, price.request
 
 
 def _cost(known: Measured, price: Price | None) -> int | None:

@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 _LARGEST = 1 << 20
 _MOST_WAITING = 64 << 20
 _FIELDS = len(Entry._fields)
-_FEWEST = _FIELDS - len(Entry._field_defaults)
+_DEFAULTS = list(Entry._field_defaults.values())
+_FEWEST = _FIELDS - len(_DEFAULTS)
 """Fields of the oldest lines that are still read; what came later has a default."""
 _HEADER = 9
 """Eight digits of the check sum and a space."""
@@ -48,7 +49,12 @@ def entry_in(line: bytes) -> Entry | None:
         return None
     if b"\\u0000" in text:
         values = [value.replace("\0", "?") if isinstance(value, str) else value for value in values]
-    return Entry(*values) if _FEWEST <= len(values) <= _FIELDS else None
+    missing = _FIELDS - len(values)
+    if missing:
+        if not 0 < missing <= len(_DEFAULTS):
+            return None
+        values += _DEFAULTS[-missing:]
+    return Entry._make(values)
 
 
 class Journal:
@@ -149,11 +155,10 @@ class Leftover:
         lines = content.split(b"\n")
         cut = lines.pop()
         for line in lines:
-            entry = entry_in(line)
-            if entry is None:
-                self.damaged.append(line)
-            else:
+            if entry := entry_in(line):
                 yield entry
+            else:
+                self.damaged.append(line)
         if cut:
             log.warning("the journal %s ends in the middle of an entry, which was not settled", self.path.name)
 

@@ -80,7 +80,7 @@ class AttemptStore:
         """All or none; what is there already is left alone. Raises DatabaseUnavailable."""
         tagged = [(one.id, tag) for one in entries if one.tags != "[]" for tag in orjson.loads(one.tags)]
         async with self._database.writing() as connection:
-            await connection.exec_driver_sql(self._add, [tuple(one) for one in entries])
+            await connection.exec_driver_sql(self._add, list(map(tuple, entries)))  # exact ones, for SQLite's sake
             if tagged:
                 await connection.exec_driver_sql(self._tag, tagged)
 

@@ -1,0 +1,85 @@
+"""Between items as they are kept, in the words of the Responses API, and the values that every dialect shares."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from headgate.conversations.types import new_id
+from headgate.core.chat_request import ImagePart, Item, Message, TextPart, Thinking, ToolCall, ToolResult
+from headgate.dialects.fields import WORDLESS, Losses
+from headgate.dialects.responses_items import render_items, stored_items
+
+_PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco"}
+_NOTES = frozenset(("annotations", "logprobs"))
+_INSTRUCTING = frozenset(("system", "developer"))
+
+
+def told_of(stored: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
+    """What a model is told of kept items. A call of the gateway's own tools becomes the call and its result."""
+    flat: list[Mapping[str, Any]] = []
+    for one in stored:
+        flat += _call_and_result(one) if one.get("type") == "mcp_call" else (_without_notes(one),)
+    return stored_items(flat)
+
+
+def _without_notes(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in kept items for callers, and says nothing to a model."""
+    told = {name: value for name, value in item.items() if name not in WORDLESS}
+    content = told.get("content")
+    if isinstance(content, list):
+        told["content"] = [{name: value for name, value in part.items() if name not in _NOTES} for part in content]
+    return told
+
+
+def _call_and_result(item: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    call = {
+        "type": "function_call",
+        "call_id": item["id"],
+        "name": item.get("name"),
+        "arguments": item.get("arguments") or "{}",
+    }
+    output = item.get("output")
+    if output is None:
+        output = str(item.get("error") or "")
+    return call, {"type": "function_call_output", "call_id": item["id"], "output": output}
+
+
+def kept_of(items: Sequence[Item]) -> list[dict[str, Any]]:
+    """A caller's items as they are kept, each with an id of its own and a status."""
+    return [with_id(fields) for fields in render_items(items, True, Losses())]
+
+
+def with_id(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """An item with an id and a status, if it had none."""
+    id_ = fields.get("id") or new_id(_PREFIXES.get(str(fields.get("type")), "item"))
+    return {"status": "completed", **fields, "id": id_}
+
+
+def news(items: Sequence[Item], history: Sequence[Item]) -> tuple[Item, ...]:
+    """What a caller adds: its items without the history, if it sends that along, and without instructions that are
+    known.
+    """
+    before, after = [key for one in history if (key := _key(one))], [(key, one) for one in items if (key := _key(one))]
+    if before and [key for key, _ in after[: len(before)]] == before:
+        return tuple(one for _, one in after[len(before) :])
+    known = {key for key in before if key[0] in _INSTRUCTING}
+    return tuple(one for key, one in after if key not in known)
+
+
+def _key(item: Item) -> tuple[Any, ...]:
+    """What makes two items the same; empty for thoughts, which callers leave out or shorten."""
+    match item:
+        case Message(role, parts, name):
+            return role, name, *(_part_key(part) for part in parts)
+        case ToolCall(id_, name, arguments):
+            return "call", id_, name, arguments
+        case ToolResult(call, parts):
+            return "result", call, *(_part_key(part) for part in parts)
+        case Thinking():
+            return ()
+    return ("foreign", repr(item.fields))
+
+
+def _part_key(part: Any) -> Any:
+    if isinstance(part, TextPart):
+        return part.text
+    return part.url if isinstance(part, ImagePart) else repr(part)
