@@ -92,6 +92,22 @@ def _calls(events: Iterable[ChatEvent]) -> list[list[str]]:
     return calls
 
 
+ANSWER_ROWS = (
+    ("chat", "which text belongs to which thought or call, where several follow each other", "texts and calls apart"),
+    ("chat", "blocks and items that only the other dialect knows, such as a search", "fields of the delta, by name"),
+    ("messages", "a refusal in words", "text, and `refusal` as the reason to stop"),
+    ("messages", "ids of calls with other letters than the API takes", "spelled otherwise; read back when they return"),
+    ("messages", "arguments that are no JSON object, in an answer in one piece", "stand in one, as `arguments`"),
+    ("messages", "pieces of parallel calls that come mixed", "one call after another"),
+    ("messages", "probabilities of tokens, and pictures", "left out"),
+    ("messages", "items that only Responses knows", "left out"),
+    ("responses", "a signature of a thought", "`encrypted_content` that begins with `signed:`; read back from there"),
+    ("responses", "tokens written to a cache", "counted among the input, as all"),
+    ("responses", "the sequence that stopped the model", "`stop_sequence`, a field that clients pass over"),
+)
+"""What becomes of answers; `in_words_of` says the same as a function."""
+
+
 def in_words_of(dialect: str, said: Said, *, whole: bool = False) -> Said:
     """What is left of an answer in a dialect; the rows of the table that concern answers."""
     if dialect == "messages":

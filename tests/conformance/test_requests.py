@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from headgate.core.chat_request import ChatRequest, Format
 from headgate.dialects.table import DIALECTS
-from tests.conformance.conversations import requests
-from tests.conformance.table import ROWS, bare, joined, rows_of, told_beside
+from tests.conformance.conversations import everything, requests
+from tests.conformance.table import ROWS, bare, joined, rows_of, same, told_beside
 from tests.conformance.through import NAMES
 from tests.requirements import covers
 
@@ -47,6 +47,21 @@ def test_a_request_loses_what_the_table_declares_and_nothing_else(
     assert settled(read, upstream) == settled(expected, upstream)
     if caller != upstream:
         assert told_beside(request.beside, rendered.fields, rendered.lost) == set()
+
+
+@pytest.mark.parametrize("upstream", NAMES)
+@pytest.mark.parametrize("caller", NAMES)
+def test_each_row_of_the_table_does_something_and_is_told(caller: str, upstream: str) -> None:
+    one = everything(caller)
+    idle = {row.what for row in rows_of(caller, upstream) if row.change is not same}
+    for request in (one, replace(one, format=Format()), replace(one, effort=None)):
+        lost = DIALECTS[upstream].render(request).lost
+        for row in rows_of(caller, upstream):
+            before, request = request, row.change(request)
+            if request != before:
+                idle.discard(row.what)
+                assert row.is_told_in(lost), (row.what, lost)
+    assert idle == set()
 
 
 @thorough
