@@ -108,7 +108,18 @@ FREE_OF_SCOPES -= {path for path in WITH_KEY if "/tools" in path}
 FREE_OF_SCOPES -= {"/v2/key/info", "/v2/team/list", "/user/new", "/user/update", "/user/delete", "/user/list"}
 FREE_OF_SCOPES -= {f"/team/{verb}" for verb in ("new", "info", "update", "delete", "list", "block", "unblock")}
 FREE_OF_SCOPES -= {f"/team/member_{verb}" for verb in ("add", "update", "delete")}
+RESPONSES_PATHS = {
+    prefix + path
+    for prefix in ("/v1", "")
+    for path in ("/responses/{id}", "/responses/{id}/cancel", "/responses/{id}/input_items")
+}
+COUNTING = {f"{prefix}/messages/count_tokens" for prefix in ("/v1", "", "/anthropic/v1")}
+WITH_KEY |= RESPONSES_PATHS | COUNTING
+FREE_OF_SCOPES |= RESPONSES_PATHS | COUNTING
 SURFACE_PATHS = {
+    "/messages",
+    "/responses",
+    "/responses/compact",
     "/chat/completions",
     "/completions",
     "/embeddings",
@@ -130,7 +141,10 @@ def application(gateway: Gateway) -> Application:
 
 def test_the_routes_are_these_and_no_others(application: Application) -> None:
     assert {route.path for route in application.controls} == PUBLIC | WITH_KEY
-    assert set(application.model_paths) == {prefix + path for prefix in ("/v1", "") for path in SURFACE_PATHS}
+    assert set(application.model_paths) == {
+        "/anthropic/v1/messages",
+        *(prefix + path for prefix in ("/v1", "") for path in SURFACE_PATHS),
+    }
 
 
 async def test_every_route_that_is_not_public_refuses_a_caller_without_a_key(

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from headgate.core import ids
 from headgate.core.ids import child_of, new_run_id
 from tests.requirements import covers
 
@@ -73,3 +74,21 @@ def test_without_a_valid_parent_a_new_unsampled_trace_begins(given: str | None) 
     assert root.trace_id != "4bf92f3577b34da6a3ce929d0e0e4736"
     assert int(root.trace_id, 16)
     assert int(root.span_id, 16)
+
+
+@covers("21")
+def test_a_call_gets_a_span_of_its_own_only_where_the_trace_is_kept() -> None:
+    kept, other = child_of(PARENT), child_of(PARENT[:-1] + "2")
+    span_id, traceparent = kept.below()
+    assert re.fullmatch(r"[0-9a-f]{16}", span_id)
+    assert span_id not in (kept.span_id, kept.below()[0])
+    assert traceparent == f"00-{kept.trace_id}-{span_id}-01"
+    assert other.below() == (other.span_id, other.traceparent)
+
+
+@covers("21")
+def test_no_id_is_all_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ids._random, "getrandbits", lambda _: 0)
+    root = child_of(None)
+    assert all(int(made, 16) for made in (root.trace_id, root.span_id, root.child().span_id))
+    assert (len(root.trace_id), len(root.span_id)) == (32, 16)

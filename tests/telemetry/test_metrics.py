@@ -6,8 +6,10 @@ import pickle
 import time
 from pathlib import Path
 
+from headgate.core.errors import UpstreamFault
 from headgate.core.ids import child_of
-from headgate.core.run import Run
+from headgate.core.run import Attempt, Run
+from headgate.core.tokens import Tokens
 from headgate.telemetry.exchange import Exchange
 from headgate.telemetry.exposition import SERIES, render
 from headgate.telemetry.metrics import DURATIONS, Histogram, Metrics
@@ -132,6 +134,30 @@ def test_buckets_are_cumulated_up_to_the_count() -> None:
     assert len(buckets) == len(DURATIONS) + 1
     assert (buckets["0.005"], buckets["0.01"], buckets["10.0"], buckets["300.0"], buckets["+Inf"]) == (2, 3, 4, 4, 5)
     assert value(found, "headgate_request_duration_seconds_count") == 5
+
+
+def test_what_is_counted_once_shows_in_every_series_that_it_belongs_to() -> None:
+    metrics = Metrics()
+    for number, (status, outcome, component) in enumerate(
+        [(200, "ok", "agent"), (200, "ok", "a"), (502, "error", "a")]
+    ):
+        run = settled("m", 1.0 + number)
+        run.status, run.outcome, run.component = status, outcome, component
+        attempt = Attempt("up", "small", "up/small", "k", "m", 0.0)
+        if outcome == "ok":
+            attempt.tokens, attempt.measure, attempt.cost = Tokens(10, 0, cached=number), "reported", 5 * number
+        else:
+            attempt.error = UpstreamFault("broke")
+        run.attempts.append(attempt)
+        metrics.observe(run)
+    assert metrics.requests == {("chat", "m", "200", "ok"): 2, ("chat", "m", "502", "error"): 1}
+    assert {labels: (sum(took.counts), took.total) for labels, took in metrics.durations.items()} == {
+        ("chat", "m"): (3, 6.0)
+    }
+    assert metrics.attempts == {("m", "k", "ok"): 2, ("m", "k", "upstream_fault"): 1}
+    assert metrics.calls == {("agent", "ok"): 1, ("a", "ok"): 1, ("a", "error"): 1}
+    assert metrics.tokens == {("m", "k", "prompt"): 20, ("m", "k", "completion"): 0, ("m", "k", "cached"): 1}
+    assert metrics.cost == {("m", "k", "a"): 5}
 
 
 def test_names_that_need_escapes_are_escaped() -> None:

@@ -41,8 +41,10 @@ class Trace(NamedTuple):
 
     def below(self) -> tuple[str, str]:
         """The span id and the `traceparent` for a call: of a new span under this one, or its own if none is kept."""
-        span_id = _new_id(8) if self.flags[1] in _ODD else self.span_id
-        return span_id, f"00-{self.trace_id}-{span_id}-{self.flags}"
+        trace_id, span_id, flags, _, _ = self
+        if flags[1] in _ODD:
+            span_id = _new_id(8)
+        return span_id, f"00-{trace_id}-{span_id}-{flags}"
 
     def child(self) -> "Trace":
         """A new span under this one."""
@@ -50,10 +52,10 @@ class Trace(NamedTuple):
 
     def sampled(self, yes: bool) -> "Trace":
         """The same span with the flag that says whether it is kept."""
-        if yes is self.is_sampled:
+        trace_id, span_id, flags, parent, state = self
+        if yes is (flags[1] in _ODD):
             return self
-        flags = self.flags[0] + _OTHER[self.flags[1]]
-        return Trace(self.trace_id, self.span_id, flags, self.parent, self.state)
+        return Trace(trace_id, span_id, flags[0] + _OTHER[flags[1]], parent, state)
 
 
 def new_run_id(caller_id: str | None = None) -> str:

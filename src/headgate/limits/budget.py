@@ -27,12 +27,9 @@ class Calendar:
         self.ends: dict[Period, float] = {}
         self._since = self._until = 0.0
 
-    def turn_to(self, now: float) -> bool:
-        """Whether it is another day than before."""
-        if self._since <= now < self._until:
-            return False
-        self._turn(now)
-        return True
+    def turn_to(self, now: float) -> None:
+        if not self._since <= now < self._until:
+            self._turn(now)
 
     def _turn(self, now: float) -> None:
         today = datetime.fromtimestamp(now // _DAY * _DAY, UTC)

@@ -88,6 +88,7 @@ class TableCounters:
         """What was learnt and not yet used: (period, its number, nano-USD)"""
         self._now = 0.0
         self._slot = 0
+        self._since = self._until = 0.0
         self._rows: dict[str, int] = {}
         """Rows that were used in this slot of this day: they are up to date, and nobody can be given them."""
 
@@ -153,10 +154,15 @@ class TableCounters:
         return Used(bound, spent, reserved, {period: calendar.ends[period] for period in spent})
 
     def _look_at_clocks(self) -> None:
-        self._now = self._clock()
-        slot = int(self._now // SLOT)
-        if self._calendar.turn_to(self._today()) or slot != self._slot:
-            self._slot, self._rows = slot, {}
+        """The calendar is looked at with each new slot and when its day ends, as that was known then."""
+        now = self._now = self._clock()
+        if self._since <= now < self._until:
+            return
+        today = self._today()
+        self._calendar.turn_to(today)
+        self._slot, self._rows = int(now // SLOT), {}
+        self._since = self._slot * SLOT
+        self._until = min(self._since + SLOT, now + self._calendar.ends["day"] - today)
 
     def _rows_of(self, bounds: tuple[Bound, ...]) -> list[int]:
         """Where the rows of these subjects begin, brought up to now. Raises LimitsUnavailable."""
@@ -178,10 +184,8 @@ class TableCounters:
         rows = self._rows_of(bounds)
         if self._news:
             self._lift(bounds, rows)
-        standing = self._standing(bounds, rows)
-        against, over = self._weigh_budgets(bounds, rows, want.nano_usd)
-        if want.is_stream or _is_tight(standing, want.tokens):
-            against += self._weigh_rates(bounds, rows, want)
+        standing, is_tight = self._weigh(bounds, rows, want)
+        against, over = self._refusals(bounds, rows, want) if is_tight else ([], [])
         if against:
             cells, now, pairs = self._table.cells, self._now, zip(bounds, rows, strict=True)
             standing.reset = max(rate.reset_in(cells, row, bound.rate, now) for bound, row in pairs)
@@ -193,9 +197,10 @@ class TableCounters:
         spent = self._table.cells[rows[0] + SPENT[first[0].period]] if first else None
         return Ticket(bounds, want, standing, tuple(over), self._slot, spent=spent)
 
-    def _standing(self, bounds: tuple[Bound, ...], rows: list[int]) -> Standing:
-        """What is left of the tightest limits per minute."""
-        cells = self._table.cells
+    def _weigh(self, bounds: tuple[Bound, ...], rows: list[int], want: Want) -> tuple[Standing, bool]:
+        """What is left of the tightest limits per minute, and whether any limit or budget may stand against it."""
+        table, (tokens, nano_usd, is_tight) = self._table, want
+        cells = table.cells
         requests_limit = fewest_requests = tokens_limit = fewest_tokens = 0
         for bound, row in zip(bounds, rows, strict=True):
             limits = bound.rate
@@ -207,13 +212,24 @@ class TableCounters:
                 left = limit - cells[row + TOKENS]
                 if left < fewest_tokens or not tokens_limit:
                     tokens_limit, fewest_tokens = limit, left
+            if bound.budgets:
+                needed = table.reserved(row) + (nano_usd or 1)
+                for one in bound.budgets:
+                    if cells[row + SPENT[one.period]] + needed > one.nano_usd:
+                        is_tight = True
+        if fewest_requests < 1 <= requests_limit or (tokens_limit and fewest_tokens < (tokens or 1)):
+            is_tight = True
         reset = (self._slot + RING) * SLOT - self._now
-        return Standing(requests_limit, fewest_requests, tokens_limit, fewest_tokens, reset)
+        return Standing(requests_limit, fewest_requests, tokens_limit, fewest_tokens, reset), is_tight
 
-    def _weigh_rates(self, bounds: tuple[Bound, ...], rows: list[int], want: Want) -> list[Refusal]:
-        """Who wants more tokens than the limit itself waits until all of it is free, and is not refused for ever."""
-        table, now, against = self._table, self._now, []
-        cells = table.cells
+    def _refusals(self, bounds: tuple[Bound, ...], rows: list[int], want: Want) -> tuple[list[Refusal], list[Refusal]]:
+        """All that stands against it, and soft budgets that it passes.
+
+        Who wants more tokens than the limit itself waits until all of it is free, and is not refused for ever.
+        """
+        against: list[Refusal] = []
+        over: list[Refusal] = []
+        table, cells, now = self._table, self._table.cells, self._now
         for bound, row in zip(bounds, rows, strict=True):
             limits = bound.rate
             if limits.requests_per_minute and limits.requests_per_minute - cells[row + REQUESTS] < 1:
@@ -222,27 +238,16 @@ class TableCounters:
                 against.append(rate.no_tokens(cells, row, bound, want.tokens, now))
             if want.is_stream and limits.streams and table.streams(row) >= limits.streams:
                 against.append(Refusal(bound.subject, "streams", limits.streams, _STREAM_SECONDS))
-        return against
-
-    def _weigh_budgets(
-        self, bounds: tuple[Bound, ...], rows: list[int], nano_usd: int
-    ) -> tuple[list[Refusal], list[Refusal]]:
-        """Hard budgets that stand against it, and soft ones that it passes."""
-        against: list[Refusal] = []
-        over: list[Refusal] = []
-        table, cells, wanted = self._table, self._table.cells, nano_usd or 1
-        for bound, row in zip(bounds, rows, strict=True):
-            if bound.budgets:
-                needed = table.reserved(row) + wanted
-                for one in bound.budgets:
-                    if cells[row + SPENT[one.period]] + needed > one.nano_usd:
-                        wait = self._calendar.ends[one.period] - self._today()
-                        refusal = Refusal(bound.subject, "budget", one.nano_usd, wait, one.period)
-                        (against if one.hard else over).append(refusal)
+            needed = table.reserved(row) + (want.nano_usd or 1)
+            for one in bound.budgets:
+                if cells[row + SPENT[one.period]] + needed > one.nano_usd:
+                    wait = self._calendar.ends[one.period] - self._today()
+                    refusal = Refusal(bound.subject, "budget", one.nano_usd, wait, one.period)
+                    (against if one.hard else over).append(refusal)
         return against, over
 
     def _book(self, bounds: tuple[Bound, ...], rows: list[int], want: Want) -> None:
-        cells, (tokens, nano_usd, is_stream) = self._table.cells, want
+        cells, own_money, (tokens, nano_usd, is_stream) = self._table.cells, self._own_money, want
         for bound, row in zip(bounds, rows, strict=True):
             limits = bound.rate
             if limits.requests_per_minute:
@@ -252,12 +257,12 @@ class TableCounters:
             if is_stream and limits.streams:
                 cells[row + self._own_streams] += 1
             if bound.budgets:
-                cells[row + self._own_money] += nano_usd
+                cells[row + own_money] += nano_usd
 
     def _give_back(self, ticket: Ticket, bounds: tuple[Bound, ...], tokens: int, nano_usd: int) -> None:
         """Money is booked before it is given back, for a process may be killed in between."""
         rows = self._rows_of(bounds)
-        cells, (reserved_tokens, reserved, is_stream) = self._table.cells, ticket.want
+        cells, own_money, (reserved_tokens, reserved, is_stream) = self._table.cells, self._own_money, ticket.want
         by = tokens - reserved_tokens
         is_late = by < 0 and ticket.at < self._slot
         for bound, row in zip(bounds, rows, strict=True):
@@ -273,7 +278,7 @@ class TableCounters:
                 if nano_usd:
                     for period in bound.periods:
                         cells[row + SPENT[period]] += nano_usd
-                cells[row + self._own_money] -= reserved
+                cells[row + own_money] -= reserved
 
     def _lift(self, bounds: tuple[Bound, ...], rows: list[int]) -> None:
         """Take over what was learnt of these subjects."""
@@ -282,10 +287,3 @@ class TableCounters:
             for period, number, amount in self._news.pop(bound.subject, ()):
                 if number == self._calendar.numbers[period]:
                     cells[row + SPENT[period]] = max(cells[row + SPENT[period]], amount)
-
-
-def _is_tight(standing: Standing, tokens: int) -> bool:
-    """Whether a limit per minute may stand against it."""
-    if standing.requests_limit and standing.requests_left < 1:
-        return True
-    return standing.tokens_limit > 0 and standing.tokens_left < (tokens or 1)

@@ -65,8 +65,9 @@ class _NotAfforded(UpstreamError):
 
 
 async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: Deps) -> tuple[Whole | Stream, Attempt]:
-    target, book, surface = step.target, deps.book, plan.ask.surface
-    attempt = Attempt(target.upstream, target.model, target.name, target.key, step.model.name, now())
+    target, model, _, _ = step
+    book, surface = deps.book, plan.ask.surface
+    attempt = Attempt(target.upstream, target.model, target.name, target.key, model.name, now())
     attempt.price = target.price
     attempt.cost_of = deps.cost_of
     run.attempts.append(attempt)
@@ -85,7 +86,7 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
         timeout, hurried = _time_for(target, plan, request, run)
     attempt.span, traceparent = run.trace.below()
     call = Call(request, target.model, run.id, traceparent, changes, run.trace.state, headers)
-    book.begin(target, surface, counted=target.limits is not None or step.model.balance == "usage")
+    book.begin(target, surface, counted=target.limits is not None or model.balance == "usage")
     blameless = True
     answer: Whole | Stream | None = None
     try:

@@ -3,7 +3,8 @@
 It is written with every request that had a choice, so it is kept short; `readable` spells it out: `models` are those
 that were turned to, each with its rule, its candidates in their order and, for every choice among ready targets, the
 scores that decided. `strategy`: how it was answered, and who chose it. `stopped`: the bound that ended it.
-`passed_over`, `wishes`, `applied`: as in the run.
+`passed_over`, `wishes`, `applied`: as in the run. `changed`: by attempt, what was done to the request's fields.
+`outcome`: how the run ended, where that was not well.
 """
 
 from collections.abc import Mapping
@@ -82,9 +83,9 @@ def _kept(choice: Choice) -> tuple[Any, ...]:
         return model, hop, rule, names, (), True, len(targets) - len(names)
     if candidates is None:
         return model, hop, rule, names, scores, None, 0
-    more = len(candidates) - _MOST_NAMED
-    listed = True if len(candidates) == len(targets) else _names(tuple(candidates))
-    return model, hop, rule, names, scores, listed, max(more, 0)
+    count = len(candidates)
+    listed = True if count == len(targets) else _names(tuple(candidates))
+    return model, hop, rule, names, scores, listed, count - _MOST_NAMED if count > _MOST_NAMED else 0
 
 
 def readable(kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -162,8 +162,8 @@ class Book:
     def all(self) -> Mapping[str, State]:
         return self._states
 
-    def ready(self, targets: Sequence[Target], surface: str, now: float, *, at_most: int) -> Sequence[Target]:
-        """The first targets that neither rest nor are at their limits."""
+    def ready(self, targets: Sequence[Target], surface: str, now: float, *, at_most: int | None) -> Sequence[Target]:
+        """The first targets that neither rest nor are at their limits; without `at_most` all of them."""
         first = targets[:at_most]
         if now >= self._rests_until and self._have_room(first):
             return first

@@ -265,15 +265,15 @@ class Planner:
         book = self._book
         now = book.clock() + pause
         is_first_enough = model.balance == "ordered" and ask.belongs is None
-        ready = book.ready(targets, ask.surface, now, at_most=1 if is_first_enough else len(targets))
+        ready = book.ready(targets, ask.surface, now, at_most=1 if is_first_enough else None)
         if len(ready) < 2:
             notes.had_no_choice(model)
             return ready[0] if ready else None
         lowest = ready[0].order
         if ready[-1].order != lowest:
-            ready = tuple(target for target in ready if target.order == lowest)
+            ready = tuple([target for target in ready if target.order == lowest])
         if ask.belongs is not None:
-            loads = tuple(book.state(target.key).in_flight for target in ready)
+            loads = tuple([book.state(target.key).in_flight for target in ready])
             notes.chose(model, "affinity", ready, loads)
             return nearest(ask.belongs, ready, lambda target: book.state(target.key).in_flight)
         scores = self._scores(model.balance, ready, now)

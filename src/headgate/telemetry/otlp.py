@@ -33,24 +33,24 @@ def encoded(spans: Iterable[Span], resource: Mapping[str, str]) -> bytes:
 
 
 def _span(span: Span) -> bytes:
-    own, parent = span.attributes, span.parent
+    name, kind, trace_id, span_id, parent, is_remote, state, started, ended, own, error, first, told, shared = span
     parts = [
-        bytes.fromhex(f"0a10{span.trace_id}1208{span.span_id}" + (f"2208{parent}" if parent else "")),
-        _title(span.name, span.kind),
-        _TIMES.pack(b"\x39", span.started, b"\x41", span.ended),
-        *map(_of_shared, span.shared),
+        bytes.fromhex(f"0a10{trace_id}1208{span_id}2208{parent}" if parent else f"0a10{trace_id}1208{span_id}"),
+        _title(name, kind),
+        _TIMES.pack(b"\x39", started, b"\x41", ended),
+        *map(_of_shared, shared),
         *map(_remembered, own, own.values()),
     ]
-    if span.state:
-        parts.append(_text(3, span.state))
-    if span.content is not None:
-        read = content.of_request if span.kind == SERVER else content.of_call
-        parts += (_attribute(key, value) for key, value in read(span.content).items())
-    if span.first_token:
-        parts.append(_FIRST_TOKEN % _TIME.pack(span.first_token))
-    if span.error:
-        parts.append(_field(15, _text(2, span.error) + b"\x18\x02"))
-    parts.append((_BELOW_REMOTE if span.is_remote else _BELOW_LOCAL) if parent else _ROOT)
+    if state:
+        parts.append(_text(3, state))
+    if told is not None:
+        read = content.of_request if kind == SERVER else content.of_call
+        parts += (_attribute(key, value) for key, value in read(told).items())
+    if first:
+        parts.append(_FIRST_TOKEN % _TIME.pack(first))
+    if error:
+        parts.append(_field(15, _text(2, error) + b"\x18\x02"))
+    parts.append((_BELOW_REMOTE if is_remote else _BELOW_LOCAL) if parent else _ROOT)
     return _field(2, b"".join(parts))
 
 

@@ -100,18 +100,18 @@ def spans_of(run: Run, epoch: float, providers: Mapping[str, str], *, content_by
     path, attempts = _PATHS.get(run.route), run.attempts
     if path is None and not attempts:
         return []
-    trace, who = run.trace, run.who
+    who, (trace_id, span_id, _, parent, state) = run.who, run.trace
     whose = _whose("mirror" if run.mirror_of else run.component, who.tenant, who.key_id)
     common = _common(run)
     content = _content(run, content_bytes) if content_bytes else None
     root = Span(
         f"{run.route} {run.label}" if path is None else f"POST {path}",
         INTERNAL if path is None else SERVER,
-        trace.trace_id,
-        trace.span_id,
-        trace.parent,
+        trace_id,
+        span_id,
+        parent,
         path is not None,
-        trace.state,
+        state,
         int((run.started + epoch) * _NANO),
         int((run.ended + epoch) * _NANO),
         _of_request(run, common),
@@ -134,11 +134,11 @@ def spans_of(run: Run, epoch: float, providers: Mapping[str, str], *, content_by
             Span(
                 name,
                 CLIENT,
-                trace.trace_id,
+                trace_id,
                 attempt.span,
-                trace.span_id,
+                span_id,
                 False,
-                trace.state,
+                state,
                 int((attempt.started + epoch) * _NANO),
                 int(((attempt.ended or run.ended) + epoch) * _NANO),
                 attributes,

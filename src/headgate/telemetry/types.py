@@ -60,12 +60,13 @@ class TracingSettings(BaseModel):
 def sampler_of(settings: TracingSettings) -> Callable[[Trace], bool]:
     """Whether a trace is kept. A parent that decided is followed, unless the sampler says otherwise."""
     name = settings.sampler.removeprefix(_BASED_ON_PARENT)
-    below = {"always_on": 1 << 64, "always_off": 0}.get(name, round(settings.ratio * (1 << 64)))
+    always = {"always_on": True, "always_off": False}.get(name)
+    below = round(settings.ratio * (1 << 64))
     follows = settings.sampler.startswith(_BASED_ON_PARENT)
 
     def is_kept(trace: Trace) -> bool:
         if follows and trace.parent:
             return trace.is_sampled
-        return int(trace.trace_id[16:], 16) < below
+        return int(trace.trace_id[16:], 16) < below if always is None else always
 
     return is_kept

@@ -85,7 +85,7 @@ def _entry(run: Run, number: int, settled_at: int, tags: str, price_of: PriceOf,
         *prices[:5],
         known.measure,
         known.bound,
-        _outcome(run, error, final=final),
+        "ok" if error is None and run.outcome == "ok" else _outcome(run, error, final=final),
         error.code if error else "",
         0 if run.mirror_of else 1,
         run.decision if final else "",
@@ -102,9 +102,12 @@ def _outcome(run: Run, error: HeadgateError | None, *, final: bool) -> Outcome:
 
 
 def _cost(known: Measured, price: Price | None) -> int | None:
-    if known is _UNKNOWN:
-        return price.request if price and not (price.input or price.output) else None
-    if known is NOTHING or (known.measure == "estimated" and not any(known.tokens)):
+    if known.measure == "estimated":
+        if known is _UNKNOWN:
+            return price.request if price and not (price.input or price.output) else None
+        if not any(known.tokens):
+            return 0
+    elif known is NOTHING:
         return 0
     return None if price is None else cost_of(known.tokens, price)
 
