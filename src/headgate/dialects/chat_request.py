@@ -7,9 +7,9 @@ Rendering says `max_tokens`, since many servers know no other name; the rules of
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from headgate.core.chat_request import ChatRequest, Choice, ForeignTool, Format, Function, Rendered
+from headgate.core.chat_request import ChatRequest, Choice, Effort, ForeignTool, Format, Function, Rendered
 from headgate.dialects.chat_messages import Conversation, Messages
-from headgate.dialects.effort import EFFORTS, effort_of
+from headgate.dialects.effort import effort_of, known_effort
 from headgate.dialects.fields import Losses, array, fail, flag, given, mapping, number, text, whole
 
 _SHARED = frozenset(
@@ -40,7 +40,7 @@ def parse(fields: Mapping[str, Any]) -> ChatRequest:
         top_p=_taken(rest, "top_p", number),
         top_k=_taken(rest, "top_k", whole),
         stop=_stop(rest),
-        effort=rest.pop("reasoning_effort") if rest.get("reasoning_effort") in EFFORTS else None,
+        effort=_effort(rest),
         thinks=_thinks(rest),
         format=_format(rest),
         user=text(rest.pop("user", ""), "user"),
@@ -50,6 +50,14 @@ def parse(fields: Mapping[str, Any]) -> ChatRequest:
 
 def _taken(rest: dict[str, Any], name: str, read: Any) -> Any:
     return read(rest.pop(name), name) if name in rest else None
+
+
+def _effort(rest: dict[str, Any]) -> Effort | None:
+    """Words that only some provider knows stay beside."""
+    effort = known_effort(rest.get("reasoning_effort"))
+    if effort is not None:
+        del rest["reasoning_effort"]
+    return effort
 
 
 def _most(rest: dict[str, Any]) -> int | None:
@@ -187,8 +195,8 @@ def _render_foreign(request: ChatRequest, fields: dict[str, Any], losses: Losses
     if request.thinks is not None and request.effort is None:
         fields["reasoning_effort"] = effort_of(request.thinks)
     for name, value in request.beside.items():
-        if name == "service_tier" and value in _TIERS:
-            fields[name] = _TIERS[value]
+        if name == "service_tier" and str(value) in _TIERS:
+            fields[name] = _TIERS[str(value)]
         elif name in _SHARED and name != "service_tier":
             fields[name] = value
         else:

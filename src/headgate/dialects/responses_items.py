@@ -82,8 +82,8 @@ def _item(where: str, item: object) -> Item:
 
 
 def _message(where: str, fields: dict[str, Any]) -> Message:
-    role = fields.get("role")
-    if role not in _ROLES:
+    role: Any = fields.get("role")
+    if str(role) not in _ROLES:
         fail(f"{where}.role", "'user', 'assistant', 'system' or 'developer'")
     parts = _parts(f"{where}.content", fields.get("content"))
     return Message(role, parts, beside=_beside(fields, "type", "role", "content"))
@@ -140,7 +140,7 @@ def _part(where: str, part: object) -> Part:
         fail(where, "an object with a 'type'")
     fields: dict[str, Any] = part
     kind = fields.get("type")
-    if kind in _TEXTS:
+    if str(kind) in _TEXTS:
         beside = {name: value for name, value in _beside(fields, "type", "text").items() if value != []}
         return TextPart(_text(where, fields, "text", empty=True), beside)
     if kind == "input_image":
