@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from tests.conformance.golden import CHECK_STREAM, CHECK_WHOLE, Case, cases
 from tests.conformance.said import ANSWER_ROWS, Violation, in_words_of, of_events
 from tests.conformance.table import rows_of
-from tests.conformance.through import NAMES, told, told_whole
+from tests.conformance.through import NAMES, SPOKEN, told, told_whole
 
-TITLES = {"chat": "Chat Completions", "messages": "Messages", "responses": "Responses"}
+TITLES = {"chat": "Chat Completions", "messages": "Messages", "responses": "Responses", "ollama": "Ollama's own"}
 INTRODUCTION = """# Conformance
 <!-- Written by scripts/conformance.py from tests/conformance; change it there. -->
 
 Headgate speaks OpenAI's Chat Completions, Anthropic's Messages and OpenAI's Responses to its callers, and to its
-providers. Where both speak the same, bytes are relayed as they are, but for the model's name. Where they do not, the
-request and its answer are translated. This page is what the suite `tests/conformance` says of that:
+providers; Ollama's own words to callers only. Where both speak the same, bytes are relayed as they are, but for the
+model's name. Where they do not, the request and its answer are translated. This page is what the suite
+`tests/conformance` says of that:
 
 - The rules of each dialect's streams (who may follow whom, ids that stay the same, indexes that rise, usage once where
   it is due, one end and nothing behind it) are checkers of their own, which share no code with the gateway. For each
@@ -51,11 +52,11 @@ def score(case: Case, caller: str) -> bool:
 def _scores() -> Iterator[str]:
     yield "## Recorded answers that come out right"
     yield ""
-    yield f"| provider speaks | {' | '.join(f'caller speaks {TITLES[name]}' for name in NAMES)} |"
-    yield f"| --- | {' | '.join('---' for _ in NAMES)} |"
+    yield f"| provider speaks | {' | '.join(f'caller speaks {TITLES[name]}' for name in SPOKEN)} |"
+    yield f"| --- | {' | '.join('---' for _ in SPOKEN)} |"
     for provider in NAMES:
         recorded = [case for case in cases() if case.dialect == provider]
-        cells = [f"{sum(score(case, caller) for case in recorded)} of {len(recorded)}" for caller in NAMES]
+        cells = [f"{sum(score(case, caller) for case in recorded)} of {len(recorded)}" for caller in SPOKEN]
         yield f"| {TITLES[provider]} | {' | '.join(cells)} |"
 
 

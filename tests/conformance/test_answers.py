@@ -12,7 +12,7 @@ from headgate.core.tokens import Tokens
 from tests.conformance.conversations import names, words
 from tests.conformance.golden import CHECK_STREAM, CHECK_WHOLE
 from tests.conformance.said import Said, in_words_of, of_events
-from tests.conformance.through import NAMES, Heard, hear, hear_whole, told, told_whole
+from tests.conformance.through import NAMES, SPOKEN, Heard, hear, hear_whole, told, told_whole
 from tests.requirements import covers
 
 pytestmark = covers("conformance")
@@ -64,7 +64,7 @@ def answers(draw: st.DrawFn) -> Heard:
     return Heard([*events, Ended(finish, "", tokens)])
 
 
-@pytest.mark.parametrize("caller", NAMES)
+@pytest.mark.parametrize("caller", SPOKEN)
 @thorough
 @given(heard=answers())
 def test_any_answer_is_told_by_the_rules_and_read_back(caller: str, heard: Heard) -> None:
@@ -73,8 +73,9 @@ def test_any_answer_is_told_by_the_rules_and_read_back(caller: str, heard: Heard
     stream, whole = told(heard, caller), told_whole(heard, caller)
     assert CHECK_STREAM[caller](stream) == expected
     assert CHECK_WHOLE[caller](whole) == in_words_of(caller, said, whole=True)
-    assert of_events(hear(caller, [stream]).events) == expected
-    assert of_events(hear_whole(caller, whole).events) == expected
+    if caller in NAMES:
+        assert of_events(hear(caller, [stream]).events) == expected
+        assert of_events(hear_whole(caller, whole).events) == expected
 
 
 @thorough

@@ -7,7 +7,7 @@ import pytest
 from headgate.core.chat import Ended
 from tests.conformance.golden import CHECK_STREAM, CHECK_WHOLE, Case, cases
 from tests.conformance.mutants import damaged, odd_answer, pieces
-from tests.conformance.through import NAMES, Heard, hear, hear_whole, told, told_whole
+from tests.conformance.through import SPOKEN, Heard, hear, hear_whole, told, told_whole
 from tests.conftest import Amount
 from tests.requirements import covers
 
@@ -23,7 +23,7 @@ def test_a_damaged_stream_never_becomes_an_invalid_one(case: Case, amount: Amoun
         dice = Random(f"{case} {seed}")
         stream = damaged(case.body, BODIES, dice)
         heard = hear(case.dialect, pieces(stream, dice))
-        for caller in NAMES:
+        for caller in SPOKEN:
             check(CHECK_STREAM[caller], told(heard, caller), heard, (seed, stream), usage=True)
 
 
@@ -33,7 +33,7 @@ def test_a_damaged_answer_never_becomes_an_invalid_one(case: Case, amount: Amoun
         dice = Random(f"{case} {seed}")
         body = odd_answer(case.body, dice)
         heard = hear_whole(case.dialect, body)
-        for caller in NAMES:
+        for caller in SPOKEN:
             if heard.error is None:
                 check(CHECK_WHOLE[caller], told_whole(heard, caller), heard, (seed, body), usage=False)
                 check(CHECK_STREAM[caller], told(heard, caller), heard, (seed, body), usage=True)

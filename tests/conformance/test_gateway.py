@@ -17,7 +17,7 @@ from tests.requirements import covers
 
 pytestmark = covers("conformance", "dialects")
 ENDED_BY_US = ("without_done", "content_filter")
-"""A stream without its end mark gets it, and an empty name of a model becomes ours; all else is passed on to the byte."""
+"""A stream without its end mark gets it, and an empty name of a model becomes ours; all else is passed on as it is."""
 DOORS: dict[str, tuple[str, dict[str, Any]]] = {
     "chat": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}),
     "messages": ("/v1/messages", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 100}),

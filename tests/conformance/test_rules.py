@@ -50,11 +50,15 @@ def without(mark: bytes) -> Edit:
     """Leave out the first event that holds the mark."""
 
     def edit(stream: bytes) -> bytes:
-        events = events_of(stream)
+        events = _parts(stream)
         events.remove(next(event for event in events if mark in event))
         return b"".join(events)
 
     return edit
+
+
+def _parts(stream: bytes) -> list[bytes]:
+    return events_of(stream) if b"\n\n" in stream else stream.splitlines(keepends=True)
 
 
 def twice(mark: bytes) -> Edit:
@@ -119,6 +123,12 @@ PLANTED: list[tuple[str, Edit, str]] = [
     ("responses", swap(b'"temperature":1,', b""), "a response has all its fields"),
     ("responses", swap(b'"temperature":1,', b'"temperature":null,'), "only some fields may be null"),
     ("responses", swap(b'"output_index":2', b'"output_index":7'), "indexes of items rise"),
+    ("ollama", without(b'"done":true'), "the last line tells why it ends"),
+    ("ollama", swap(b'"done":true', b'"done":false'), "the last line tells why it ends"),
+    ("ollama", swap_once(b'"done":false', b'"done":true'), "only the last line ends a stream"),
+    ("ollama", swap(b'"index":1', b'"index":0'), "indexes of calls rise"),
+    ("ollama", swap(b'"eval_count":8', b'"eval_count":null'), "counts are told"),
+    ("ollama", cut, "each line is complete"),
     ("responses", swap(b'"total_tokens":28', b'"total_tokens":29'), "the total is the sum"),
 ]
 
