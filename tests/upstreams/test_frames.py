@@ -59,15 +59,30 @@ def test_learning_changes_nothing_that_the_caller_gets(seed: int, asks_usage: bo
     assert quick[2].chunks == slow[2].chunks
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_learning_changes_nothing_of_events_that_come_together(seed: int) -> None:
+    dice = random.Random(seed)
+    texts = ["a", " b", "c d", "é"] if seed % 2 else TEXTS
+    events = [chunk({"content": dice.choice(texts)}) for _ in range(60)]
+    pieces = [chunk({"role": "assistant", "content": "x"}), *events[:3]]
+    while events := events[dice.randint(1, 4) :]:
+        pieces.append(b"".join(events[: dice.randint(1, 4)]))
+    pieces += [chunk({}, "stop"), chunk(usage=USAGE), DONE]
+    quick, slow = seen(*pieces), seen(*pieces, learns=False)
+    assert quick[0] == slow[0]
+    assert quick[2].text_bytes == slow[2].text_bytes
+
+
 def test_the_pattern_is_really_used() -> None:
     pieces = [chunk({"content": text}) for text in "abcdef"]
     frames, _ = relay()
     for piece in pieces[:3]:
         frames.feed(piece)
-    assert frames._pattern is not None
-    assert frames._pattern.fits(pieces[4])
+    before, behind, *_ = frames._pattern
+    assert before + b"e" + behind == pieces[4]
 
 
+@pytest.mark.parametrize("in_a_row", [False, True])
 @pytest.mark.parametrize(
     "hidden",
     [
@@ -75,12 +90,13 @@ def test_the_pattern_is_really_used() -> None:
         b'x"},"finish_reason":null}],"error":{"message":"it broke"},"choices":[{"index":0,"delta":{"content":"y',
     ],
 )
-def test_what_ends_the_text_early_is_looked_at(hidden: bytes) -> None:
+def test_what_ends_the_text_early_is_looked_at(hidden: bytes, in_a_row: bool) -> None:
     pieces = [chunk({"content": text}) for text in "abc"]
     frames, attempt = relay()
     for piece in pieces:
         frames.feed(piece)
     event = pieces[0].replace(b'"content":"a', b'"content":"' + hidden)
+    event = event + pieces[1] if in_a_row else event
     if b"error" in hidden:
         with pytest.raises(UpstreamError):
             frames.feed(event)

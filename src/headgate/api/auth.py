@@ -9,9 +9,8 @@ def key_of(headers: Mapping[bytes, bytes], further: bytes = b"") -> bytes | None
     First come two headers that leave those to others, with or without `Bearer`: `further`, a name in lower case, and
     LiteLLM's `x-litellm-api-key`.
     """
-    for name in (further, b"x-litellm-api-key"):
-        if own := headers.get(name):
-            return own.removeprefix(b"Bearer ").strip() or None
+    if own := (headers.get(further) if further else None) or headers.get(b"x-litellm-api-key"):
+        return own.removeprefix(b"Bearer ").strip() or None
     bearer = headers.get(b"authorization")
     if bearer is not None:
         scheme, _, key = bearer.partition(b" ")

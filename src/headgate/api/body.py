@@ -3,21 +3,22 @@
 import asyncio
 from collections.abc import Mapping
 
+from headgate.api.cycle import cycle_of
 from headgate.api.gate import Receive
-from headgate.api.protocol import body_at_hand
 from headgate.core.errors import BodyTooLarge
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
     """The whole body; raises BodyTooLarge as soon as its length is known to pass the limit."""
-    length = headers.get(b"content-length")
-    if length is not None and int(length) > limit:
-        raise BodyTooLarge(f"The body has {int(length)} bytes; the limit is {limit}.")
-    body = body_at_hand(receive)
-    if body is None:
-        body = await _read_messages(receive, limit)
-    if len(body) > limit:
-        raise BodyTooLarge(f"The body has more than {limit} bytes.")
+    cycle = cycle_of(receive)
+    body = cycle.body() if cycle is not None else None
+    if body is None or len(body) > limit:
+        length = headers.get(b"content-length")
+        if length is not None and int(length) > limit:
+            raise BodyTooLarge(f"The body has {int(length)} bytes; the limit is {limit}.")
+        body = body or await _read_messages(receive, limit)
+        if len(body) > limit:
+            raise BodyTooLarge(f"The body has more than {limit} bytes.")
     return body
 
 

@@ -169,18 +169,13 @@ class Gate:
 
         Or UserForbidden, or UserRequired.
         """
-        run.who = self.recognise(headers)
+        run.who = who = self.keys.recognise(key_of(headers, self.key_header))
         if user := headers.get(b"x-user-id"):
-            run.who = self.keys.for_user(run.who, _user(user))
-        elif not run.who.user:
-            self._refuse_nobody(run.who)
+            run.who = who = self.keys.for_user(who, _user(user))
+        if not who.user and (self.requires_user if who.terms.requires_user is None else who.terms.requires_user):
+            message = "Name the end user whom this call is for in the header X-User-Id."
+            raise UserRequired(message, param="x-user-id")
         if self.draining:
             raise Draining("This process is shutting down.", retry_after=1)
         if self.bounds.in_flight and len(self.active) > self.bounds.in_flight:
             raise Overloaded("Too many requests are in flight.", retry_after=1)
-
-    def _refuse_nobody(self, who: Principal) -> None:
-        own = who.terms.requires_user
-        if self.requires_user if own is None else own:
-            message = "Name the end user whom this call is for in the header X-User-Id."
-            raise UserRequired(message, param="x-user-id")

@@ -1,132 +1,323 @@
-"""HTTP/1.1 as uvicorn speaks it, with what it leaves out: bounded headers, a deadline for a request to arrive whole,
+"""One connection of a caller, HTTP/1.1: requests out of bytes, bounded headers, a deadline for each to arrive whole,
 errors in our envelope, and an end to work whose caller has left.
+
+uvicorn's server runs it in the place of its own protocol; parsing is llhttp's, through httptools.
 """
 
 import asyncio
-import sys
+import logging
+from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar, cast
+from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
 
+from headgate.api.cycle import Cycle
 from headgate.api.errors import error_response
-from headgate.api.limits import Headers
 from headgate.core.errors import BodyTimeout, HeadersTooLarge, HeadgateError, InvalidHttp
 from headgate.core.ids import new_run_id
 
+log = logging.getLogger(__name__)
 _LINGER_SECONDS = 2.0
 _FRAMING = (b"content-length", b"transfer-encoding")
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_FAULT = b"Internal Server Error"
+_OF_A_FAULT = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(_FAULT))]
 
 
-class GateProtocol(HttpToolsProtocol):
+class GateProtocol(asyncio.Protocol):
     """One connection. The bounds are set on a subclass; see `bounded`."""
 
     header_limit: ClassVar[int] = 64 << 10
     arrival_seconds: ClassVar[float] = 300.0
     sockets: ClassVar[frozenset[bytes]] = frozenset()
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.loop = _loop or asyncio.get_event_loop()
+        self._config = config
+        self._app: Any = config.loaded_app
+        self._idle_seconds = config.timeout_keep_alive
+        self._server = server_state
+        self.parser = httptools.HttpRequestParser(self)
+        # What follows an answered request that ends the connection is not looked at.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.flow: FlowControl = cast(FlowControl, None)
+        self._place: dict[str, Any] = {}
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self._cycle: Cycle | None = None
+        """The request whose bytes came last; those before it may still wait for their answers."""
+        self._at_work: Cycle | None = None
+        self._waiting: deque[Cycle] = deque()
         self._head_bytes = 0
         self._in_head = True
         self._arriving = False
         self._deadline: asyncio.TimerHandle | None = None
-        self._work: tuple[RequestResponseCycle, asyncio.Task[None]] | None = None
+        self._idle_since = 0.0
+        self._idle_look: asyncio.TimerHandle | None = None
         self._refusal: HeadgateError | None = None
         self._refused = False
-        self._data = b""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    # --- the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.flow = FlowControl(self.transport)
+        self._server.connections.add(self)  # type: ignore[arg-type]
+        self._place = {
+            "type": "http",
+            "asgi": _ASGI,
+            "server": get_local_addr(self.transport),
+            "client": get_remote_addr(self.transport),
+            "scheme": "https" if is_ssl(self.transport) else "http",
+            "root_path": "",
+        }
         self._arriving = True
-        self._deadline = self.loop.call_later(self.arrival_seconds, self._too_slow)
+        self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
+        self._server.connections.discard(self)
+        if exc is None:
+            self.transport.close()
         self._disarm()
+        if self._idle_look is not None:
+            self._idle_look.cancel()
+        if self._cycle is not None:
+            self._cycle.disconnected = not self._cycle.response_complete
+            self._cycle.wake()
         self._abandon()
+        self.flow.resume_writing()
+        self.parser = None  # type: ignore[assignment]
+        self._cycle = self._at_work = None
+        self._waiting.clear()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
         if self._in_head:
             self._head_bytes += len(data)
-        self._data = data
-        super().data_received(data)
-        self._data = b""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            (self._hand_over if self._wants_socket() else self._pass_over)(data[offer.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or InvalidHttp("The bytes are not an HTTP/1.1 request."))
+            return
+        if not self._arriving:
+            if self._deadline is not None:
+                self._disarm()
+        else:
+            self._wait_for_more(len(data))
+
+    def _wait_for_more(self, fresh: int) -> None:
+        """Something of a request came, but not all."""
         if self._in_head and self._head_bytes > self.header_limit:
             self._refuse(HeadersTooLarge(f"The headers have more than {self.header_limit} bytes."))
-        elif not self._arriving:
-            self._disarm()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(self.arrival_seconds, self._too_slow)
+            return
+        cycle = self._cycle
+        if cycle is not None and not (self._in_head or cycle.response_complete):
+            cycle.held += fresh
+            if cycle.held > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.wake()
+        if self._deadline is None:
+            self._arm()
 
-    def _unsupported_upgrade_warning(self) -> None:
+    def pause_writing(self) -> None:
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.flow.resume_writing()
+
+    def shutdown(self) -> None:
+        """The server ends: no further request after this one."""
+        if self._cycle is None or self._cycle.response_complete:
+            self.transport.close()
+        else:
+            self._cycle.keep_alive = False
+
+    def _pass_over(self, rest: bytes) -> None:
         """Serve a request that offers another protocol as what it also is.
 
         The parser takes all that follows such a head for the other protocol; another reads it as the body.
         """
-        fault = sys.exception()
-        rest = self._data[fault.args[0] :] if fault is not None else b""
         framing = {name: value for name, value in self.headers if name in _FRAMING}
         self.parser = httptools.HttpRequestParser(self)
-        if framing:
-            self._in_head, self._arriving, self.cycle.more_body = False, True, True
+        if framing and self._cycle is not None:
+            self._in_head, self._arriving, self._cycle.more_body = False, True, True
             self.parser = _BodyParser(self, framing)  # type: ignore[assignment]
         self.data_received(rest)
 
-    def _should_upgrade(self) -> bool:
-        """To a WebSocket, at the paths that have such a form; everywhere else the offer is passed over."""
-        path = self.url.partition(b"?")[0]
-        return path in self.sockets and self.scope["method"] == "GET" and self._get_upgrade() == b"websocket"
+    def _wants_socket(self) -> bool:
+        """A WebSocket, at the paths that have such a form; everywhere else the offer is passed over."""
+        if self.url.partition(b"?")[0] not in self.sockets or self.parser.get_method() != b"GET":
+            return False
+        headers = dict(self.headers)
+        offers = headers.get(b"connection", b"").lower().replace(b" ", b"").split(b",")
+        is_free = self._cycle is None or self._cycle.response_complete
+        return is_free and b"upgrade" in offers and headers.get(b"upgrade", b"").lower() == b"websocket"
 
-    def handle_websocket_upgrade(self) -> None:
-        from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol  # noqa: PLC0415 - slow, and few need it
+    def _hand_over(self, rest: bytes) -> None:
+        """The connection goes on as a WebSocket's; `rest` is what came behind the request."""
+        from uvicorn.protocols.websockets.websockets_sansio_impl import (  # noqa: PLC0415 - slow, and few need it
+            WebSocketsSansIOProtocol,
+        )
 
         self._arriving = False
-        self.ws_protocol_class = WebSocketsSansIOProtocol
-        super().handle_websocket_upgrade()
+        self._disarm()
+        if self._idle_look is not None:
+            self._idle_look.cancel()
+        self._server.connections.discard(self)
+        lines = [b"GET %b HTTP/1.1" % self.url, *(b"%b: %b" % header for header in self.headers), b"", rest]
+        protocol = WebSocketsSansIOProtocol(self._config, self._server, {})
+        protocol.connection_made(self.transport)
+        protocol.data_received(b"\r\n".join(lines))
+        self.transport.set_protocol(protocol)
+
+    # --- the parser's side
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
         self._arriving = True
+        self.url = b""
+        self.headers = []
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if self._head_bytes > self.header_limit:
-            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if size > self.header_limit:
-                self._refusal = HeadersTooLarge(f"The headers have more than {self.header_limit} bytes.")
-                raise self._refusal
-        super().on_headers_complete()
+            self._check_size()
+        parser = self.parser
+        if self.sockets and parser.should_upgrade() and self._wants_socket():
+            return
+        path, raw_path, query = _target(self.url)
+        version = parser.get_http_version()
+        before = self._cycle
+        self._cycle = cycle = Cycle(
+            {
+                **self._place,
+                "http_version": version,
+                "method": parser.get_method().decode(),
+                "path": path,
+                "raw_path": raw_path,
+                "query_string": query,
+                "headers": self.headers,
+            },
+            self.transport,
+            self.flow,
+            self._server,
+            self._next,
+            version != "1.0" and parser.should_keep_alive(),
+        )
         self._in_head = False
+        if before is None or before.response_complete:
+            self._begin(cycle)
+        else:
+            self.flow.pause_reading()
+            self._waiting.append(cycle)
+
+    def _check_size(self) -> None:
+        """Of a request that came at once, the body was counted with its head."""
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self.header_limit:
+            self._refusal = HeadersTooLarge(f"The headers have more than {self.header_limit} bytes.")
+            raise self._refusal
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self._cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.parts.append(body)
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        cycle = self._cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.more_body = False
+            cycle.wake()
         self._in_head = True
         self._head_bytes = 0
         self._arriving = False
-        if not self.pipeline:
+        if self.flow.read_paused and not self._waiting:
             self.flow.resume_reading()  # paused by a large body, we would not notice that the caller leaves
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(self._refusal or InvalidHttp("The bytes are not an HTTP/1.1 request."))
+    # --- work
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        task = self.loop.create_task(cycle.run_asgi(app))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
-        self._work = cycle, task
+    def _begin(self, cycle: Cycle) -> None:
+        self._at_work = cycle
+        cycle.task = self.loop.create_task(self._answer(cycle))
+        self._server.tasks.add(cycle.task)
+
+    async def _answer(self, cycle: Cycle) -> None:
+        try:
+            await self._app(cycle.scope, cycle.receive, cycle.send)
+            if not (cycle.response_complete or cycle.disconnected):
+                raise RuntimeError("The application ended without a complete answer.")
+        except BaseException:
+            log.exception("the application failed")
+            if cycle.response_started:
+                self.transport.close()
+            else:
+                cycle.keep_alive = False
+                await cycle.send({"type": "http.response.start", "status": 500, "headers": _OF_A_FAULT})
+                await cycle.send({"type": "http.response.body", "body": _FAULT})
+        finally:
+            self._server.tasks.discard(cycle.task)
+
+    def _next(self) -> None:
+        """An answer is complete: go on with the request that waits behind it, if one does."""
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self._waiting:
+            self._begin(self._waiting.popleft())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_look is None:
+            self._idle_look = self.loop.call_later(self._idle_seconds, self._look_if_idle)
+
+    def _look_if_idle(self) -> None:
+        """Hang up where no request came for long. One timer outlives many requests, for making it costs."""
+        self._idle_look = None
+        if self._arriving or (self._cycle is not None and not self._cycle.response_complete):
+            return
+        left = self._idle_since + self._idle_seconds - self.loop.time()
+        if left > 0:
+            self._idle_look = self.loop.call_later(left, self._look_if_idle)
+        else:
+            self.transport.close()
+
+    # --- ends
 
     def _abandon(self) -> None:
         """End the work for a caller who has left, also when further requests of his wait behind it."""
-        if self._work is None or self._work[0].response_complete:
+        cycle = self._at_work
+        if cycle is None or cycle.response_complete:
             return
-        cycle, task = self._work
         cycle.disconnected = True
-        cycle.message_event.set()
+        cycle.wake()
         if cycle.scope.get("cancel_on_disconnect"):
-            task.cancel()
+            cycle.task.cancel()
+
+    def _arm(self) -> None:
+        self._deadline = self.loop.call_later(self.arrival_seconds, self._too_slow)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -143,7 +334,7 @@ class GateProtocol(HttpToolsProtocol):
     @property
     def _answering(self) -> bool:
         """Whether the request that arrives, or the one before it, has its answer or a part of it."""
-        cycle: RequestResponseCycle | None = self.cycle
+        cycle = self._cycle
         return cycle is not None and cycle.response_started and not (cycle.response_complete and self._in_head)
 
     def _refuse(self, error: HeadgateError) -> None:
@@ -160,9 +351,9 @@ class GateProtocol(HttpToolsProtocol):
 
     def _told_at_work(self, error: HeadgateError) -> str | None:
         """Leave the error for whoever waits for the body, so that it is logged; returns the id of that run."""
-        if self._in_head:
+        if self._in_head or self._cycle is None:
             return None
-        scope: Any = self.cycle.scope
+        scope = self._cycle.scope
         scope["refusal"] = error
         run_id: str | None = scope.get("run_id")
         return run_id
@@ -211,74 +402,12 @@ class _BodyParser:
         self._protocol.on_message_complete()
 
 
-class Outlet:
-    """The way to the caller past ASGI's messages, for the bytes of the hot path; everything else is uvicorn's.
-
-    Two messages for a short answer, each with its checks of headers that are our own, cost more than the key check and
-    the log line together.
-    """
-
-    __slots__ = ("_cycle",)
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-
-    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a complete answer at once. The headers must be valid and hold no `connection`."""
-        cycle = self._cycle
-        if cycle.flow.write_paused:
-            await cycle.flow.drain()
-        if cycle.disconnected:
-            return
-        lines = [STATUS_LINE[status]]
-        for name, value in cycle.default_headers:
-            lines += (name, b": ", value, b"\r\n")
-        for name, value in headers:
-            lines += (name, b": ", value, b"\r\n")
-        if not cycle.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines += (b"\r\n", body)
-        cycle.transport.write(b"".join(lines))
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
-
-    def push(self, piece: bytes) -> bool:
-        """Send a piece of an answer that was started with chunked encoding; says whether there is room for more."""
-        cycle = self._cycle
-        if not cycle.disconnected:
-            cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        return not cycle.flow.write_paused
-
-    async def room(self) -> None:
-        """Until the caller has taken enough of what was sent."""
-        await self._cycle.flow.drain()
-
-    @property
-    def caller_left(self) -> bool:
-        return bool(self._cycle.disconnected)
-
-    def cut(self) -> None:
-        """Close the connection without the end of the answer, once what was sent is out."""
-        self._cycle.disconnected = True
-        self._cycle.transport.close()
-
-
-def body_at_hand(receive: Any) -> bytes | None:
-    """The request's body when all of it came with its head, as is usual; None when it has to be waited for."""
-    cycle = getattr(receive, "__self__", None)
-    if type(cycle) is not RequestResponseCycle or cycle.more_body or cycle.disconnected:
-        return None
-    body, cycle.body = bytes(cycle.body), bytearray()
-    return body
-
-
-def outlet_of(send: Any) -> Outlet | None:
-    """The outlet behind an ASGI `send`; None when it is not this server's own."""
-    cycle = getattr(send, "__self__", None)
-    return Outlet(cycle) if type(cycle) is RequestResponseCycle else None
+@lru_cache(maxsize=256)
+def _target(url: bytes) -> tuple[str, bytes, bytes]:
+    """(path, path as it came, query) of a request's target; raises HttpParserInvalidURLError."""
+    parts = httptools.parse_url(url)
+    path = parts.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parts.path, parts.query or b""
 
 
 def bounded(header_limit: int, arrival_seconds: float, sockets: Iterable[str] = ()) -> type[GateProtocol]:

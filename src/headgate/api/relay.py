@@ -34,7 +34,7 @@ class ModelRoute:
         gate = self._gate
         run = gate.begin(self._surface.name, headers)
         reply = Reply(send, run, gate.litellm_headers)
-        task = asyncio.current_task()
+        task = asyncio.current_task() if reply.cycle is None else reply.cycle.task  # the former costs a system call
         assert task is not None
         scope["cancel_on_disconnect"] = True
         scope["run_id"] = run.id
@@ -68,8 +68,8 @@ class ModelRoute:
             settle(run, gate.deps)
 
     async def _read(self, receive: Receive, headers: dict[bytes, bytes], run: Run, scope: Scope) -> ModelRequest:
-        encoding = headers.get(b"content-encoding", b"identity")
-        if encoding.lower() not in (b"identity", b""):
+        encoding = headers.get(b"content-encoding")
+        if encoding and encoding.lower() != b"identity":
             raise UnsupportedEncoding(f"The content encoding {encoding.decode('latin-1')!r} is not read here.")
         raw = await read_body(receive, headers, self._gate.bounds.body)
         run.bytes_in = len(raw)
@@ -80,7 +80,8 @@ class ModelRoute:
         run.asked = request.fields
         if self._surface.forwards:
             run.forwards = forwarded(headers, self._surface.forwards)
-        run.mode = headers.get(b"x-routing-mode", b"").decode("latin-1")
+        if mode := headers.get(b"x-routing-mode"):
+            run.mode = mode.decode("latin-1")
         run.tells_more = self._tells_more(headers.get(b"x-events", b"").lower())
         run.wishes = wishes_of(headers, stream=request.stream)
         if (conversation := headers.get(CONVERSATION)) is not None:

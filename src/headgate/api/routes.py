@@ -378,16 +378,15 @@ class Application:
     def model_paths(self) -> list[str]:
         return list(self._model_routes)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         found = self._model_routes.get(scope["path"])
         if found is not None and scope.get("method") == "POST":
-            await found(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._socket(scope, receive, send)
-        elif found is not None:
-            await refuse(MethodNotAllowed("This route takes POST."), ("POST",), self._gate, scope, send)
-        else:
-            await self._control(scope, receive, send)
+            return found(scope, receive, send)
+        if scope["type"] == "websocket":
+            return self._socket(scope, receive, send)
+        if found is None:
+            return self._control(scope, receive, send)
+        return refuse(MethodNotAllowed("This route takes POST."), ("POST",), self._gate, scope, send)
 
     async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == MCP_PATH and self._gate.mcp_route is not None:

@@ -38,6 +38,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
+                interface="asgi3",
                 http=bounded(options.header_limit, options.arrival_seconds, SOCKET_PATHS),
                 ws="none",
                 ws_max_size=gate.bounds.body,

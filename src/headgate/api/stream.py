@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from time import monotonic
 
+from headgate.api.cycle import Cycle, cycle_of
 from headgate.api.decisions import decision_headers
 from headgate.api.errors import broken_off, error_response
 from headgate.api.gate import Send
 from headgate.api.limits import Headers
-from headgate.api.protocol import outlet_of
 from headgate.core import sse
 from headgate.core.chat import ChatEvent, Ended
 from headgate.core.errors import HeadgateError, UpstreamBroke
-from headgate.core.events import Event, Opened, Whole
+from headgate.core.events import Event, Opened, Sink, Whole
 from headgate.core.run import Run
 from headgate.dialects.table import CALLERS
 from headgate.dialects.types import EVENT_STREAM, Writer
@@ -26,52 +27,39 @@ _OF_THE_MOMENT = b"x-ratelimit-"
 class Reply:
     """The answer to one request. `pings`: seconds of silence after which a stream gets a comment; 0 for never."""
 
-    __slots__ = (
-        "_events",
-        "_last",
-        "_litellm",
-        "_loop",
-        "_opened",
-        "_outlet",
-        "_pings",
-        "_run",
-        "_send",
-        "_timer",
-        "_writer",
-        "started",
-    )
+    started = False
+    _writer: Writer | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _pinging: "asyncio.Task[None] | None" = None
+    _pings = 0.0
+    _last = 0.0
+    """When something was sent last."""
+    _opened = False
+    _events = False
 
     def __init__(self, send: Send, run: Run, litellm: bool = False) -> None:
         self._send = send
-        self._outlet = outlet_of(send)
+        self.cycle = cycle_of(send)
         self._run = run
         self._litellm = litellm
-        self._writer: Writer | None = None
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._pings = 0.0
-        self._last = 0.0
-        self._opened = False
-        self._events = False
-        self.started = False
 
     async def deliver(self, events: AsyncGenerator[Event | ChatEvent], pings: float) -> None:
         """Send all that comes. Raises what the events raise; `fail` then tells the caller."""
         if pings:
             self._pings = pings
-            self._last = self._loop.time()
-            self._timer = self._loop.call_later(pings, self._ping_if_silent)
+            self._last = monotonic()
+            self._timer = asyncio.get_running_loop().call_later(pings, self._ping_if_silent)
         try:
             async for event in events:
-                if isinstance(event, bytes):
-                    await self._piece(event)
-                elif isinstance(event, Whole):
+                if isinstance(event, Whole):
                     await self._whole(event)
+                elif isinstance(event, bytes):
+                    await self._piece(event)
                 elif isinstance(event, Opened):
                     if not self.started:
                         await self._open(event.content_type, event.events)
-                    if self._outlet is not None:
-                        await event.pour(self._push, self._outlet.room)
+                    if self.cycle is not None:
+                        await event.pour(self._sink(self.cycle), self.cycle.flow.drain)
                 else:
                     await self._say(event)
         finally:
@@ -132,8 +120,8 @@ class Reply:
         elif self._events:
             body = broken_off(error, self._run, litellm=self._litellm)
         else:
-            if self._outlet is not None:
-                self._outlet.cut()
+            if self.cycle is not None:
+                self.cycle.cut()
             return
         self._run.bytes_out += len(body)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
@@ -145,19 +133,23 @@ class Reply:
 
     @property
     def caller_left(self) -> bool:
-        return self._outlet is not None and self._outlet.caller_left
+        return self.cycle is not None and self.cycle.disconnected
 
     async def _whole(self, answer: Whole) -> None:
-        headers = self._headers(answer.content_type)
-        headers.append((b"content-length", b"%d" % len(answer.body)))
-        self._run.bytes_out = len(answer.body)
-        if self._outlet is not None:
-            self.started = True
-            self._run.status = 200
-            await self._outlet.whole(200, headers, answer.body)
+        body, content_type = answer
+        cycle, run = self.cycle, self._run
+        headers = self._headers(content_type)
+        headers.append((b"content-length", b"%d" % len(body)))
+        run.bytes_out = len(body)
+        if cycle is None:
+            await self._start(200, headers)
+            await self._send({"type": "http.response.body", "body": body, "more_body": False})
             return
-        await self._start(200, headers)
-        await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        self.started = True
+        run.status = 200
+        if cycle.flow.write_paused:
+            await cycle.flow.drain()
+        cycle.whole(200, headers, body)
 
     async def _open(self, content_type: bytes, events: bool, *, answered: bool = True) -> None:
         """Begin a stream. Before anyone answered, nobody can be named as the target."""
@@ -168,14 +160,19 @@ class Reply:
         self._events = events
         await self._start(200, headers)
 
-    def _push(self, piece: bytes) -> bool:
-        self._last = self._loop.time()
-        self._run.bytes_out += len(piece)
-        assert self._outlet is not None
-        return self._outlet.push(piece)
+    def _sink(self, cycle: Cycle) -> Sink:
+        """Takes the frames of a stream as they arrive, which is all that is done for most of them."""
+        run, send = self._run, cycle.push
+
+        def push(piece: bytes) -> bool:
+            self._last = monotonic()
+            run.bytes_out += len(piece)
+            return send(piece)
+
+        return push
 
     async def _piece(self, piece: bytes) -> None:
-        self._last = self._loop.time()
+        self._last = monotonic()
         self._run.bytes_out += len(piece)
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
@@ -194,12 +191,13 @@ class Reply:
 
     def _ping_if_silent(self) -> None:
         """Between two events the stream may stay silent; a comment keeps proxies and clients from giving up."""
-        silent = self._loop.time() - self._last
+        loop = asyncio.get_running_loop()
+        silent = monotonic() - self._last
         if silent >= self._pings:
-            self._last = self._loop.time()
-            self._loop.create_task(self._ping())
+            self._last = monotonic()
+            self._pinging = loop.create_task(self._ping())
             silent = 0.0
-        self._timer = self._loop.call_later(self._pings - silent, self._ping_if_silent)
+        self._timer = loop.call_later(self._pings - silent, self._ping_if_silent)
 
     def _stop_pings(self) -> None:
         self._pings = 0.0

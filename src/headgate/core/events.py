@@ -4,7 +4,7 @@ Relayed frames are plain `bytes`: complete server-sent events, or pieces of a bi
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Sink = Callable[[bytes], bool]
 """Takes a piece; says whether it can take more at once."""
@@ -12,16 +12,14 @@ Room = Callable[[], Awaitable[None]]
 """Returns when the sink can take more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(NamedTuple):
     """A complete answer: its body as bytes."""
 
     body: bytes
     content_type: bytes = b"application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A stream begins; the attempt is locked in. `events`: the frames are server-sent events.
 
     Whoever can take frames without waiting may have them pushed with `pour` (see Stream) before asking for more events.

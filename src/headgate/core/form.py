@@ -88,10 +88,11 @@ def _note_text(parsed: Form, name: bytes, raw: bytes, start: int, end: int) -> s
 
 def changed(raw: bytes, parsed: Form, put: Mapping[str, str], drop: Container[str]) -> bytes:
     """The same form with other values for text fields that it has, and without some; what is in both is put."""
-    edits = [splice.Edit(*parsed.spans[name], text.encode()) for name, text in put.items() if name in parsed.spans]
+    spans = parsed.spans
+    edits: list[splice.Edit] = [(*spans[name], text.encode()) for name, text in put.items() if name in spans]
     for name, parts in parsed.parts.items():
         if name in drop and name not in put:
-            edits += [splice.Edit(start, end, b"") for start, end in parts]
+            edits += [(start, end, b"") for start, end in parts]
     return splice.apply(raw, edits)
 
 

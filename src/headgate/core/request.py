@@ -5,6 +5,7 @@ Knows the fields of OpenAI's API that every provider shares; fields it does not 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Any, Protocol
 
 import orjson
@@ -32,6 +33,8 @@ class Changes:
 
 
 UNCHANGED = Changes()
+_role, _content = methodcaller("get", "role"), methodcaller("get", "content")
+_OBJECTS, _TEXTS, _TEXTS_OR_NOTHING = {dict}, {str}, {str, type(None)}
 
 
 class ModelRequest(Protocol):
@@ -69,7 +72,8 @@ class JsonRequest:
     model: str
     stream: bool
     wants_usage: bool
-    _model_at: tuple[int, int] | None = field(default=None, repr=False)
+    is_plain: bool = False
+    """See splice.is_plain."""
 
     @property
     def size(self) -> int:
@@ -82,12 +86,12 @@ class JsonRequest:
     def body_for(self, model: str, *, ask_usage: bool = False, changes: Changes = UNCHANGED) -> tuple[bytes, bytes]:
         if changes is not UNCHANGED:
             return b"application/json", self._changed(model, ask_usage, changes)
-        edits = []
-        if model != self.model or "model" not in self.fields:
-            edits.append(self._naming(model))
+        raw, edits = self.raw, []
         if ask_usage and not self.wants_usage:
-            edits.append(self._asking_usage())
-        return b"application/json", splice.apply(self.raw, edits) if edits else self.raw
+            edits.append(self._putting("stream_options", _with_usage(self.fields.get("stream_options"))))
+        if model != self.model or "model" not in self.fields:
+            edits.append(self._putting("model", model))
+        return b"application/json", splice.apply(raw, edits) if edits else raw
 
     def _changed(self, model: str, ask_usage: bool, changes: Changes) -> bytes:
         put = dict(changes.put)
@@ -103,22 +107,15 @@ class JsonRequest:
             return False
         return self.wants_usage or "stream_options" in changes.drop
 
-    def _naming(self, model: str) -> splice.Edit:
-        if self._model_at is None and "model" in self.fields:
-            self._model_at = splice.locate(self.raw, "model")
-        if self._model_at is None:
-            return self._insert("model", model)
-        return splice.Edit(*self._model_at, orjson.dumps(model))
-
-    def _asking_usage(self) -> splice.Edit:
-        asked = _with_usage(self.fields.get("stream_options"))
-        at = splice.locate(self.raw, "stream_options") if "stream_options" in self.fields else None
-        return self._insert("stream_options", asked) if at is None else splice.Edit(*at, orjson.dumps(asked))
-
-    def _insert(self, key: str, value: object) -> splice.Edit:
-        start = self.raw.index(b"{") + 1
-        comma = b"," if self.fields else b""
-        return splice.Edit(start, start, b'"%b":%b%b' % (key.encode(), orjson.dumps(value), comma))
+    def _putting(self, key: str, value: object) -> splice.Edit:
+        """The edit that gives a member another value; a new one comes first."""
+        raw, encoded = self.raw, orjson.dumps(value)
+        if key in self.fields:
+            place = splice.locate_plain(raw, key) if self.is_plain else splice.locate(raw, key)
+            if place is not None:
+                return *place, encoded
+        start = raw.index(b"{") + 1
+        return start, start, b'"%b":%b%b' % (key.encode(), encoded, b"," if self.fields else b"")
 
 
 @dataclass(slots=True)
@@ -152,34 +149,33 @@ class FormRequest:
 
 def parse_json(surface: Surface, raw: bytes) -> JsonRequest:
     """Read a JSON body; raises InvalidJson, JsonTooDeep, DuplicateField, MissingField or InvalidField."""
-    fields = read_object(raw)
-    for name, value in fields.items():
-        check = _CHECKS.get(name)
+    fields, is_plain = _read_object(raw)
+    for check, name, value in zip(map(_CHECKS.get, fields), fields, fields.values(), strict=True):
         if check is not None and value is not None:
             check(name, value)
     model = fields.get("model") or surface.default_model
     if model is None:
         raise MissingField("The field 'model' is required.", param="model")
-    for name in surface.required:
-        if fields.get(name) is None:
-            raise MissingField(f"The field '{name}' is required.", param=name)
+    if None in map(fields.get, surface.required):
+        name = next(name for name in surface.required if fields.get(name) is None)
+        raise MissingField(f"The field '{name}' is required.", param=name)
+    stream = surface.streams and (fields.get("stream") is True or fields.get("stream_format") == "sse")
     options = fields.get("stream_options")
-    return JsonRequest(
-        surface=surface,
-        raw=raw,
-        fields=fields,
-        model=model,
-        stream=surface.streams and (fields.get("stream") is True or fields.get("stream_format") == "sse"),
-        wants_usage=bool(options and options.get("include_usage")),
-    )
+    return JsonRequest(surface, raw, fields, model, stream, bool(options and options.get("include_usage")), is_plain)
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
     """The members of a body that is one JSON object; raises InvalidJson, JsonTooDeep or DuplicateField."""
+    return _read_object(raw)[0]
+
+
+def _read_object(raw: bytes) -> tuple[dict[str, Any], bool]:
+    """The members, and whether the bytes hold them plainly; see splice.is_plain."""
     fields = _load_object(raw)
-    if (twice := splice.duplicate(raw, fields)) is not None:
+    is_plain = splice.is_plain(raw, fields)
+    if not is_plain and (twice := splice.duplicate(raw)) is not None:
         raise DuplicateField(f"The field '{twice}' occurs twice.", param=twice)
-    return fields
+    return fields, is_plain
 
 
 def json_request(surface: Surface, fields: dict[str, Any]) -> JsonRequest:
@@ -267,18 +263,28 @@ def _object(name: str, value: object) -> None:
         _fail(name, "an object")
 
 
+def _are_texts(messages: list[Any]) -> bool:
+    """Whether all are messages with a text or nothing, as most are: told of a long conversation at once."""
+    return (
+        set(map(type, messages)) == _OBJECTS
+        and set(map(type, map(_role, messages))) == _TEXTS
+        and set(map(type, map(_content, messages))) <= _TEXTS_OR_NOTHING
+    )
+
+
 def _messages(name: str, value: object) -> None:
     if type(value) is not list or not value:
         _fail(name, "an array of at least one message")
+    if _are_texts(value):  # type: ignore[arg-type]
+        return
     for number, message in enumerate(value):  # type: ignore[var-annotated, arg-type]
-        where = f"{name}[{number}]"
         if type(message) is not dict:
-            _fail(where, "an object")
+            _fail(f"{name}[{number}]", "an object")
         if type(message.get("role")) is not str:
-            _fail(f"{where}.role", "a string")
+            _fail(f"{name}[{number}].role", "a string")
         content = message.get("content")
-        if content is not None and type(content) is not str:
-            _parts(f"{where}.content", content)
+        if type(content) is not str and content is not None:
+            _parts(f"{name}[{number}].content", content)
 
 
 def _parts(where: str, content: object) -> None:

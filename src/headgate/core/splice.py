@@ -4,7 +4,8 @@ Works on text already proved to be a JSON object; knows nothing of what the memb
 """
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -17,19 +18,21 @@ _NEXT_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _TEXT + rb"|[\[{]" + _FLAT + r
 _KEY = re.compile(rb"\s*(?:,\s*)?(" + _TEXT + rb")\s*:\s*", re.DOTALL)
 _STRING = re.compile(_TEXT, re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,}\]]+")
-_AFTER_KEY = re.compile(rb"\s*:\s*")
+# Behind a key: its value if that is a string or a scalar, or nothing where an object or an array begins.
+_VALUE = rb"\s*:\s*(" + _TEXT + rb'|[^\s,}\]\[{"]*+)'
+_VALUE_BEHIND = re.compile(_VALUE, re.DOTALL)
 # A key may be spelled with escapes (`"\u006dodel"`). Only escapes below U+0100 can spell an ASCII letter.
 _MAY_SPELL_ASCII = b"\\u00"
 # Each count is a pass over the whole text: with many keys the walk, which is one, is cheaper.
 _MOST_COUNTED = 32
 
 
-class Edit(NamedTuple):
-    """Bytes `start` to `end` (half open) give way to `text`."""
+_ESCAPABLE = frozenset('"/\\')
+_MOST_KEPT = 1000
+_LONGEST_KEPT = 64
 
-    start: int
-    end: int
-    text: bytes
+Edit = tuple[int, int, bytes]
+"""(start, end, text): the bytes from start to end (half open) give way to the text."""
 
 
 class Member(NamedTuple):
@@ -41,13 +44,16 @@ class Member(NamedTuple):
     at: int
 
 
-def apply(text: bytes, edits: Iterable[Edit]) -> bytes:
+def apply(text: bytes, edits: Sequence[Edit]) -> bytes:
     """The text with all edits made. Edits must not overlap."""
+    if len(edits) == 1:
+        start, end, new = edits[0]
+        return text[:start] + new + text[end:]
     parts: list[bytes] = []
     done = 0
-    for edit in sorted(edits):
-        parts += (text[done : edit.start], edit.text)
-        done = edit.end
+    for start, end, new in sorted(edits):
+        parts += (text[done:start], new)
+        done = end
     parts.append(text[done:])
     return b"".join(parts)
 
@@ -108,14 +114,35 @@ def _end_of_nested(text: bytes, start: int) -> int:
     return at
 
 
-def duplicate(text: bytes, parsed: Mapping[str, object]) -> str | None:
-    """The first key that the outermost object holds twice, or None. `parsed` is the same object, parsed.
+class _Spellings(dict[str, bytes]):
+    """Keys in quotes, as they are spelled plainly. A key with other spellings gives what stands in no JSON."""
 
-    A key with one spelling only, whose quoted form occurs once in the whole text, cannot occur twice in it; only when
-    that cheap proof fails is the text walked.
+    def __missing__(self, key: str) -> bytes:
+        is_plain = key.isascii() and key.isprintable() and _ESCAPABLE.isdisjoint(key)
+        spelled = b'"%b"' % key.encode() if is_plain else b"\0"
+        if len(key) <= _LONGEST_KEPT and len(self) < _MOST_KEPT:
+            self[key] = spelled
+        return spelled
+
+
+_spelled = _Spellings().__getitem__
+_ONE = {1}
+
+
+def is_plain(text: bytes, parsed: Mapping[str, object]) -> bool:
+    """Whether each key of an object, told as parsed, is spelled plainly and stands in the text once, nested or not.
+
+    Then none of them occurs twice, and each is found without a look at what stands before it.
     """
-    if len(parsed) <= _MOST_COUNTED and _MAY_SPELL_ASCII not in text and _are_single(text, parsed):
-        return None
+    return (
+        len(parsed) <= _MOST_COUNTED
+        and _MAY_SPELL_ASCII not in text
+        and set(map(text.count, map(_spelled, parsed))) <= _ONE
+    )
+
+
+def duplicate(text: bytes) -> str | None:
+    """The first key that the outermost object holds twice, or None."""
     seen = set()
     for member in members(text):
         if member.key in seen:
@@ -124,25 +151,31 @@ def duplicate(text: bytes, parsed: Mapping[str, object]) -> str | None:
     return None
 
 
-def _are_single(text: bytes, keys: Iterable[str]) -> bool:
-    for key in keys:  # noqa: SIM110 - a generator costs more than all it would count
-        if not key.isascii() or "/" in key or text.count(b'"%b"' % key.encode()) != 1:
-            return False
-    return True
+def locate_plain(text: bytes, key: str) -> tuple[int, int]:
+    """Where the value of a member stands that the outermost object has, as (start, end). The text must be plain."""
+    spelled = _spelled(key)
+    value = _VALUE_BEHIND.match(text, text.find(spelled) + len(spelled))
+    assert value is not None
+    start, end = value.span(1)
+    return start, end if end > start else _end_of_nested(text, start)
 
 
 def locate(text: bytes, key: str) -> tuple[int, int] | None:
     """Where the value of a member of the outermost object stands, as (start, end), or None if it has none.
 
-    The short way: a quoted spelling before any nested bracket can only be the outermost object's key, or a string
-    value, which no colon follows. Otherwise the text is walked.
+    First the short way, for a member near the beginning: behind no bracket and no escape, a quoted spelling can only be
+    the outermost object's key, or a string value, which no colon follows. Otherwise the text is walked.
     """
-    at = text.find(b'"%b"' % key.encode())
-    if at >= 0 and text.count(b"{", 0, at) == 1 and b"[" not in text[:at] and _MAY_SPELL_ASCII not in text[:at]:
-        colon = _AFTER_KEY.match(text, at + len(key) + 2)
-        if colon is not None and text[at - 1] != 0x5C:
-            return colon.end(), _end_of_value(text, colon.end())
+    near = _near_the_beginning(key).match(text)
+    if near is not None:
+        start, end = near.span(1)
+        return start, end if end > start else _end_of_nested(text, start)
     for member in members(text):
         if member.key == key:
             return member.start, member.end
     return None
+
+
+@lru_cache(maxsize=32)
+def _near_the_beginning(key: str) -> re.Pattern[bytes]:
+    return re.compile(rb"\s*\{[^\[{\\]{0,400}?" + re.escape(_spelled(key)) + _VALUE, re.DOTALL)

@@ -17,14 +17,15 @@ class EventTooLong(Exception):
 class Splitter:
     """Cuts a byte stream behind the last complete event and keeps the rest for later."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("rest",)
 
     def __init__(self) -> None:
-        self._rest = bytearray()
+        self.rest = bytearray()
+        """What has come of an event that is not complete."""
 
     def feed(self, data: bytes) -> bytes:
         """The complete events that `data` finishes, as one run of bytes; empty when none is complete yet."""
-        rest = self._rest
+        rest = self.rest
         if not rest and data.endswith(b"\n\n"):
             return data
         seen = len(rest)
@@ -35,11 +36,6 @@ class Splitter:
         complete = bytes(rest[:end])
         del rest[:end]
         return complete
-
-    @property
-    def rest(self) -> bytes:
-        """What has come of an event that is not complete."""
-        return bytes(self._rest)
 
 
 def _end_of_last_event(data: bytearray, start: int) -> int:

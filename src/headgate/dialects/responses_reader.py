@@ -11,6 +11,7 @@ import orjson
 from headgate.core import sse
 from headgate.core.chat import Answer, Call, CallBegun, CallPiece, ChatEvent, Other, Refusal, Sealed, Text, Thought
 from headgate.core.errors import UpstreamFault, UpstreamGarbled
+from headgate.dialects.call_ids import CallIds
 from headgate.dialects.responses_items import SIGNED
 
 _RESOURCE = frozenset(
@@ -37,7 +38,8 @@ class Reader:
         """By the id of the item: the number of the call; its id, its name and the pieces of its arguments."""
         self._told: set[str] = set()
         """Ids of the items of which deltas came."""
-        self._thoughts = 0
+        self._done_keys: set[str] = set()
+        self._ids = CallIds()
 
     def feed(self, frames: bytes) -> Iterable[ChatEvent]:
         for event in sse.events(frames):
@@ -66,7 +68,7 @@ class Reader:
         return ()
 
     def _event(self, event: Mapping[str, Any]) -> Iterable[ChatEvent]:
-        handler = _HANDLERS.get(event.get("type"))  # type: ignore[arg-type]
+        handler = _HANDLERS.get(_string(event, "type"))
         return handler(self, event) if handler is not None else ()
 
     def _text(self, event: Mapping[str, Any]) -> Iterable[ChatEvent]:
@@ -103,8 +105,13 @@ class Reader:
             yield from self._begin(_key(event, item), item)
 
     def _begin(self, key: str, item: Mapping[str, Any]) -> Iterable[ChatEvent]:
+        if key in self._calls:
+            return
         number = len(self._calls)
-        id_, name = str(item.get("call_id") or item.get("id") or ""), str(item.get("name") or "")
+        id_, name = _string(item, "call_id") or _string(item, "id"), _string(item, "name")
+        if not (id_ and name):
+            raise UpstreamGarbled("The provider sent a tool call without an id or a name.")
+        id_ = self._ids.own(id_)
         self._calls[key] = number, [id_, name]
         if self._streams_calls:
             yield CallBegun(number, id_, name)
@@ -122,6 +129,9 @@ class Reader:
         if not isinstance(item, dict):
             return
         key, kind = _key(event, item), item.get("type")
+        if key in self._done_keys:
+            return
+        self._done_keys.add(key)
         if kind == "function_call":
             yield from self._call_done(key, item)
         elif kind == "reasoning":
@@ -129,6 +139,8 @@ class Reader:
         elif kind == "message":
             if key not in self._told:
                 yield from self._message_done(item)
+        elif not _string(item, "type"):
+            raise UpstreamGarbled("The provider sent an item without a type.")
         else:
             yield Other({"output_item": item})
 

@@ -169,7 +169,8 @@ class _Response:
             self._message().annotate([_annotation(one) for one in annotations])
         for picture in fields.pop("images", None) or ():
             self._picture(picture)
-        if item := fields.pop("output_item", None):
+        item = fields.pop("output_item", None)
+        if isinstance(item, dict) and isinstance(item.get("type"), str):
             self._foreign(item)
         if fields:
             self._message().add(fields)
@@ -191,6 +192,8 @@ class _Response:
         self._close_open()
         at, id_ = self._place("item")
         begun = {"id": id_, **item, "status": "in_progress"}
+        if any(begun["id"] == one["id"] for one in self.resource["output"]):
+            begun["id"] = id_
         self._added(Item(at, begun, self._tell)).close(item.get("status") or "completed")
 
     def _step(self, step: Step) -> None:
@@ -328,5 +331,5 @@ def _code(status: int, error: Mapping[str, Any]) -> str:
 
 def _annotation(told: Any) -> Any:
     """Chat completions put what belongs to a kind of annotation one level deeper."""
-    inner = told.get(told.get("type")) if isinstance(told, dict) else None
+    inner = told.get(str(told.get("type"))) if isinstance(told, dict) else None
     return {"type": told["type"], **inner} if isinstance(inner, dict) else told

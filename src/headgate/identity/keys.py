@@ -10,7 +10,7 @@ import hmac
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, time
@@ -73,6 +73,8 @@ class KeyRing:
         self._new_budgets: set[str] = set()
         self._untuned: set[str] = set()
         """Tenants whose settings changed; it stays so when whoever waits for the change leaves in between."""
+        self._count: Sequence[int] = (-1,)
+        """The signal's, in its first place."""
         self._seen = -1
         self._revision = 0
         self._retry_at = 0.0
@@ -160,6 +162,7 @@ class KeyRing:
         `terms_changed` reads the settings of tenants anew and gives those that changed.
         """
         self._signal, self._load, self._terms_changed = signal, load, terms_changed
+        self._count = signal.count
         seen = signal.read()
         gc.disable()  # many are made and all are kept: walking them again and again takes as long as making them
         try:
@@ -194,7 +197,7 @@ class KeyRing:
     @property
     def is_stale(self) -> bool:
         """Whether somebody changed a key or a tenant since the last look."""
-        return self._signal is not None and self._signal.read() != self._seen
+        return self._count[0] != self._seen
 
     async def refresh(self) -> None:
         """Learn what changed. While the database cannot be read, the keys stay as they were last known."""

@@ -26,20 +26,21 @@ class Signal:
             self._map = mmap.mmap(self._file, _SIZE)
         except OSError as error:
             raise StartupError(f"The file {file} cannot be kept: {error.strerror}. Set HEADGATE_DATA_DIR.") from None
-        self._count = memoryview(self._map).cast("Q")
+        self.count: memoryview[int] = memoryview(self._map).cast("Q")
+        """The counter in its first place, for who reads it often."""
 
     def read(self) -> int:
-        return self._count[0]
+        return self.count[0]
 
     def bump(self) -> None:
         """Count one up; the lock of a process that dies is gone with it."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
-            self._count[0] = (self._count[0] + 1) % _LARGEST
+            self.count[0] = (self.count[0] + 1) % _LARGEST
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        self._count.release()
+        self.count.release()
         self._map.close()
         os.close(self._file)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -70,7 +69,7 @@ class _Heard:
             self._keep(event.body)
         elif isinstance(event, Opened):
             self._is_stream = event.events
-            return replace(event, pour=self._pouring(event))
+            return event._replace(pour=self._pouring(event))
         elif isinstance(event, Asking):
             self._sent()
             self._turn, self._asking = event.turn, True

@@ -107,7 +107,7 @@ class Turn:
                     held = b""
                 self.record.hear(event)
                 if isinstance(event, Opened):
-                    yield replace(event, pour=_not_pushed)
+                    yield event._replace(pour=_not_pushed)
                 elif isinstance(event, bytes) and self.record.mark in event:
                     held = event
                 elif isinstance(event, Whole | Ended):

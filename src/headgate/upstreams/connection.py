@@ -23,9 +23,13 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
         self._arrived: list[bytes] = []
+        self._read: dict[bytes, bytes] = {}
+        # The parser's words that need no thought of ours go where they belong without a call of Python.
+        self.on_body = self._arrived.append
+        self.on_header = self._read.__setitem__
+        self._parser = httptools.HttpResponseParser(self)
         self._buffered = 0
         self._paused = False
         self._failure: UpstreamError | None = None
@@ -36,29 +40,26 @@ class Connection(asyncio.Protocol):
         self._stalled_at = 0.0
         self._keeps_alive = False
         self._is_tainted = False
-        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self.lost = False
-        self.idle_since = 0.0
-        self.idle_seconds = 0.0
-        self._reset(0.0, 0.0, TimeoutSettings())
-
-    def _reset(self, silent_at: float, ends_at: float, timeouts: TimeoutSettings) -> None:
+        self._timeouts = TimeoutSettings()
+        self._began = 0.0
+        self._heard_at = 0.0
+        self._head_bytes = 0
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.head_complete = False
         self.complete = False
-        self._head_bytes = 0
-        self._silent_at = silent_at
-        self._ends_at = ends_at
-        self._read_seconds = timeouts.read
-        self._write_seconds = timeouts.write
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.lost = False
+        self.idle_until = 0.0
 
     # --- the caller's side
 
     async def call(self, request: Iterable[bytes], timeouts: TimeoutSettings) -> None:
         """Send a request and wait for the answer's headers."""
-        now = self._loop.time()
-        self._reset(now + timeouts.read, now + timeouts.total, timeouts)
+        self._began = self._heard_at = self._loop.time()
+        self._timeouts = timeouts
+        self._head_bytes = 0
+        self.head_complete = self.complete = False
         self.transport.writelines(request)
         while not self.head_complete:
             if self._failure is not None:
@@ -108,9 +109,8 @@ class Connection(asyncio.Protocol):
 
     def take(self) -> bytes:
         """What has arrived and was not taken yet."""
-        arrived = self._arrived
-        data = arrived[0] if len(arrived) == 1 else b"".join(arrived)
-        arrived.clear()
+        data = b"".join(self._arrived)
+        self._arrived.clear()
         self._buffered = 0
         return data
 
@@ -125,13 +125,10 @@ class Connection(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.resume_reading()
 
-    async def _change(self) -> None:
-        """Until something came, ended or failed."""
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    def _change(self) -> "asyncio.Future[None]":
+        """Done when something has come, ended or failed."""
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def fail(self, error: UpstreamError) -> None:
         """End the call with an error; what has arrived of the body can still be read."""
@@ -165,16 +162,16 @@ class Connection(asyncio.Protocol):
             return
         if self._heard:
             self._heard = False
-            self._silent_at = now + self._read_seconds
-        if now >= self._ends_at:
+            self._heard_at = now
+        if now >= self._began + self._timeouts.total:
             self.fail(UpstreamTimeout("The call took longer than its total time."))
         elif self._unsent:
             left = self.transport.get_write_buffer_size()
             if left < self._unsent:
-                self._unsent, self._stalled_at = left, now + self._write_seconds
+                self._unsent, self._stalled_at = left, now + self._timeouts.write
             elif now >= self._stalled_at:
                 self.fail(UpstreamTimeout("The provider stopped reading the request."))
-        elif now >= self._silent_at and not self._paused:
+        elif now >= self._heard_at + self._timeouts.read and not self._paused:
             began = (
                 "fell silent in the middle of its answer" if self.head_complete else "did not begin to answer in time"
             )
@@ -192,25 +189,29 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
             return
         self._heard = True
-        if not self.head_complete:
-            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.fail(UpstreamGarbled("The provider's answer is not HTTP."))
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
+            self.fail(_not_read(fault))
             return
-        except httptools.HttpParserUpgrade:
-            self.fail(UpstreamGarbled("The provider switched to another protocol."))
-            return
-        if not self.head_complete and self._head_bytes > _LARGEST_HEAD:
-            self.fail(UpstreamGarbled("The provider's headers do not end."))
-        if self._sink is None:
+        sink, arrived = self._sink, self._arrived
+        if sink is not None:
+            if arrived:
+                piece = b"".join(arrived)
+                arrived.clear()
+                if not sink(piece):
+                    self._full = True
+            if self._full or self.complete:
+                self._wake()
+        elif self.head_complete:
+            self._buffered += len(data)
+            if self._buffered > _MOST_BUFFERED:
+                self._pause()
             self._wake()
-            return
-        if self._arrived and not self._sink(self.take()):
-            self._full = True
-        if self._full or self.complete:
-            self._wake()
+        else:
+            self._head_bytes += len(data)
+            if self._head_bytes > _LARGEST_HEAD:
+                self.fail(UpstreamGarbled("The provider's headers do not end."))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
@@ -228,7 +229,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._unsent = self.transport.get_write_buffer_size()
-        self._stalled_at = self._loop.time() + self._write_seconds
+        self._stalled_at = self._loop.time() + self._timeouts.write
 
     def resume_writing(self) -> None:
         self._unsent = 0
@@ -237,28 +238,17 @@ class Connection(asyncio.Protocol):
     # --- the parser's side
 
     def on_message_begin(self) -> None:
-        if self.complete:
-            self._is_tainted = True  # a second answer to one request; none of it is looked at
-        else:
-            self.headers = {}
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._is_tainted:
-            self.headers[name.lower()] = value
+        if self.complete and not self._is_tainted:
+            self._is_tainted = True  # a second answer to one request: it goes where nobody looks
+            self._arrived = self._arrived.copy()
+        self._read.clear()
 
     def on_headers_complete(self) -> None:
-        if self._is_tainted:
-            return
-        self.status = self._parser.get_status_code()
-        self.head_complete = self.status >= 200
-
-    def on_body(self, data: bytes) -> None:
-        if self._is_tainted:
-            return
-        self._arrived.append(data)
-        self._buffered += len(data)
-        if self._buffered > _MOST_BUFFERED:
-            self._pause()
+        if not self._is_tainted:
+            read = self._read
+            self.headers = dict(zip(map(bytes.lower, read), read.values(), strict=True))
+            self.status = self._parser.get_status_code()
+            self.head_complete = self.status >= 200
 
     def on_message_complete(self) -> None:
         if not self.head_complete:
@@ -270,3 +260,9 @@ class Connection(asyncio.Protocol):
     def _ends_with_connection(self) -> bool:
         """Without a length and without chunks, the end of the connection is the end of the body."""
         return b"content-length" not in self.headers and b"chunked" not in self.headers.get(b"transfer-encoding", b"")
+
+
+def _not_read(fault: Exception) -> UpstreamGarbled:
+    if isinstance(fault, httptools.HttpParserUpgrade):
+        return UpstreamGarbled("The provider switched to another protocol.")
+    return UpstreamGarbled("The provider's answer is not HTTP.")

@@ -5,6 +5,7 @@ when its model name stands differently from the frame before.
 """
 
 import re
+import sys
 from typing import Any, NamedTuple
 
 import orjson
@@ -25,22 +26,29 @@ _TOKEN_FIELDS = ("content", "reasoning_content", "reasoning", "tool_calls", "fun
 
 
 class _Pattern(NamedTuple):
-    """An event that was looked at, but for the text it carries: what stands before and behind, old and new."""
+    """An event that was looked at, but for the text it carries: what stands before and behind, old and new.
+
+    The seam is what stands between the texts of two such events in a row.
+    """
 
     before: bytes
     behind: bytes
+    seam: bytes
     new_before: bytes
     new_behind: bytes
-    size: int
+    new_seam: bytes
+    text_from: int
+    text_to: int
+    """Counted from the end, so below zero."""
 
-    def fits(self, block: bytes) -> bool:
-        """Whether a block is this event with another text. A text without quotes cannot end early and hide anything."""
-        return (
-            block.startswith(self.before)
-            and block.endswith(self.behind)
-            and len(block) >= self.size
-            and block.find(b'"', len(self.before), -len(self.behind)) < 0
-        )
+
+def _pattern(before: bytes, behind: bytes, new_before: bytes, new_behind: bytes) -> _Pattern:
+    seam, new_seam = behind + before, new_behind + new_before
+    return _Pattern(before, behind, seam, new_before, new_behind, new_seam, len(before), -len(behind))
+
+
+# Fits nothing, for no event is that long.
+_NO_PATTERN = _pattern(b"\0", b"\0", b"", b"")._replace(text_from=sys.maxsize)
 
 
 class FrameRelay:
@@ -69,7 +77,7 @@ class FrameRelay:
         self._splitter = sse.Splitter()
         self._spelled = b""
         self._renamed = b""
-        self._pattern: _Pattern | None = None
+        self._pattern = _NO_PATTERN
         self._patterns_left = _MOST_PATTERNS
         self.failure: UpstreamError | None = None
         self.done = False
@@ -79,17 +87,23 @@ class FrameRelay:
         """The complete frames to pass on; raises UpstreamBroke for an error frame, UpstreamGarbled for no JSON."""
         if self.failure:
             raise self.failure
+        before, behind, seam, new_before, new_behind, new_seam, start, end = self._pattern
+        if data.startswith(before) and data.endswith(behind) and not self._splitter.rest:
+            # The event that was learned, with another text, or several in a row as they come when there is much to do.
+            # Texts without quotes cannot end early and hide anything.
+            inside = data[start:end]
+            texts = inside.replace(seam, b"")
+            if texts and b'"' not in texts:
+                attempt = self._attempt
+                attempt.chunks += 1
+                attempt.text_bytes += len(texts)
+                return new_before + inside.replace(seam, new_seam) + new_behind
         try:
             block = self._splitter.feed(data)
         except sse.EventTooLong:
             raise UpstreamGarbled("The provider sent an event longer than 32 MiB.") from None
         if not block:
             return b""
-        pattern = self._pattern
-        if pattern is not None and pattern.fits(block):
-            self._attempt.chunks += 1
-            self._attempt.text_bytes += len(block) - pattern.size
-            return pattern.new_before + block[len(pattern.before) : -len(pattern.behind)] + pattern.new_behind
         if self._attempt.first_token and self._is_ordinary(block):
             return self._relay_ordinary(block)
         return self._relay_events(block)
@@ -119,9 +133,7 @@ class FrameRelay:
             return
         before, behind = block[:start], block[end:]
         self._patterns_left -= 1
-        self._pattern = _Pattern(
-            before, behind, self._changed(before), self._changed(behind), len(before) + len(behind)
-        )
+        self._pattern = _pattern(before, behind, self._changed(before), self._changed(behind))
 
     def end(self) -> bytes:
         """What is still to be sent when the provider ended in good order; raises UpstreamBroke if it ended too soon."""
@@ -129,7 +141,7 @@ class FrameRelay:
             raise self.failure
         if self.done:
             return b""
-        rest = self._splitter.rest.strip()
+        rest = bytes(self._splitter.rest).strip()
         if sse.data_of(rest) == b"[DONE]":  # without the blank line behind it
             return sse.DONE
         if rest or not (self.finished or self._plain):

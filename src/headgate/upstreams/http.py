@@ -18,6 +18,7 @@ from headgate.upstreams.tunnel import TunnelRefused, open_tunnel
 from headgate.upstreams.types import TimeoutSettings
 
 _LARGEST_WHOLE = 256 << 20
+_MOST_COPIED = 64 << 10
 _IDLE_SECONDS = 30.0
 _LOOK_SECONDS = 0.25
 _STALL_SECONDS = 0.2
@@ -34,10 +35,15 @@ class Response:
         self._connection = connection
         self._origin = origin
         self.status = connection.status
-        self.headers = connection.headers
-        self.content_type = connection.headers.get(b"content-type", b"").lower()
-        encoding = connection.headers.get(b"content-encoding", b"identity").lower()
-        self._inflate = None if encoding == b"identity" else _inflater(encoding)
+        self.headers = headers = connection.headers
+        self.content_type = headers.get(b"content-type", b"").lower()
+        encoding = headers.get(b"content-encoding")
+        self._inflate = None if encoding is None else _inflater(encoding.lower())
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of the body has come and was taken."""
+        return self._connection.drained
 
     async def piece(self) -> bytes:
         """The next bytes of the body, empty at its end; raises UpstreamError when it breaks off."""
@@ -99,9 +105,8 @@ class Origin:
         """Send a request, `head` without its last empty line; raises UpstreamUnreachable, -Timeout or -Garbled."""
         connection = self._take() or await self._connect(timeouts.connect)
         self._wire.watch(connection)
-        request = (b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body) if body else (head, b"\r\n")
         try:
-            await connection.call(request, timeouts)
+            await connection.call(_request(head, body), timeouts)
             return Response(connection, self)
         except BaseException:
             self.give_back(connection)
@@ -112,7 +117,7 @@ class Origin:
         now = self._wire.loop.time()
         while self._idle:
             connection = self._idle.pop()
-            if not connection.lost and now - connection.idle_since < connection.idle_seconds:
+            if not connection.lost and now < connection.idle_until:
                 return connection
             connection.transport.abort()
         return None
@@ -160,19 +165,19 @@ class Origin:
         return connection
 
     def give_back(self, connection: Connection) -> None:
-        self._wire.forget(connection)
+        self._wire.running.discard(connection)
         if not connection.reusable:
             connection.transport.abort()
             return
-        connection.idle_since = self._wire.loop.time()
-        connection.idle_seconds = _announced_idle(connection.headers)
+        hint = connection.headers.get(b"keep-alive")
+        connection.idle_until = self._wire.loop.time() + (_IDLE_SECONDS if hint is None else _announced_idle(hint))
         self._idle.append(connection)
         if len(self._idle) > 1:
             self._drop_old()
 
     def _drop_old(self) -> None:
         oldest = self._idle[0]
-        if oldest.lost or self._wire.loop.time() - oldest.idle_since > oldest.idle_seconds:
+        if oldest.lost or self._wire.loop.time() > oldest.idle_until:
             self._idle.popleft().transport.abort()
 
     def close(self) -> None:
@@ -185,7 +190,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self._running: set[Connection] = set()
+        self.running: set[Connection] = set()
         self._hand: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._tls: ssl.SSLContext | None = None
@@ -197,12 +202,9 @@ class Wire:
         return self._tls
 
     def watch(self, connection: Connection) -> None:
-        self._running.add(connection)
+        self.running.add(connection)
         if self._hand is None:
             self._look_later()
-
-    def forget(self, connection: Connection) -> None:
-        self._running.discard(connection)
 
     def _look_later(self) -> None:
         self._due = self.loop.time() + _LOOK_SECONDS
@@ -212,9 +214,9 @@ class Wire:
         """Check every running call; having stood still ourselves, only the next time, for what came is still unread."""
         now = self.loop.time()
         if now - self._due < _STALL_SECONDS:
-            for connection in list(self._running):
+            for connection in list(self.running):
                 connection.check_deadlines(now)
-        if self._running:
+        if self.running:
             self._look_later()
         else:
             self._hand = None
@@ -222,11 +224,22 @@ class Wire:
     def close(self) -> None:
         if self._hand is not None:
             self._hand.cancel()
-        for connection in list(self._running):
+        for connection in list(self.running):
             connection.fail(_ABANDONED)
 
 
-def _inflater(encoding: bytes) -> "zlib._Decompress":
+def _request(head: bytes, body: bytes) -> tuple[bytes, ...]:
+    """What is sent; in one piece unless copying costs more than a second piece does."""
+    if not body:
+        return (head, b"\r\n")
+    if len(body) > _MOST_COPIED:
+        return (b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body)
+    return (b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body),)
+
+
+def _inflater(encoding: bytes) -> "zlib._Decompress | None":
+    if encoding == b"identity":
+        return None
     if encoding not in (b"gzip", b"x-gzip", b"deflate"):
         raise UpstreamGarbled(
             f"The provider's answer is encoded as {encoding.decode('latin-1')}, which was not asked for."
@@ -234,11 +247,8 @@ def _inflater(encoding: bytes) -> "zlib._Decompress":
     return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
 
 
-def _announced_idle(headers: dict[bytes, bytes]) -> float:
+def _announced_idle(hint: bytes) -> float:
     """How long the provider keeps idle connections, a second less, from `keep-alive: timeout=5`."""
-    hint = headers.get(b"keep-alive")
-    if hint is None:
-        return _IDLE_SECONDS
     _, found, seconds = hint.partition(b"timeout=")
     seconds = seconds.partition(b",")[0].strip()
     return min(_IDLE_SECONDS, max(0.0, float(seconds) - 1.0)) if found and seconds.isdigit() else _IDLE_SECONDS

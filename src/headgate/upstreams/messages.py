@@ -164,7 +164,7 @@ class MessagesRelay:
         if outer is None or inner is None:
             return event
         start = event.index(data) + outer[0]
-        return splice.apply(event, [splice.Edit(start + inner[0], start + inner[1], orjson.dumps(self._name))])
+        return splice.apply(event, [(start + inner[0], start + inner[1], orjson.dumps(self._name))])
 
     def _note_end(self, told: Mapping[str, Any]) -> None:
         """Its counts are of the whole answer, so that only now there is something to charge for."""
@@ -183,7 +183,7 @@ class MessagesRelay:
 def _fault(told: Mapping[str, Any]) -> UpstreamError:
     error = told.get("error")
     kind = error.get("type") if isinstance(error, dict) else None
-    return told_inside(told, _FAULTS.get(kind, UpstreamBroke))
+    return told_inside(told, _FAULTS.get(str(kind), UpstreamBroke))
 
 
 def _parsed(data: bytes) -> dict[str, Any]:

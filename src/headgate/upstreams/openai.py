@@ -48,10 +48,11 @@ class OpenAIUpstream:
 
     async def open(self, call: Call, attempt: Attempt) -> Whole | Stream:
         request = call.request
-        asks_usage = request.stream and request.surface.reports_usage and self._provider.usage_in_streams
+        surface = request.surface
+        asks_usage = request.stream and surface.reports_usage and self._provider.usage_in_streams
         content_type, body = request.body_for(call.model, ask_usage=asks_usage, changes=call.changes)
         head = b"%bcontent-type: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\n" % (
-            self._head_for(request.surface, call.model),
+            self._head_for(surface, call.model),
             content_type,
             call.run_id.encode(),
             call.traceparent.encode(),
@@ -210,9 +211,9 @@ def _renamed(body: bytes, request: ModelRequest, attempt: Attempt) -> bytes:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         parsed = None
-    if not isinstance(parsed, dict | list):
-        raise UpstreamGarbled("The provider's answer is not JSON.")
-    if not isinstance(parsed, dict):
+    if type(parsed) is not dict:
+        if type(parsed) is not list:
+            raise UpstreamGarbled("The provider's answer is not JSON.")
         return body
     error = parsed.get("error")
     if error and "choices" not in parsed and "data" not in parsed:
@@ -222,7 +223,10 @@ def _renamed(body: bytes, request: ModelRequest, attempt: Attempt) -> bytes:
     if named is None or named == request.model:
         return body
     at = splice.locate(body, "model")
-    return splice.apply(body, [splice.Edit(*at, orjson.dumps(request.model))]) if at else body
+    if at is None:
+        return body
+    start, end = at
+    return body[:start] + orjson.dumps(request.model) + body[end:]
 
 
 def _renamed_large(body: bytes, request: ModelRequest, attempt: Attempt) -> bytes:
@@ -239,7 +243,7 @@ def _renamed_large(body: bytes, request: ModelRequest, attempt: Attempt) -> byte
     named = found.get("model")
     if named is None:
         return body
-    return splice.apply(body, [splice.Edit(named.start, named.end, orjson.dumps(request.model))])
+    return splice.apply(body, [(named.start, named.end, orjson.dumps(request.model))])
 
 
 def _kind(response: Response) -> str:

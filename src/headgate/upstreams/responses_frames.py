@@ -91,7 +91,7 @@ class ResponsesRelay:
         if self._is_over or data.strip() == b"[DONE]":
             return b""
         told = _parsed(data)
-        kind = told.get("type")
+        kind = str(told.get("type"))
         self._attempt.chunks += 1
         if kind in _FAILURES:
             return self._fail(event, data, told)
@@ -133,7 +133,7 @@ class ResponsesRelay:
         if isinstance(response.get("model"), str) and response["model"] != self._name:
             at = splice.locate(inner, "model")
             if at is not None:
-                edits.append(splice.Edit(*at, orjson.dumps(self._name)))
+                edits.append((*at, orjson.dumps(self._name)))
         if (cost := self._cost(inner, response)) is not None:
             edits.append(cost)
         if not edits:
@@ -149,7 +149,7 @@ class ResponsesRelay:
         cost, place = attempt.cost_of(attempt, attempt.tokens), splice.locate(inner, "usage")
         if cost is None or place is None:
             return None
-        return splice.Edit(place[1] - 1, place[1] - 1, b',"cost":%b' % orjson.dumps(float(usd(cost))))
+        return (place[1] - 1, place[1] - 1, b',"cost":%b' % orjson.dumps(float(usd(cost))))
 
 
 def _parsed(data: bytes) -> dict[str, Any]:

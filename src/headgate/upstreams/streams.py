@@ -67,7 +67,7 @@ class EventStream:
         if self._ended:
             return b""
         self._ended = True
-        if relay.done:
+        if relay.done and not self._response.ended:
             await self._read_trailer()
         rest = relay.end()
         if rest:
