@@ -130,13 +130,17 @@ async def test_what_a_model_thinks_is_a_block_of_its_own(gateway: Gateway, stub:
     assert (second.thought, second.text) == ("Hm", "Yes")
 
 
-async def test_more_than_a_model_can_say_is_not_asked_of_it(stub: Stub) -> None:
-    settings = settings_for(stub)
+async def test_more_than_a_model_can_say_is_not_asked_of_it(stub: Stub, tmp_path: Path) -> None:
+    settings = with_agent(stub)
     settings["models"][0]["capabilities"] = {"max_output_tokens": 16384}
-    async with running_gateway(settings) as gateway:
-        response = await ask(gateway, max_tokens=128000)
-    assert stub.last.json["max_tokens"] == 16384
-    assert response.headers["x-headgate-applied"] == "max_tokens=16384"
+    async with running_gateway(settings, tmp_path) as gateway:
+        for model in ("small", "augmented/helper"):
+            response = await ask(gateway, model=model, max_tokens=128000)
+            assert response.status_code == 200
+            assert stub.last.json["max_tokens"] == 16384
+            assert response.headers["x-headgate-applied"] == "max_tokens=16384"
+        await gateway.chat(model="augmented/helper", max_tokens=128000)
+        assert stub.last.json["max_tokens"] == 128000
 
 
 @pytest.mark.parametrize(
