@@ -111,7 +111,6 @@ class _Connection:
             continues = fields.get("previous_response_id")
             body = self._body(fields)
         except HeadgateError as error:
-            self._forget(_id_in(message))
             await self._tell(error)
             return True
         reply = _Reply(self._send)
@@ -229,14 +228,6 @@ def _read(message: str) -> dict[str, Any]:
     if fields.get("type") != "response.create":
         raise InvalidField("The field 'type' must be 'response.create'.", param="type")
     return fields
-
-
-def _id_in(message: str) -> object:
-    """The response that a message wants to go on from, whatever else is wrong with it."""
-    try:
-        return _read(message).get("previous_response_id")
-    except HeadgateError:
-        return None
 
 
 def _remembered(body: dict[str, Any], response: dict[str, Any]) -> tuple[str, list[Any]]:
