@@ -242,9 +242,12 @@ class _Response:
             self.resource |= {"status": "incomplete", "incomplete_details": {"reason": reason}}
             self._tell("response.incomplete", response=self.resource)
         else:
-            ended_at = self.resource["created_at"] + int(time.monotonic() - self._since)
-            self.resource |= {"status": "completed", "completed_at": ended_at}
-            self._tell("response.completed", response=self.resource)
+            self.complete()
+
+    def complete(self) -> None:
+        ended_at = self.resource["created_at"] + int(time.monotonic() - self._since)
+        self.resource |= {"status": "completed", "completed_at": ended_at}
+        self._tell("response.completed", response=self.resource)
 
 
 _SAYS: dict[type, Callable[[_Response, Any], None]] = {
@@ -278,6 +281,12 @@ class StreamWriter:
 
     def end(self) -> bytes:
         return b""
+
+    def nothing(self) -> bytes:
+        """All events of a response for which no model is asked."""
+        self._response.begin()
+        self._response.complete()
+        return self._log.take()
 
     def broken(self, status: int, error: Mapping[str, Any]) -> bytes:
         """The response fails; what there is of its output stays."""
