@@ -70,6 +70,8 @@ async def test_a_response_goes_on_from_the_last_one(gateway: Gateway, stub: Stub
 
 async def test_a_response_can_be_prepared_without_asking_a_model(gateway: Gateway, stub: Stub) -> None:
     async with socket(gateway) as opened:
+        (fault,) = await respond(opened, tools=5, generate=False)
+        assert fault["error"]["param"] == "tools"
         prepared = await respond(opened, input="Remember: cobalt.", generate=False)
         assert [event["type"].rpartition(".")[2] for event in prepared] == ["created", "in_progress", "completed"]
         assert not stub.calls

@@ -25,6 +25,7 @@ from headgate.core.errors import (
 )
 from headgate.core.ids import new_run_id
 from headgate.core.state_errors import PreviousResponseNotFound, SocketTooOld
+from headgate.dialects.responses_request import parse
 from headgate.dialects.responses_writer import StreamWriter
 from headgate.dialects.types import Occasion
 
@@ -113,12 +114,13 @@ class _Connection:
             fields = _read(message)
             continues = fields.get("previous_response_id")
             body = self._body(fields)
+            prepared = _nothing(body) if body.pop("generate", True) is False else b""
         except HeadgateError as error:
             await self._tell(error)
             return True
         reply = _Reply(self._send)
-        if body.pop("generate", True) is False:
-            await reply.take(_nothing(body))
+        if prepared:
+            await reply.take(prepared)
             self._memory = _remembered(body, reply.finished or {})
             return True
         scope = {"type": "http", "method": "POST", "path": "/v1/responses", "headers": self._headers}
@@ -241,7 +243,11 @@ def _read(message: str) -> dict[str, Any]:
 
 
 def _nothing(body: dict[str, Any]) -> bytes:
-    """A response that only holds what it was given, for the next one to go on from; no model is asked."""
+    """A response that only holds what it was given, for the next one to go on from; no model is asked.
+
+    Raises InvalidField for what the next one could not read.
+    """
+    parse(body)
     asked = Occasion(new_run_id(), str(body.get("model") or ""), int(time.time()), body, usage=False, extensions=False)
     return StreamWriter(asked).nothing()
 
