@@ -187,7 +187,7 @@ def _render_foreign(request: ChatRequest, fields: dict[str, Any], losses: Losses
     if request.thinks is not None and request.effort is None:
         fields["reasoning_effort"] = effort_of(request.thinks)
     for name, value in request.beside.items():
-        if name == "service_tier" and value in _TIERS:
+        if name == "service_tier" and type(value) is str and value in _TIERS:
             fields[name] = _TIERS[value]
         elif name in _SHARED and name != "service_tier":
             fields[name] = value

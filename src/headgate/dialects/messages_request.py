@@ -322,7 +322,7 @@ class _Rendering:
             fields.update(beside)
             return
         tier = beside.pop("service_tier", None)
-        if tier in _TIERS:
+        if type(tier) is str and tier in _TIERS:
             fields["service_tier"] = _TIERS[tier]
         elif tier is not None:
             self.losses.add("service_tier")

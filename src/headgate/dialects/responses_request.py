@@ -114,10 +114,11 @@ def _reasoning(told: object, beside: dict[str, Any]) -> Effort | None:
     if type(told) is not dict:
         raise InvalidField("The field 'reasoning' must be an object.", param="reasoning")
     effort = told.get("effort")
+    effort = effort if type(effort) is str and effort in EFFORTS else None
     for name, value in told.items():
-        if value is not None and not (name == "effort" and effort in EFFORTS):
+        if value is not None and not (name == "effort" and effort is not None):
             beside[f"reasoning.{name}"] = value
-    return cast("Effort", effort) if effort in EFFORTS else None
+    return cast("Effort | None", effort)
 
 
 def _text(told: object, beside: dict[str, Any]) -> Format | None:
