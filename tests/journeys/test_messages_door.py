@@ -130,6 +130,15 @@ async def test_what_a_model_thinks_is_a_block_of_its_own(gateway: Gateway, stub:
     assert (second.thought, second.text) == ("Hm", "Yes")
 
 
+async def test_more_than_a_model_can_say_is_not_asked_of_it(stub: Stub) -> None:
+    settings = settings_for(stub)
+    settings["models"][0]["capabilities"] = {"max_output_tokens": 16384}
+    async with running_gateway(settings) as gateway:
+        response = await ask(gateway, max_tokens=128000)
+    assert stub.last.json["max_tokens"] == 16384
+    assert response.headers["x-headgate-applied"] == "max_tokens=16384"
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "kind"),
     [
@@ -276,9 +285,7 @@ async def test_a_repeat_with_its_key_gets_the_same_stream(governed: Gateway, stu
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_conversations_in_files_have_the_answer_of_this_door(
-    stub: Stub, tmp_path: Path, streamed: bool
-) -> None:
+async def test_conversations_in_files_have_the_answer_of_this_door(stub: Stub, tmp_path: Path, streamed: bool) -> None:
     folder = tmp_path / "log"
     async with running_gateway(settings_for(stub, logging={"runs": {"folder": str(folder)}})) as gateway:
         await ask(gateway, stream=streamed)

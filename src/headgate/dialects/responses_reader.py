@@ -11,6 +11,7 @@ import orjson
 from headgate.core import sse
 from headgate.core.chat import Answer, Call, CallBegun, CallPiece, ChatEvent, Other, Refusal, Sealed, Text, Thought
 from headgate.core.errors import UpstreamFault, UpstreamGarbled
+from headgate.dialects.call_ids import CallIds
 from headgate.dialects.responses_items import SIGNED
 
 _RESOURCE = frozenset(
@@ -37,7 +38,8 @@ class Reader:
         """By the id of the item: the number of the call; its id, its name and the pieces of its arguments."""
         self._told: set[str] = set()
         """Ids of the items of which deltas came."""
-        self._thoughts = 0
+        self._done_keys: set[str] = set()
+        self._ids = CallIds()
 
     def feed(self, frames: bytes) -> Iterable[ChatEvent]:
         for event in sse.events(frames):
@@ -103,10 +105,13 @@ class Reader:
             yield from self._begin(_key(event, item), item)
 
     def _begin(self, key: str, item: Mapping[str, Any]) -> Iterable[ChatEvent]:
+        if key in self._calls:
+            return
         number = len(self._calls)
         id_, name = _string(item, "call_id") or _string(item, "id"), _string(item, "name")
-        if not name:
-            raise UpstreamGarbled("The provider sent a call of a tool without its name.")
+        if not (id_ and name):
+            raise UpstreamGarbled("The provider sent a tool call without an id or a name.")
+        id_ = self._ids.own(id_)
         self._calls[key] = number, [id_, name]
         if self._streams_calls:
             yield CallBegun(number, id_, name)
@@ -124,6 +129,9 @@ class Reader:
         if not isinstance(item, dict):
             return
         key, kind = _key(event, item), item.get("type")
+        if key in self._done_keys:
+            return
+        self._done_keys.add(key)
         if kind == "function_call":
             yield from self._call_done(key, item)
         elif kind == "reasoning":
@@ -131,10 +139,10 @@ class Reader:
         elif kind == "message":
             if key not in self._told:
                 yield from self._message_done(item)
-        elif isinstance(kind, str) and kind:
-            yield Other({"output_item": item})
-        else:
+        elif not _string(item, "type"):
             raise UpstreamGarbled("The provider sent an item without a type.")
+        else:
+            yield Other({"output_item": item})
 
     def _call_done(self, key: str, item: Mapping[str, Any]) -> Iterable[ChatEvent]:
         if key not in self._calls:

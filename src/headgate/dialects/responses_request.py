@@ -5,12 +5,12 @@ What other APIs know by a name of chat completions stands in `beside` under that
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from headgate.core.chat_request import ChatRequest, Effort, Format, Item, Message, TextPart
 from headgate.core.errors import InvalidField
 from headgate.core.state_errors import PreviousResponseNotFound
-from headgate.dialects.effort import EFFORTS
+from headgate.dialects.effort import known_effort
 from headgate.dialects.responses_items import parse_items
 from headgate.dialects.responses_tools import parse_choice, parse_tools
 
@@ -113,12 +113,11 @@ def _reasoning(told: object, beside: dict[str, Any]) -> Effort | None:
         return None
     if type(told) is not dict:
         raise InvalidField("The field 'reasoning' must be an object.", param="reasoning")
-    effort = told.get("effort")
-    effort = effort if type(effort) is str and effort in EFFORTS else None
+    effort = known_effort(told.get("effort"))
     for name, value in told.items():
         if value is not None and not (name == "effort" and effort is not None):
             beside[f"reasoning.{name}"] = value
-    return cast("Effort | None", effort)
+    return effort
 
 
 def _text(told: object, beside: dict[str, Any]) -> Format | None:
