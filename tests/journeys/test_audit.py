@@ -93,8 +93,9 @@ READINGS = (
     "/api/show",
 )
 OLLAMA = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
+COUNTS = tuple(f"{prefix}/messages/count_tokens" for prefix in ("/v1", "", "/anthropic/v1"))
 TURNS = ("/c1/chat", "/a1/agents/{name:path}/sessions/{id}/messages")
-CALLS = (*OLLAMA, *TURNS, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
+CALLS = (*OLLAMA, *TURNS, *COUNTS, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
 """As calls of models: in the request log, with the key, and no act of administration."""
 KEPT_NOWHERE = {
     (method, f"{prefix}/responses/{{id}}{rest}")
