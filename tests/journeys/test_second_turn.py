@@ -10,7 +10,7 @@ import httpx
 
 from tests.conftest import settings_for
 from tests.harness.gateway import Gateway, running_gateway
-from tests.harness.stub import Stub, chat, stream, stream_pieces
+from tests.harness.stub import BOUND, Stub, chat, stream, stream_pieces
 from tests.requirements import covers
 
 pytestmark = covers("79")
@@ -29,7 +29,9 @@ async def say(gateway: Gateway, text: str, conversation: str = "", **headers: st
     return await gateway.http.post("/c1/chat", json={**body, **named}, headers=headers)
 
 
-async def begun(gateway: Gateway, stub: Stub, **headers: str) -> tuple[str, "asyncio.Task[httpx.Response]", asyncio.Event]:
+async def begun(
+    gateway: Gateway, stub: Stub, **headers: str
+) -> tuple[str, "asyncio.Task[httpx.Response]", asyncio.Event]:
     """A conversation whose second turn is under way until the event; its first piece is on the way."""
     stub.answer(chat("Hello."))
     conversation = (await say(gateway, "Hi")).headers["x-conversation-id"]
@@ -38,6 +40,13 @@ async def begun(gateway: Gateway, stub: Stub, **headers: str) -> tuple[str, "asy
     task = asyncio.create_task(say(gateway, "Long", conversation, **headers))
     await stub.wait_for_calls(2)
     return conversation, task, going
+
+
+async def until_waiting(gateway: Gateway, count: int) -> None:
+    """Until so many turns wait for the one under way."""
+    async with asyncio.timeout(BOUND):
+        while gateway.gate.deps.second_turn.waiting != count:
+            await asyncio.sleep(0)
 
 
 async def kept(gateway: Gateway, conversation: str) -> list[tuple[str, str]]:
@@ -75,9 +84,7 @@ async def test_queued_turns_come_one_after_another_in_their_order(stub: Stub, tm
         waiting = []
         for text in ("Second", "Third", "Fourth"):
             waiting.append(asyncio.create_task(say(gateway, text, conversation)))
-            async with asyncio.timeout(5):
-                while len(gateway.gate.active) < 1 + len(waiting):
-                    await asyncio.sleep(0)
+            await until_waiting(gateway, len(waiting))
         assert len(stub.calls) == 2
         going.set()
         answers = [await one for one in (first, *waiting)]
@@ -103,12 +110,9 @@ async def test_a_caller_that_leaves_the_queue_takes_no_turn(stub: Stub, tmp_path
     async with set_to(stub, tmp_path, "enqueue") as gateway:
         conversation, first, going = await begun(gateway, stub)
         leaving = asyncio.create_task(say(gateway, "Second", conversation))
-        async with asyncio.timeout(5):
-            while len(gateway.gate.active) < 2:
-                await asyncio.sleep(0)
-            leaving.cancel()
-            while len(gateway.gate.active) > 1:
-                await asyncio.sleep(0)
+        await until_waiting(gateway, 1)
+        leaving.cancel()
+        await until_waiting(gateway, 0)
         going.set()
         await first
         stub.answer(chat("Here."))

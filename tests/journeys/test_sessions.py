@@ -66,7 +66,12 @@ def told(stub: Stub) -> list[tuple[str, str]]:
 async def test_a_session_is_made_talked_in_read_and_taken_away(gateway: Gateway, stub: Stub, streamed: bool) -> None:
     answer = await gateway.http.post(SESSIONS, json={"metadata": {"room": "hall"}})
     made = answer.json()
-    assert (answer.status_code, made["object"], made["agent"], made["message_count"]) == (201, "session", "home/lights", 0)
+    assert (answer.status_code, made["object"], made["agent"], made["message_count"]) == (
+        201,
+        "session",
+        "home/lights",
+        0,
+    )
     for text in ("Hall on", "And off"):
         stub.answer(stream(stream_pieces(["Do", "ne."])) if streamed else chat("Done."))
         answer = await say(gateway.http, made["id"], text, stream=streamed)
@@ -93,7 +98,11 @@ async def test_sessions_are_listed_of_this_agent_and_this_user_alone(gateway: Ga
         one = f"/a1/agents/other/sessions/{mine[0]}"
         wrong = [await ann.get(one), await ann.post(f"{one}/messages", json={"message": "Hi"})]
         theirs = f"{SESSIONS}/{mine[0]}"
-        wrong += [await gateway.http.get(theirs), await gateway.http.delete(theirs), await say(gateway.http, mine[0], "Hi")]
+        wrong += [
+            await gateway.http.get(theirs),
+            await gateway.http.delete(theirs),
+            await say(gateway.http, mine[0], "Hi"),
+        ]
         assert {answer.status_code for answer in wrong} == {404}
         assert (await ann.get("/a1/agents/nobody/sessions")).json()["error"]["code"] == "agent_not_found"
 

@@ -29,6 +29,8 @@ class SecondTurn:
     policy: SecondTurnPolicy = "reject"
     seconds: float = 30.0
     stop: Callable[[str, str], Awaitable[bool]] = _nobody
+    waiting: int = 0
+    """How many turns wait in this worker."""
     _lines: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
 
     async def take(self, runs: Runs, head: Conversation, run: Run, lease: float) -> None:
@@ -39,15 +41,23 @@ class SecondTurn:
             return
         until = monotonic() + self.seconds
         line = self._lines.setdefault(head.id, asyncio.Lock())
+        self.waiting += 1
+        try:
+            await self._line_up(line, head)
+            try:
+                await self._take(runs, head, run, lease, until)
+            finally:
+                line.release()
+        finally:
+            self.waiting -= 1
+
+    async def _line_up(self, line: asyncio.Lock, head: Conversation) -> None:
+        """Of this worker's turns, the one that came first goes first."""
         try:
             async with asyncio.timeout(self.seconds):
-                await line.acquire()  # of this worker's turns, the one that came first goes first
+                await line.acquire()
         except TimeoutError:
             raise _busy(head) from None
-        try:
-            await self._take(runs, head, run, lease, until)
-        finally:
-            line.release()
 
     async def _take(self, runs: Runs, head: Conversation, run: Run, lease: float, until: float) -> None:
         stopped, pause = "", _FIRST_PAUSE
