@@ -81,6 +81,8 @@ CHANGES: dict[tuple[str, str], tuple[str, Body]] = {
     ("DELETE", "/v1/tenant/config"): ("tenant_config.updated", {}),
     ("DELETE", "/v1/tenant/config/{key}"): ("tenant_config.updated", {}),
     ("POST", "/v1/runs/{id:path}/cancel"): ("run.cancelled", {}),
+    ("DELETE", "/admin/data/{tenant}"): ("data.erased", {}),
+    ("DELETE", "/admin/data/{tenant}/{user:path}"): ("data.erased", {}),
     ("POST", "/admin/reload"): ("configuration.reloaded", {}),
 }
 """Every route that changes something, with the act it has to leave. A new one has to be entered here."""

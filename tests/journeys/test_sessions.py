@@ -125,7 +125,7 @@ async def test_a_session_has_the_same_id_at_all_doors(gateway: Gateway, stub: St
     id_ = await session(gateway.http)
     stub.answer(chat("One."), chat("Two."), chat("Three."))
     await say(gateway.http, id_, "1")
-    body = {"model": "home/lights", "message": "2", "conversation_id": id_}
+    body: dict[str, Any] = {"model": "home/lights", "message": "2", "conversation_id": id_}
     assert (await gateway.http.post("/c1/chat", json=body)).status_code == 200
     head = {"x-conversation-id": id_}
     body = {"model": "home/lights", "messages": [{"role": "user", "content": "3"}]}

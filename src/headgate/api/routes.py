@@ -29,7 +29,7 @@ from headgate.api import (
     tenant_config,
     tools,
 )
-from headgate.api.admin import audit, budgets, keys, mcp, reload, template, tenants
+from headgate.api.admin import audit, budgets, data, keys, mcp, reload, template, tenants
 from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.c1 import C1Chat
@@ -104,6 +104,7 @@ def control_routes(gate: Gate) -> list[Route]:
         *_run_routes(),
         *_response_routes(),
         *_audit_routes(),
+        *_data_routes(),
         *_litellm_user_routes(),
         *_litellm_team_routes(),
         *_litellm_health_routes(),
@@ -197,6 +198,18 @@ def _audit_routes() -> list[Route]:
     return [
         Route("/admin/audit", audit.list_all, logged=True, needs="audit:read"),
         Route("/admin/audit/verify", audit.verify, logged=True, needs="audit:read"),
+    ]
+
+
+def _data_routes() -> list[Route]:
+    read, write = "data:read", "data:write"
+    return [
+        route
+        for path in ("/admin/data/{tenant}", "/admin/data/{tenant}/{user:path}")
+        for route in (
+            Route(path, data.export, logged=True, needs=read),
+            Route(path, data.erase, ("DELETE",), logged=True, needs=write),
+        )
     ]
 
 
