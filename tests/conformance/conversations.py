@@ -28,6 +28,8 @@ from headgate.core.chat_request import (
     ToolResult,
 )
 
+EXAMPLES = 30
+"""How many of them a test tries; many more with `--long`."""
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 DOCUMENT = "data:application/pdf;base64,JVBERi0="
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

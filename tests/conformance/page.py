@@ -27,7 +27,7 @@ model's name. Where they do not, the request and its answer are translated. This
 - Recorded streams are damaged: events left out, doubled, swapped and cut, values of wrong types, bytes flipped. What
   the caller gets keeps to the rules: it ends well, or with an error.
 
-`python -m pytest tests/conformance` runs it; with `--long`, the damage is done many times more often.
+`python -m pytest tests/conformance` runs it; with `--long`, far more is generated and damaged.
 """
 
 
