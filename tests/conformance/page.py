@@ -21,6 +21,7 @@ model's name. Where they do not, the request and its answer are translated. This
   rule there is a planted violation that it must report.
 - Recorded answers, after real streams of many providers, go from each dialect into each: by the rules, saying the same
   streamed and whole, and to the letter as committed.
+- The official clients of OpenAI and Anthropic put every translated stream together as it was said.
 - Every recorded stream is cut at every byte; what the caller gets stays the same.
 - Generated requests come out of their own dialect as they went in, and lose in another one what is declared below, and
   nothing else. What every dialect can carry comes out equal on all ways.
