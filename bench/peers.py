@@ -330,15 +330,4 @@ PEERS = (
         json_requests=(200, 400),
         most_streams=20,
     ),
-    Peer(
-        name="litellm-responses",
-        launch=_litellm,
-        note="as litellm; asked in OpenAI's Responses, translated into chat completions",
-        pip=("litellm[proxy]",),
-        folder="peer-litellm",
-        model="bench-chat-only",
-        words=RESPONSES,
-        json_requests=(200, 400),
-        most_streams=20,
-    ),
 )
