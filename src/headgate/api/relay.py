@@ -84,7 +84,7 @@ class ModelRoute:
             run.mode = mode.decode("latin-1")
         run.tells_more = self._tells_more(headers.get(b"x-events", b"").lower())
         run.wishes = wishes_of(headers, stream=request.stream)
-        if (conversation := headers.get(CONVERSATION)) is not None:
+        if run.continues is None and (conversation := headers.get(CONVERSATION)) is not None:
             run.continues = Continues(conversation_id(conversation))
         return request
 

@@ -25,12 +25,14 @@ from headgate.api import (
     ollama,
     responses,
     runs,
+    stored_conversations,
     tenant_config,
     tools,
 )
-from headgate.api.admin import audit, budgets, keys, mcp, reload, template, tenants
+from headgate.api.admin import audit, budgets, data, keys, mcp, reload, template, tenants
 from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
+from headgate.api.c1 import C1Chat
 from headgate.api.control import Access, ControlRoute, refuse
 from headgate.api.count_tokens import count_tokens
 from headgate.api.gate import Gate, Receive, Scope, Send
@@ -39,6 +41,7 @@ from headgate.api.litellm_reports import LitellmReports
 from headgate.api.mcp import PATH as MCP_PATH
 from headgate.api.relay import ModelRoute
 from headgate.api.responses_socket import ResponsesSocket
+from headgate.api.sessions import SessionTurn
 from headgate.api.spend import SpendRoutes
 from headgate.core.errors import MethodNotAllowed, RouteNotFound
 from headgate.core.surfaces import MESSAGES, RESPONSES, SURFACES
@@ -101,9 +104,11 @@ def control_routes(gate: Gate) -> list[Route]:
         *_run_routes(),
         *_response_routes(),
         *_audit_routes(),
+        *_data_routes(),
         *_litellm_user_routes(),
         *_litellm_team_routes(),
         *_litellm_health_routes(),
+        *_conversation_routes(gate),
         *_agent_routes(gate),
         Route("/admin/budgets", budgets.list_all, logged=True, needs="budgets:read"),
         *_usage_routes(
@@ -120,6 +125,39 @@ def _count_routes() -> list[Route]:
     return [
         Route(f"{prefix}/messages/count_tokens", count_tokens, ("POST",), logged=True, dialect="messages")
         for prefix in MESSAGES_PREFIXES
+    ]
+
+
+def _conversation_routes(gate: Gate) -> list[Route]:
+    """They need no scope: callers see what is their own. Those of sessions come before the agents', for names of
+    agents may hold slashes.
+    """
+    stored, sessions = stored_conversations, "/a1/agents/{name:path}/sessions"
+    one = f"{sessions}/{{id}}"
+    return [
+        Route("/c1/chat", C1Chat(gate), ("POST",)),
+        Route("/c1/conversations", stored.list_all, logged=True),
+        Route("/c1/conversations/{id}", stored.update, ("PATCH",), logged=True),
+        *_kept_routes("/c1/conversations/{id}"),
+        Route("/c1/conversations/{id}/items", stored.list_items, logged=True),
+        Route(sessions, stored.list_all, logged=True),
+        Route(sessions, stored.create_session, ("POST",), logged=True),
+        *_kept_routes(one),
+        Route(f"{one}/messages", stored.list_items, logged=True),
+        Route(f"{one}/messages", SessionTurn(gate), ("POST",)),
+    ]
+
+
+def _kept_routes(one: str) -> list[Route]:
+    """What conversations and sessions have in common."""
+    stored = stored_conversations
+    return [
+        Route(one, stored.get, logged=True),
+        Route(one, stored.delete, ("DELETE",), logged=True),
+        Route(f"{one}/fork", stored.fork, ("POST",), logged=True),
+        Route(f"{one}/rewind", stored.rewind, ("POST",), logged=True),
+        Route(f"{one}/lineage", stored.lineage, logged=True),
+        Route(f"{one}/diff", stored.diff, logged=True),
     ]
 
 
@@ -160,6 +198,18 @@ def _audit_routes() -> list[Route]:
     return [
         Route("/admin/audit", audit.list_all, logged=True, needs="audit:read"),
         Route("/admin/audit/verify", audit.verify, logged=True, needs="audit:read"),
+    ]
+
+
+def _data_routes() -> list[Route]:
+    read, write = "data:read", "data:write"
+    return [
+        route
+        for path in ("/admin/data/{tenant}", "/admin/data/{tenant}/{user:path}")
+        for route in (
+            Route(path, data.export, logged=True, needs=read),
+            Route(path, data.erase, ("DELETE",), logged=True, needs=write),
+        )
     ]
 
 

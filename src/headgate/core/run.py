@@ -143,6 +143,8 @@ class Run:
     """Which stored conversation the caller wants it to go on with; None for none."""
     conversation: str = ""
     """The one that it goes on with, once that is known."""
+    provider: str = ""
+    """The upstream, or the provider behind it, that the caller wants to answer; empty for any."""
     mode: str = ""
     """How the caller wants it answered, as the header says it."""
     strategy: StrategyChoice | None = None

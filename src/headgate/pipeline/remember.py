@@ -22,11 +22,12 @@ from headgate.core.errors import InvalidHeader
 from headgate.core.events import Event, Opened, Room, Sink, Whole
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Continues, Run
-from headgate.core.state_errors import ConversationBusy, ConversationMoved, StateUnavailable
+from headgate.core.state_errors import ConversationBusy, ConversationMoved, ConversationNotFound, StateUnavailable
 from headgate.core.surfaces import CHAT
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
 from headgate.pipeline.context import Deps
+from headgate.pipeline.second_turn import SecondTurn, holder_of
 
 LEASE_SECONDS = 60.0
 _RENEWED_AFTER = LEASE_SECONDS / 3
@@ -47,7 +48,7 @@ async def remembered(tell: Tell, request: ModelRequest, run: Run, deps: Deps) ->
     if request.surface.dialect != CHAT.dialect:
         message = "A stored conversation goes on by chat completions: leave out X-Conversation-ID here."
         raise InvalidHeader(message, param="x-conversation-id")
-    turn = await Turn.begin(request, run, deps.state)
+    turn = await Turn.begin(request, run, deps.state, deps.second_turn)
     try:
         async with aclosing(turn.follow(tell, request, run, deps)) as story:
             async for event in story:
@@ -70,21 +71,30 @@ class Turn:
     renewing: "asyncio.Task[None] | None" = None
 
     @classmethod
-    async def begin(cls, request: ModelRequest, run: Run, state: State) -> "Turn":
+    async def begin(cls, request: ModelRequest, run: Run, state: State, second: SecondTurn) -> "Turn":
         """Hold the conversation and read what is told of it."""
         owner = Owner(run.who.tenant, run.who.user)
         chat = DIALECTS[CHAT.dialect].parse(request.fields)
         asked = run.continues or Continues()
         if asked.conversation:
             head = await state.heads.get(asked.conversation, owner)
+            if asked.agent and head.agent != asked.agent:
+                raise ConversationNotFound(f"The agent '{asked.agent}' has no session '{head.id}'.")
         else:
             head = await state.heads.create(owner, agent=asked.agent, model=request.model)
         run.conversation = head.id
-        await state.runs.hold(head, run.id, LEASE_SECONDS)
-        head = await state.heads.get(head.id, owner)
-        history = told_of([item.data for item in await state.heads.told(head)])
+        holder = holder_of(run)
+        try:
+            await second.take(state.runs, head, run, LEASE_SECONDS)
+            head = await state.heads.get(head.id, owner)
+            history = told_of([item.data for item in await state.heads.told(head)])
+        except ConversationBusy:
+            raise
+        except BaseException:
+            await asyncio.shield(state.runs.release(head, holder))
+            raise
         added = kept_of(news(chat.items, history))
-        turn = cls(state, head, history, added, run.id, Record(run, request))
+        turn = cls(state, head, history, added, holder, Record(run, request))
         turn.renewing = asyncio.get_running_loop().create_task(turn.keep_holding())
         return turn
 
@@ -125,7 +135,7 @@ class Turn:
         output = self.record.output(whole=whole)
         if not output and not whole:
             return
-        said = [New(fields, self.holder) for fields in (*self.added, *output)]
+        said = [New(fields, self.record.run.id) for fields in (*self.added, *output)]
         for _ in range(_TRIES):
             try:
                 self.head, _ = await self.state.heads.append(self.head, said)
