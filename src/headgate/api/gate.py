@@ -164,6 +164,10 @@ class Gate:
         """Whose key the headers carry; raises Unauthenticated."""
         return self.keys.recognise(key_of(headers, self.key_header))
 
+    def user_of(self, who: Principal, header: bytes) -> Principal:
+        """The same holder, asking for the user whom a header names; raises InvalidHeader or UserForbidden."""
+        return self.keys.for_user(who, _user(header))
+
     def enter(self, run: Run, headers: Mapping[bytes, bytes]) -> None:
         """Let a request in by its headers alone; raises Unauthenticated, Draining or Overloaded.
 
@@ -171,7 +175,7 @@ class Gate:
         """
         run.who = who = self.keys.recognise(key_of(headers, self.key_header))
         if user := headers.get(b"x-user-id"):
-            run.who = who = self.keys.for_user(who, _user(user))
+            run.who = who = self.user_of(who, user)
         if not who.user and (self.requires_user if who.terms.requires_user is None else who.terms.requires_user):
             message = "Name the end user whom this call is for in the header X-User-Id."
             raise UserRequired(message, param="x-user-id")

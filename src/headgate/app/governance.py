@@ -14,6 +14,7 @@ from headgate.app.gauges import measuring
 from headgate.app.lessons import Lessons
 from headgate.app.oversight import audit_log, note_start, overseen
 from headgate.app.prepare import Prepared
+from headgate.app.state import remembering
 from headgate.config.tenants import markups_of, standing_of
 from headgate.config.tree import Settings
 from headgate.conversations.store import state_of
@@ -113,7 +114,11 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Casc
                 if settings.server.workers == 1:
                     await note_start(gate.audit, settings)
                 attempts = AttemptStore(database, markups_of(cascade))
-                async with _recorded(folder, attempts, settings, gate, prices), overseen(folder, gate):
+                async with (
+                    _recorded(folder, attempts, settings, gate, prices),
+                    overseen(folder, gate),
+                    remembering(gate),
+                ):
                     yield
             finally:
                 signal.close()

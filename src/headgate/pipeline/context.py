@@ -16,6 +16,7 @@ from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import CostOf, Run, StrategyChoice
 from headgate.limits.limiter import Limiter
+from headgate.pipeline.scribe import Scribe
 from headgate.routing.catalog import Catalog
 from headgate.routing.health import Book
 from headgate.routing.plan import Ask, Planner
@@ -78,6 +79,10 @@ class Deps:
     """None where there are none."""
     state: State | None = None
     """What is kept of conversations; None where nothing is kept."""
+    scribe: Scribe | None = None
+    """Writes down what stored runs tell; None where nothing is kept."""
+    background: "dict[asyncio.Task[None], Run]" = field(default_factory=dict)
+    """Runs that go on without their callers."""
     toolbox: Callable[[AgentSettings, Run], Awaitable[Sequence[Tool]]] = _no_tools
     """The gateway's own tools that an agent has now, in a stable order; the run is told of those that are absent."""
     system_prompt: Callable[[AgentSettings, Run], Awaitable[str]] = _plain_prompt
