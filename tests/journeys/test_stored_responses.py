@@ -1,12 +1,10 @@
 """Stored responses: what is kept, shown and gone on from, whatever the provider speaks."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import orjson
 import pytest
 import pytest_asyncio
 
@@ -14,8 +12,8 @@ from tests.clients.answers import provider
 from tests.conformance.wire import sent
 from tests.conftest import settings_for
 from tests.harness.gateway import Gateway, running_gateway
-from tests.harness.responses import message, native, pieces, reasoning, streamed, whole
-from tests.harness.stub import Answer, Stub, chat, stream, stream_pieces
+from tests.harness.responses import native
+from tests.harness.stub import Answer, Stub
 from tests.requirements import covers
 
 pytestmark = covers("156")

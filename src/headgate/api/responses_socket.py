@@ -1,7 +1,7 @@
 """The WebSocket form of the Responses API (https://www.openresponses.org/specification): one message, one response.
 
 Each response goes the way of an HTTP call, with its own key check, limits, run and settlement. What a connection adds
-is the memory of its last response, if that is not stored, from which the next one may go on; it ends with the connection.
+is the memory of its last response, if that is not stored, from which the next one may go on; it ends with it.
 """
 
 import asyncio
