@@ -160,7 +160,7 @@ async def test_a_model_of_several_targets_promises_what_all_of_them_hold(describ
     assert entry["prices"] == entry["targets"][0]["prices"]
     assert entry["prices"]["up_to_prompt_tokens"] == 200_000
     assert (entry["targets"][1]["prices"]["input"], entry["targets"][1]["prices"]["up_to_prompt_tokens"]) == (9.0, None)
-    assert "response_format" in entry["parameters"]["unsupported"]
+    assert "prediction" in entry["parameters"]["unsupported"]
 
 
 @covers("11")
@@ -239,7 +239,7 @@ async def test_groups_take_the_most_of_their_targets(described: Gateway) -> None
     assert two["providers"] == ["anthropic", "openai"]
     assert (two["max_output_tokens"], two["input_cost_per_token"]) == (100_000, 9e-06)
     assert (two["supports_reasoning"], two["supports_vision"], two["supports_response_schema"]) == (True, True, True)
-    assert "response_format" not in two["supported_openai_params"]
+    assert "prediction" not in two["supported_openai_params"]
     assert (groups["said"]["rpm"], groups["said"]["tpm"], groups["said"]["supported_openai_params"]) == (60, 1000, [])
     assert (groups["unknown"]["max_input_tokens"], groups["unknown"]["supports_vision"]) == (None, False)
     (one,) = (await told(described, "/model_group/info?model_group=known"))["data"]

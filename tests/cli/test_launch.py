@@ -255,6 +255,15 @@ def test_the_key_may_stand_in_any_variable_or_the_machines_own_file(
     assert (done.code, told()["env"]["ANTHROPIC_AUTH_TOKEN"]) == (0, KEY)
 
 
+def test_a_gateway_that_asks_for_no_key_is_told_none(
+    run: Run, url: str, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "KEY", "no-key")
+    assert run("launch", "claude", "--url", url).code == 0
+    assert told()["env"]["ANTHROPIC_AUTH_TOKEN"] == "no-key"
+    assert "ANTHROPIC_AUTH_TOKEN=no-key" in run("launch", "claude", "--url", url, "--print").out
+
+
 def test_which_model_is_asked_for_must_be_clear(run: Run, url: str, programs: Path, offered: Any) -> None:
     offered("small", "org/large")
     done = run("launch", "codex", HEADGATE_URL=url, HEADGATE_KEY=KEY)

@@ -12,6 +12,7 @@ from headgate.core.chat_request import (
     ChatRequest,
     Choice,
     FilePart,
+    ForeignItem,
     ForeignPart,
     ForeignTool,
     Format,
@@ -30,15 +31,20 @@ from headgate.core.chat_request import (
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 DOCUMENT = "data:application/pdf;base64,JVBERi0="
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-FOREIGN_PARTS = {
+FOREIGN_PARTS: dict[str, dict[str, Any]] = {
     "chat": {"type": "video_url", "video_url": {"url": "https://example.org/v"}},
     "messages": {"type": "search_result", "source": "https://example.org", "title": "A", "content": []},
     "responses": {"type": "input_image", "file_id": "file-1"},
 }
-FOREIGN_TOOLS = {
+FOREIGN_TOOLS: dict[str, dict[str, Any]] = {
     "chat": {"type": "custom", "custom": {"name": "patch"}},
     "messages": {"type": "web_search_20250305", "name": "web_search", "max_uses": 2},
     "responses": {"type": "web_search", "search_context_size": "low"},
+}
+FOREIGN_ITEMS: dict[str, dict[str, Any]] = {
+    "chat": {"id": "c1", "type": "custom", "custom": {"name": "patch", "input": "x"}},
+    "messages": {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}},
+    "responses": {"type": "web_search_call", "id": "ws_1", "status": "completed"},
 }
 BESIDE: dict[str, dict[str, Any]] = {
     "chat": {
@@ -144,14 +150,15 @@ def turns(draw: st.DrawFn, dialect: str, number: int) -> list[Item]:
     if said or not (spoken or calls):
         spoken.append(Message("assistant", tuple(said) or (TextPart("So be it."),)))
     answered: list[Item] = [ToolResult(call.id, *draw(results(dialect))) for call in calls]
-    after: list[Item] = [Message("assistant", (TextPart("Done."),))] if calls and draw(st.booleans()) else []
+    goes_on = draw(st.booleans())
+    after: list[Item] = [Message("assistant", (TextPart("Done."),))] if calls and goes_on else []
     return [*asked, *spoken, *calls, *answered, *after]
 
 
 def _systems(dialect: str) -> st.SearchStrategy[list[Item]]:
     roles = ["system"] if dialect == "messages" else ["system", "developer"]
     one = st.builds(Message, st.sampled_from(roles), st.lists(texts, min_size=1, max_size=2).map(tuple))
-    return st.lists(one, max_size=1)  # type: ignore[arg-type, return-value]
+    return st.lists(one, max_size=1)
 
 
 @st.composite
@@ -183,6 +190,36 @@ def _formats(dialect: str) -> st.SearchStrategy[Format | None]:
     if dialect == "messages":
         return st.sampled_from([None, Format(SCHEMA)])
     return st.sampled_from([None, Format(), Format(SCHEMA, "weather", "How it is.", True)])
+
+
+def everything(dialect: str) -> ChatRequest:
+    """One request that holds all that some other dialect cannot carry."""
+    kept: tuple[Part, ...] = (FilePart("", "file-1"), AudioPart("UklGRg==", "wav"), ImagePart(PICTURE, "auto"))
+    items: tuple[Item, ...] = (
+        Message("user", (TextPart("Hi"),), "anna"),
+        Message("developer", (TextPart("Be kind."),)),
+        Message("user", (*kept, ImagePart(PICTURE, "low"), ForeignPart(FOREIGN_PARTS[dialect]))),
+        Message("assistant", (RefusalPart("No."),)),
+        Message("user", (AudioPart("UklGRg==", "wav"),)),
+        Thinking("Hm.", "EqQB"),
+        Thinking("So."),
+        ForeignItem(FOREIGN_ITEMS[dialect]),
+        ToolCall("call.1", "get_weather", "{}"),
+        ToolResult("call.1", (ImagePart(PICTURE),), failed=True),
+    )
+    return ChatRequest(
+        dialect,
+        "small",
+        items,
+        tools=(Function("get_weather"), Function("get_time"), ForeignTool(FOREIGN_TOOLS[dialect])),
+        choice=Choice("auto", among=("get_weather",)),
+        parallel=True,
+        top_k=40,
+        stop=("x",),
+        effort="max",
+        thinks=None if dialect == "responses" else 9000,
+        format=Format(SCHEMA, "", "How it is.", True),
+    )
 
 
 @st.composite

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tests.conformance import chat_rules, messages_rules, responses_rules
+from tests.conformance import chat_rules, messages_rules, ollama_rules, responses_rules
 from tests.conformance.said import Said
 from tests.conformance.through import NAMES, Heard, hear, hear_whole, told, told_whole
 from tests.conformance.wire import sent
@@ -20,11 +20,13 @@ CHECK_STREAM: dict[str, Callable[..., Said]] = {
     "chat": chat_rules.check_stream,
     "messages": messages_rules.check_stream,
     "responses": responses_rules.check_stream,
+    "ollama": ollama_rules.check_stream,
 }
 CHECK_WHOLE: dict[str, Callable[[bytes], Said]] = {
     "chat": chat_rules.check_whole,
     "messages": messages_rules.check_whole,
     "responses": responses_rules.check_whole,
+    "ollama": ollama_rules.check_whole,
 }
 _SHOWN = ("status", "output", "usage", "error", "incomplete_details")
 _REPEATED = ("sequence_number", "item_id", "usage")

@@ -88,7 +88,8 @@ class Stream:
         ids = [one.fields["id"] for one in self._items]
         rule(item["id"] and item["id"] not in ids, "items have ids of their own", item)
         rule(item.get("status", "in_progress") == "in_progress", "an item begins in progress", item)
-        rule(not item.get("content") and not item.get("summary"), "an item begins empty", item)
+        if item["type"] in ("message", "reasoning"):
+            rule(not item.get("content") and not item.get("summary"), "an item begins empty", item)
         self._items.append(Open(item))
 
     def _item_done(self, told: dict[str, Any]) -> None:

@@ -92,6 +92,27 @@ def _calls(events: Iterable[ChatEvent]) -> list[list[str]]:
     return calls
 
 
+ANSWER_ROWS = (
+    ("chat", "which text belongs to which thought or call, where several follow each other", "texts and calls apart"),
+    ("chat", "blocks and items that only the other dialect knows, such as a search", "fields of the delta, by name"),
+    ("messages", "a refusal in words", "text, and `refusal` as the reason to stop"),
+    ("messages", "ids of calls with other letters than the API takes", "spelled otherwise; read back when they return"),
+    ("messages", "arguments that are no JSON object, in an answer in one piece", "stand in one, as `arguments`"),
+    ("messages", "pieces of parallel calls that come mixed", "one call after another"),
+    ("messages", "probabilities of tokens, and pictures", "left out"),
+    ("messages", "items that only Responses knows", "left out"),
+    ("responses", "a signature of a thought", "`encrypted_content` that begins with `signed:`; read back from there"),
+    ("responses", "tokens written to a cache", "counted among the input, as all"),
+    ("responses", "the sequence that stopped the model", "`stop_sequence`, a field that clients pass over"),
+    ("ollama", "a refusal in words", "text"),
+    ("ollama", "signatures and sealed thoughts, and the sequence that stopped the model", "left out"),
+    ("ollama", "that the model stopped to call tools", "`stop`, as Ollama has it"),
+    ("ollama", "which of the tokens were cached, or of reasoning", "left out; they are counted"),
+    ("ollama", "arguments that are no JSON object", "stand in one, as `arguments`"),
+)
+"""What becomes of answers; `in_words_of` says the same as a function."""
+
+
 def in_words_of(dialect: str, said: Said, *, whole: bool = False) -> Said:
     """What is left of an answer in a dialect; the rows of the table that concern answers."""
     if dialect == "messages":
@@ -99,6 +120,12 @@ def in_words_of(dialect: str, said: Said, *, whole: bool = False) -> Said:
         finish = "content_filter" if refused else said.finish
         calls = [(id_for(id_), name, _object(told) if whole else told) for id_, name, told in said.calls]
         return replace(said, text=said.text + said.refusal, refusal="", finish=finish, calls=calls)
+    if dialect == "ollama":
+        kept = said.tokens and Tokens(said.tokens.prompt, said.tokens.completion)
+        finish = "stop" if said.finish == "tool_calls" else said.finish
+        calls = [(id_, name, _object(told)) for id_, name, told in said.calls]
+        more: dict[str, Any] = {"refusal": "", "seals": [], "stop_sequence": ""}
+        return replace(said, text=said.text + said.refusal, finish=finish, calls=calls, tokens=kept, **more)
     if dialect == "responses":
         kept = said.tokens and said.tokens._replace(cache_write=0)
         return replace(said, tokens=kept)

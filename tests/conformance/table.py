@@ -36,11 +36,10 @@ BUDGETS = {"none": 0, "minimal": 1024, "low": 2048, "medium": 8192, "high": 1638
 
 @dataclass(frozen=True)
 class Row:
-    """`what` becomes `instead` in the dialect `into`. `told`: the paths in the header that say so; empty where the
-    request means the same as before. `of`: the dialects in which it occurs.
+    """`what` becomes `instead`. `told`: a pattern of the paths in the header that say so; empty where the request means
+    the same as before. `of`: the dialects in which it occurs.
     """
 
-    into: str
     what: str
     instead: str
     change: Change
@@ -142,7 +141,11 @@ def _refusal_as_text(part: Part) -> Part:
 
 
 def _undetailed(part: Part) -> Part:
-    return replace(part, detail="") if isinstance(part, ImagePart) else part
+    return replace(part, detail="") if isinstance(part, ImagePart) and part.detail in ("low", "high") else part
+
+
+def _automatic(part: Part) -> Part:
+    return replace(part, detail="") if isinstance(part, ImagePart) and part.detail == "auto" else part
 
 
 def _unkept(part: Part) -> Part | None:
@@ -168,6 +171,10 @@ def _allowed_only(request: ChatRequest) -> ChatRequest:
 def _known_tools(request: ChatRequest) -> ChatRequest:
     tools = tuple(tool for tool in request.tools if isinstance(tool, Function))
     return replace(request, tools=tools) if tools else replace(request, tools=(), choice=None, parallel=None)
+
+
+def _functions_alone(request: ChatRequest) -> ChatRequest:
+    return replace(request, tools=tuple(one for one in request.tools if isinstance(one, Function)))
 
 
 def _named_schema(request: ChatRequest) -> ChatRequest:
@@ -216,81 +223,98 @@ def _not_strict(tool: Function) -> Function:
     return replace(tool, strict=bool(tool.strict))
 
 
-def _same(request: ChatRequest) -> ChatRequest:
+def same(request: ChatRequest) -> ChatRequest:
     return request
 
 
 _FORMAT = r"response_format|text\.format"
 _FOREIGN = "parts that only the other dialect knows"
-ROWS = (
-    Row("chat", _FOREIGN, "left out", without(ForeignPart), r".*\[\]\..+"),
-    Row("chat", "tools that only the other dialect knows", "left out", _known_tools, r"tools\[\d+\]"),
-    Row("chat", "calls of such tools, and their results", "left out", over_items(_no_foreign_items), r"messages.*"),
-    Row("chat", "the role `developer`", "`system`, which every server knows", over_items(_developer_as_system)),
-    Row("chat", "that a tool failed", "left out; its text stays", over_items(_tolerant), r"messages\[\]\.is_error"),
-    Row(
-        "chat",
-        "pictures and files in the results of tools",
-        "a message of the user behind all results, since most servers take text alone from tools",
-        _pictures_behind,
+_LEFT_OUT = "left out"
+_OF_MESSAGES, _OF_RESPONSES, _OF_CHAT = frozenset(("messages",)), frozenset(("responses",)), frozenset(("chat",))
+_ITEMS = r"(messages|input)\[\]"
+_FOREIGN_TOOLS = "tools that only the other dialect knows"
+_FOREIGN_CALLS = "calls of such tools, and their results"
+_ROWS = {
+    "chat": (
+        Row(_FOREIGN, _LEFT_OUT, without(ForeignPart), rf"{_ITEMS}\.content\[\]\..+"),
+        Row(_FOREIGN_TOOLS, _LEFT_OUT, _known_tools, r"tools\[\d+\]"),
+        Row(_FOREIGN_CALLS, _LEFT_OUT, over_items(_no_foreign_items), rf"{_ITEMS}\..+"),
+        Row("the role `developer`", "`system`, which every server knows", over_items(_developer_as_system)),
+        Row(
+            "that a tool failed",
+            "left out; its text stays",
+            over_items(_tolerant),
+            rf"{_ITEMS}\.is_error",
+            _OF_MESSAGES,
+        ),
+        Row(
+            "pictures and files in the results of tools",
+            "a message of the user behind all results, since most servers take text alone from tools",
+            _pictures_behind,
+        ),
+        Row("the limit to some of the tools", "the others are not offered", _allowed_only, of=_OF_RESPONSES),
+        Row("a budget of thinking", "the least effort that stands for as much", _budget_as_effort, of=_OF_MESSAGES),
+        Row("a schema without a name", "is called `answer`", _named_schema),
+        Row("words and thoughts behind a call", "stand in one message with it, in front of the calls", same),
     ),
-    Row("chat", "the limit to some of the tools", "the other tools are not offered", _allowed_only),
-    Row("chat", "a budget of thinking", "the smallest effort that stands for as much", _budget_as_effort),
-    Row("chat", "a schema without a name", "is called `answer`", _named_schema),
-    Row("chat", "words and thoughts behind a call", "stand in one message with it, in front of the calls", _same),
-    Row("messages", _FOREIGN, "left out", without(ForeignPart), r".*\[\]\..+"),
-    Row("messages", "tools that only the other dialect knows", "left out", _known_tools, r"tools\[\d+\]"),
-    Row("messages", "calls of such tools, and their results", "left out", over_items(_no_foreign_items), r".+"),
-    Row("messages", "names of participants", "left out", over_items(_nameless), r".*\.name"),
-    Row("messages", "sound", "left out", without(AudioPart), r".*input_audio"),
-    Row("messages", "files that the provider keeps", "left out", over_parts(_unkept), r".*\.file"),
-    Row("messages", "the detail of pictures", "left out (`auto` without being told)", over_parts(_undetailed)),
-    Row("messages", "refusals in the conversation", "texts", over_parts(_refusal_as_text)),
-    Row("messages", "system and developer messages", "all in front, as `system`", _system_in_front),
-    Row(
-        "messages",
-        "thoughts without a signature, or sealed by OpenAI",
-        "left out, since the API refuses them",
-        over_items(_proven),
-        r".*\.reasoning",
+    "messages": (
+        Row(_FOREIGN, _LEFT_OUT, without(ForeignPart), rf"{_ITEMS}\.content\[\]\..+"),
+        Row(_FOREIGN_TOOLS, _LEFT_OUT, _known_tools, r"tools\[\d+\]"),
+        Row(_FOREIGN_CALLS, _LEFT_OUT, over_items(_no_foreign_items), rf"{_ITEMS}\..+"),
+        Row("names of participants", _LEFT_OUT, over_items(_nameless), rf"{_ITEMS}\.name", _OF_CHAT),
+        Row("sound", _LEFT_OUT, without(AudioPart), rf"{_ITEMS}\.content\[\]\.input_audio"),
+        Row("files that the provider keeps", _LEFT_OUT, over_parts(_unkept), rf"{_ITEMS}\.content\[\]\.file"),
+        Row("the detail of pictures, `low` or `high`", _LEFT_OUT, over_parts(_undetailed), rf"{_ITEMS}\..*\.detail"),
+        Row("the detail `auto`", "not said", over_parts(_automatic)),
+        Row("refusals in the conversation", "texts", over_parts(_refusal_as_text)),
+        Row("system and developer messages", "all in front, as `system`", _system_in_front),
+        Row(
+            "thoughts without a signature, or sealed by OpenAI",
+            "left out, since the API refuses them",
+            over_items(_proven),
+            rf"{_ITEMS}\.reasoning",
+        ),
+        Row("messages that nothing is left of", _LEFT_OUT, _empty_left_out),
+        Row("messages of one role that follow each other then", "may be one", same),
+        Row("ids of calls with other letters than the API takes", "spelled otherwise, and read back", same),
+        Row("arguments of calls that are no JSON object", "stand in one, as `arguments`", same),
+        Row("the limit to some of the tools", "the others are not offered", _allowed_only),
+        Row("tools without a schema", "take an object", over_functions(_object_schema)),
+        Row("that calls may be parallel", "not said; that they may not, is", _parallel_of_anthropic),
+        Row("JSON of any schema", _LEFT_OUT, _of_a_schema, _FORMAT),
+        Row("the description of a schema", _LEFT_OUT, _described, rf"({_FORMAT})\.description"),
+        Row("name and strictness of a schema", "not said; schemas are always strict", _schema_alone),
+        Row("no bound on the answer", "8,192 tokens, and those of thinking, for the API demands one", same),
+        Row("an effort", "a budget of thinking below the bound on the answer; named where it may not think", same),
+        Row("a temperature above 1, or beside thinking", "1, or left out; named", same),
     ),
-    Row("messages", "messages that nothing is left of", "left out", _empty_left_out),
-    Row("messages", "messages of one role that follow each other then", "may be one", _same),
-    Row("messages", "ids of calls with other letters than the API takes", "spelled otherwise, and read back", _same),
-    Row("messages", "arguments of calls that are no JSON object", "stand in one, as `arguments`", _same),
-    Row("messages", "the limit to some of the tools", "the other tools are not offered", _allowed_only),
-    Row("messages", "tools without a schema", "take an object", over_functions(_object_schema)),
-    Row("messages", "that calls may be parallel", "not said; that they may not, is", _parallel_of_anthropic),
-    Row("messages", "JSON of any schema", "left out", _of_a_schema, _FORMAT),
-    Row("messages", "the description of a schema", "left out", _described, rf"({_FORMAT})\.description"),
-    Row("messages", "name and strictness of a schema", "not said; schemas are always strict", _schema_alone),
-    Row("messages", "no bound on the answer", "8,192 tokens, and those of thinking, for the API demands one", _same),
-    Row("messages", "an effort", "a budget of thinking below the bound on the answer, where it may think", _same),
-    Row("messages", "a temperature above 1, or with thinking", "1, or left out", _same),
-    Row("responses", _FOREIGN, "left out", without(ForeignPart), r"input\[.*"),
-    Row(
-        "responses",
-        "tools that only the other dialect knows",
-        "left out",
-        lambda request: replace(request, tools=tuple(one for one in request.tools if isinstance(one, Function))),
-        r"tools\[\d+\]",
+    "responses": (
+        Row(_FOREIGN, _LEFT_OUT, without(ForeignPart), rf"{_ITEMS}\.content\[\]\..+"),
+        Row(_FOREIGN_TOOLS, _LEFT_OUT, _functions_alone, r"tools\[\d+\]"),
+        Row(_FOREIGN_CALLS, _LEFT_OUT, over_items(_no_foreign_items), rf"{_ITEMS}\..+"),
+        Row("names of participants", _LEFT_OUT, over_items(_nameless), rf"{_ITEMS}\.name", _OF_CHAT),
+        Row(
+            "that a tool failed",
+            "left out; its text stays",
+            over_items(_tolerant),
+            rf"{_ITEMS}\.is_error",
+            _OF_MESSAGES,
+        ),
+        Row("signatures of thoughts", "left out; the thoughts stay", over_items(_unsigned), rf"{_ITEMS}\.signature"),
+        Row("sequences that stop the model", _LEFT_OUT, put(stop=()), "stop"),
+        Row("`top_k`", _LEFT_OUT, put(top_k=None), "top_k"),
+        Row("a budget of thinking", "the least effort that stands for as much", _budget_as_effort),
+        Row("the effort `max`", "`xhigh`", _effort_of_most),
+        Row("tools that do not say whether they are strict", "not strict", over_functions(_not_strict)),
+        Row("a schema without a name", "is called `answer`", _named_schema, of=_OF_MESSAGES),
     ),
-    Row("responses", "calls of such tools, and their results", "left out", over_items(_no_foreign_items), r"input.*"),
-    Row("responses", "names of participants", "left out", over_items(_nameless), r"input\[.*\.name"),
-    Row("responses", "that a tool failed", "left out; its text stays", over_items(_tolerant), r"input\[.*"),
-    Row("responses", "signatures of thoughts", "left out; the thoughts stay", over_items(_unsigned), r".*signature"),
-    Row("responses", "sequences that stop the model", "left out", put(stop=()), "stop"),
-    Row("responses", "`top_k`", "left out", put(top_k=None), "top_k"),
-    Row("responses", "a budget of thinking", "the smallest effort that stands for as much", _budget_as_effort),
-    Row("responses", "the effort `max`", "`xhigh`", _effort_of_most),
-    Row("responses", "tools that do not say whether they are strict", "not strict", over_functions(_not_strict)),
-    Row("responses", "a schema without a name", "is called `answer`", _named_schema),
-)
+}
+ROWS = tuple(row for rows in _ROWS.values() for row in rows)
 
 
 def rows_of(caller: str, upstream: str) -> tuple[Row, ...]:
     """What a request loses on its way from a caller to an upstream."""
-    return () if caller == upstream else tuple(row for row in ROWS if row.into == upstream and caller in row.of)
+    return () if caller == upstream else tuple(row for row in _ROWS[upstream] if caller in row.of)
 
 
 def bare(request: ChatRequest) -> ChatRequest:

@@ -8,7 +8,7 @@ from headgate.core.chat import Call as ToolCall
 from headgate.core.chat import ChatEvent, ToolEnded, ToolHeld, ToolStarted
 from tests.conformance.golden import CHECK_STREAM, CHECK_WHOLE, Case, cases, transcript
 from tests.conformance.said import in_words_of, of_events
-from tests.conformance.through import NAMES, Heard, hear, hear_whole, told, told_whole
+from tests.conformance.through import NAMES, SPOKEN, Heard, hear, hear_whole, told, told_whole
 from tests.requirements import covers
 
 pytestmark = covers("conformance")
@@ -28,7 +28,7 @@ def test_each_transcript_has_its_recording() -> None:
 
 
 @pytest.mark.parametrize("extensions", [False, True])
-@pytest.mark.parametrize("caller", NAMES)
+@pytest.mark.parametrize("caller", SPOKEN)
 @pytest.mark.parametrize("case", WELL, ids=str)
 def test_a_stream_keeps_to_the_rules_and_says_what_was_said(case: Case, caller: str, extensions: bool) -> None:
     heard = case.heard()
@@ -36,7 +36,7 @@ def test_a_stream_keeps_to_the_rules_and_says_what_was_said(case: Case, caller: 
     assert said == in_words_of(caller, of_events(heard.events))
 
 
-@pytest.mark.parametrize("caller", NAMES)
+@pytest.mark.parametrize("caller", SPOKEN)
 @pytest.mark.parametrize("case", WELL, ids=str)
 def test_a_whole_answer_says_the_same_as_a_stream(case: Case, caller: str) -> None:
     heard = case.heard()
@@ -44,7 +44,7 @@ def test_a_whole_answer_says_the_same_as_a_stream(case: Case, caller: str) -> No
     assert said == in_words_of(caller, of_events(heard.events), whole=True)
 
 
-@pytest.mark.parametrize("caller", NAMES)
+@pytest.mark.parametrize("caller", SPOKEN)
 @pytest.mark.parametrize("case", BROKEN, ids=str)
 def test_a_stream_that_breaks_off_ends_with_an_error_by_the_rules(case: Case, caller: str) -> None:
     heard = case.heard()
@@ -70,7 +70,7 @@ def test_what_was_written_is_read_back_the_same(case: Case, caller: str) -> None
 
 
 @pytest.mark.parametrize("extensions", [False, True])
-@pytest.mark.parametrize("caller", NAMES)
+@pytest.mark.parametrize("caller", SPOKEN)
 def test_what_agents_do_on_the_way_breaks_no_rule(caller: str, extensions: bool) -> None:
     heard = next(case for case in CASES if str(case) == "chat/thinking_blocks").heard()
     call = ToolCall("call_own", "get_weather", '{"city":"Paris"}')

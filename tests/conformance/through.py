@@ -15,7 +15,7 @@ from headgate.core.request import json_request
 from headgate.core.run import Attempt, now
 from headgate.core.surfaces import CHAT, MESSAGES, RESPONSES
 from headgate.core.tokens import reported
-from headgate.dialects.table import DIALECTS
+from headgate.dialects.table import CALLERS, DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
 from headgate.upstreams.frames import FrameRelay
 from headgate.upstreams.messages import MessagesRelay
@@ -23,6 +23,8 @@ from headgate.upstreams.responses_frames import ResponsesRelay
 from headgate.upstreams.streams import Relay
 
 NAMES = ("chat", "messages", "responses")
+SPOKEN = (*NAMES, "ollama")
+"""All that callers may speak; no provider speaks Ollama's own words."""
 SURFACES = {"chat": CHAT, "messages": MESSAGES, "responses": RESPONSES}
 ASKED = {"model": "small", "stream": True, "messages": [], "input": []}
 RUN_ID = "req_0123456789ab"
@@ -92,12 +94,12 @@ def _end(reader: Reader, attempt: Attempt) -> list[ChatEvent]:
 
 def told(heard: Heard, dialect: str, *, extensions: bool = False) -> bytes:
     """A stream in the caller's words."""
-    return written(DIALECTS[dialect].streamed(occasion(dialect, extensions=extensions)), heard)
+    return written(CALLERS[dialect].streamed(occasion(dialect, extensions=extensions)), heard)
 
 
 def told_whole(heard: Heard, dialect: str, *, extensions: bool = False) -> bytes:
     """A whole answer in the caller's words; an error is the body of a refusal."""
-    row = DIALECTS[dialect]
+    row = CALLERS[dialect]
     if heard.error is not None:
         return orjson.dumps(row.refused(heard.error.status, envelope(heard.error, RUN_ID)["error"]))
     return written(row.whole(occasion(dialect, extensions=extensions)), heard)

@@ -31,6 +31,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "a number": ({"temperature": "hot"}, "temperature"),
     "a conversation": ({"conversation": "conv_1"}, "conversation"),
     "a prompt": ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+    "what only a connection can hold": ({"generate": False}, "generate"),
     "background": ({"background": True}, "background"),
 }
 
@@ -61,8 +62,8 @@ def test_what_a_chat_does_not_know_is_told_as_lost() -> None:
         )
     )
     assert set(rendered.lost) == {
-        "messages[].web_search_call",
-        "messages[].content[].input_video",
+        "input[].web_search_call",
+        "input[].content[].input_video",
         "tools[0]",
         "truncation",
         "client_metadata",
@@ -91,4 +92,4 @@ def test_a_chat_is_neither_stored_nor_made_strict_on_its_way() -> None:
         "format": {"type": "json_schema", "name": "answer", "schema": {}},
         "verbosity": "low",
     }
-    assert set(rendered.lost) == {"input[].name", "stop", "seed"}
+    assert set(rendered.lost) == {"messages[].name", "stop", "seed"}

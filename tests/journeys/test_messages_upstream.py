@@ -236,6 +236,32 @@ async def test_the_configured_effort_default_and_floor_hold_in_its_words(stub: S
     assert (stub.last.json["temperature"], stub.last.json["max_tokens"]) == (0.5, 500)
 
 
+async def test_fields_that_only_chat_knows_are_no_reason_to_take_out_its_own(stub: Stub) -> None:
+    stub.otherwise = native
+    made = settings(stub.url)
+    made["models"][0]["parameters"] = {"drop_unsupported": True}
+    async with running_gateway(made) as gateway:
+        await ask(gateway, metadata={"user_id": "u"}, service_tier="auto")
+    assert (stub.last.json["metadata"], stub.last.json["service_tier"]) == ({"user_id": "u"}, "auto")
+
+
+async def test_the_bound_of_an_answer_is_the_configured_one_and_never_above_what_the_model_gives(stub: Stub) -> None:
+    stub.otherwise = native
+    made = settings(stub.url)
+    made["models"][0]["parameters"] = {"defaults": {"max_tokens": 3000}}
+    made["models"].append({"name": "short", "targets": made["models"][0]["targets"], "retries": 0})
+    made["models"][1]["capabilities"] = {"max_output_tokens": 500}
+    async with running_gateway(made) as gateway:
+        await gateway.chat(model="opus", reasoning_effort="low")
+        assert stub.last.json["max_tokens"] == 3000
+        assert stub.last.json["thinking"] == {"type": "enabled", "budget_tokens": 1976}
+        capped = await gateway.chat(model="short", max_tokens=128000)
+        assert stub.last.json["max_tokens"] == 500
+        assert capped.headers["x-headgate-applied"] == "max_tokens=500"
+        await ask(gateway, model="short", max_tokens=128000)
+        assert stub.last.json["max_tokens"] == 128000  # relayed as it is
+
+
 async def test_an_agents_model_may_speak_it(stub: Stub, tmp_path: Path) -> None:
     made = settings(stub.url)
     made["agents"] = [{"name": "helper", "model": "opus", "tools": ["calculator"]}]

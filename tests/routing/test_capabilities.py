@@ -18,7 +18,7 @@ pytestmark = covers("11", "16")
         ("openai", "o3", 200_000, 100_000, True, False),
         ("openai", "gpt-5-mini-2025-08-07", 400_000, 128_000, True, False),
         ("openai", "gpt-5.1", 400_000, 128_000, True, True),
-        ("anthropic", "claude-sonnet-4-5-20250929", 200_000, 64_000, False, None),
+        ("anthropic", "claude-sonnet-4-5-20250929", 200_000, 64_000, True, None),
         ("gemini", "gemini-2.5-pro", 1_048_576, 65_536, True, False),
         ("gemini", "gemini-2.5-flash", 1_048_576, 65_536, True, True),
         ("deepseek", "deepseek-reasoner", 131_072, 65_536, None, None),
@@ -51,7 +51,7 @@ def test_well_known_models_are_known(
         ("openai", "gpt-5.2", "max_tokens logit_bias", "temperature top_p logprobs"),
         ("openai", "gpt-4o", "", "temperature max_tokens stop logprobs"),
         ("deepseek", "deepseek-reasoner", "temperature top_logprobs", "max_tokens stop"),
-        ("anthropic", "claude-opus-4-8", "reasoning_effort response_format seed", "temperature max_tokens tools"),
+        ("anthropic", "claude-opus-4-8", "logprobs seed", "reasoning_effort response_format metadata user"),
         ("anthropic", "claude-from-tomorrow", "logprobs", "tools"),
         ("groq", "anything", "logit_bias logprobs", "temperature"),
         ("mistral", "mistral-large-latest", "seed max_completion_tokens", "max_tokens temperature"),
@@ -94,9 +94,9 @@ def test_open_weights_are_known_by_name_whoever_serves_them() -> None:
     assert facts_of("vllm", "openai/whisper-large-v3").mode == "audio_transcription"
 
 
-def test_what_a_provider_ignores_is_not_promised() -> None:
+def test_what_a_provider_takes_once_it_is_translated_is_promised() -> None:
     facts = facts_of("anthropic", "claude-opus-4-5")
-    assert (facts.json_schema, facts.reasoning, facts.tools, facts.input) == (False, False, True, ("text", "image"))
+    assert (facts.json_schema, facts.reasoning, facts.tools, facts.input) == (True, True, True, ("text", "image"))
 
 
 def test_every_row_is_for_a_provider_that_there_is() -> None:

@@ -122,14 +122,15 @@ def _run(program: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _print(client: Client, where: Where, program: Sequence[str], *, show_key: bool) -> None:
     """Lines to paste into a shell. The key is the variable that commands take it from, unless it may be shown."""
+    is_hidden = not show_key and where.key != _NO_KEY
     if client.file is not None:
         content = client.file(where)
-        has_key = where.key in content and not show_key
+        has_key = where.key in content and is_hidden
         end, content = ("END", content.replace(where.key, f"${KEY}")) if has_key else ("'END'", content)
         click.echo(f"mkdir -p {Path(where.file).parent}\ncat > {where.file} <<{end}\n{content}END")
     cleared = [part for name in client.unset for part in ("-u", name)]
     variables = [
-        f'{name}="${KEY}"' if value == where.key and not show_key else f"{name}={shlex.quote(value)}"
+        f'{name}="${KEY}"' if value == where.key and is_hidden else f"{name}={shlex.quote(value)}"
         for name, value in client.variables(where).items()
     ]
     click.echo(" \\\n  ".join([shlex.join(["env", *cleared]), *variables, shlex.join(program)]))

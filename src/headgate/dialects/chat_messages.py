@@ -203,12 +203,16 @@ def _outer(name: str, inner: dict[str, Any], beside: Mapping[str, Any]) -> dict[
 
 
 class Messages:
-    """Writes items one after another. `own`: they came from this dialect, so what stands beside them is written too."""
+    """Writes items one after another. `own`: they came from this dialect, so what stands beside them is written too.
 
-    def __init__(self, losses: Losses, *, own: bool) -> None:
+    `said` begins the paths of what is lost.
+    """
+
+    def __init__(self, losses: Losses, *, own: bool, said: str = "messages[]") -> None:
         self.listed: list[dict[str, Any]] = []
         self._losses = losses
         self._own = own
+        self._said = said
         self._turn: _Turn | None = None
         self._pictures: list[Part] = []
 
@@ -256,7 +260,7 @@ class Messages:
 
     def _add_foreign(self, item: ForeignItem, fields: Mapping[str, Any]) -> None:
         if not self._own:
-            self._losses.add(f"messages[].{fields.get('type') or fields.get('role', 'content')}")
+            self._losses.add(f"{self._said}.{fields.get('type') or fields.get('role', 'content')}")
         elif "role" in fields:
             self._close()
             self.listed.append(dict(fields))
@@ -266,7 +270,7 @@ class Messages:
     def _add_result(self, result: ToolResult) -> None:
         """Most servers take text alone from a tool, so what else it gave is shown by the user, behind all results."""
         if result.failed:
-            self._losses.add("messages[].is_error")
+            self._losses.add(f"{self._said}.is_error")
         known = self._known(result.parts)
         texts = [part for part in known if type(part) in (TextPart, ForeignPart)]
         shown = [part for part in known if type(part) not in (TextPart, ForeignPart)]
@@ -286,7 +290,7 @@ class Messages:
         if self._own:
             return beside
         if beside:
-            self._losses.beside(beside, f"messages[].{place}")
+            self._losses.beside(beside, f"{self._said}.{place}")
         return NOTHING
 
     def _known(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
@@ -298,13 +302,13 @@ class Messages:
     def _known_part(self, part: Part) -> Part | None:
         match part:
             case ForeignPart(fields):
-                self._losses.add(f"messages[].content[].{fields.get('type', 'type')}")
+                self._losses.add(f"{self._said}.content[].{fields.get('type', 'type')}")
                 return None
             case RefusalPart():
                 return part
         if not part.beside:
             return part
-        self._losses.beside(part.beside, "messages[].content[].")
+        self._losses.beside(part.beside, f"{self._said}.content[].")
         return replace(part, beside=NOTHING)
 
 

@@ -24,6 +24,7 @@ from headgate.core.chat import (
 )
 from headgate.core.errors import UpstreamBroke, UpstreamGarbled
 from headgate.core.ids import new_run_id
+from headgate.dialects.call_ids import CallIds
 from headgate.dialects.think import ThinkSplitter
 
 _FINISHES = frozenset(get_args(Finish))
@@ -64,6 +65,7 @@ class Reader:
         self._begun = 0
         self._unsealed = ""
         self._id = ""
+        self._ids = CallIds()
         self._has_custom_calls = False
 
     def feed(self, frames: bytes) -> Iterable[ChatEvent]:
@@ -91,7 +93,8 @@ class Reader:
         answer = self.answer
         for call in self._calls:
             yield from self._tell(call, is_over=True)
-            call.id = call.id or self._made_up(call)
+            if call.number < 0:
+                call.id = self._own_id(call)
         answer.calls = tuple(Call(call.id, call.name, call.arguments) for call in self._calls)
         if answer.finish in ("stop", "tool_calls") and not self._has_custom_calls:
             answer.finish = "tool_calls" if answer.calls else "stop"
@@ -116,7 +119,8 @@ class Reader:
     def _note_end(self, choice: Mapping[str, Any]) -> None:
         finish, sequence = choice.get("finish_reason"), choice.get("stop_reason")
         if finish:
-            self.answer.finish = cast("Finish", finish) if finish in _FINISHES else "stop"
+            is_known = isinstance(finish, str) and finish in _FINISHES
+            self.answer.finish = cast("Finish", finish) if is_known else "stop"
         if isinstance(sequence, str) and finish == "stop":
             self.answer.beside = {**self.answer.beside, "stop_sequence": sequence}
 
@@ -140,6 +144,8 @@ class Reader:
                 yield from self._piece(piece)
         if isinstance(old := delta.get("function_call"), dict):
             yield from self._piece({"index": 0, "function": old})
+        for name in ("annotations", "images"):
+            _listed(delta.get(name))
         if unknown := _others(delta, _OURS):
             yield Other(unknown)
 
@@ -215,7 +221,9 @@ class Reader:
         if call.number < 0:
             if not is_over and not (call.name and (call.id or call.arguments)):
                 return
-            call.id = call.id or self._made_up(call)
+            if not call.name:
+                raise UpstreamGarbled("The provider sent a tool call without a name.")
+            call.id = self._own_id(call)
             call.number = self._begun
             self._begun += 1
             yield CallBegun(call.number, call.id, call.name)
@@ -223,10 +231,12 @@ class Reader:
             yield CallPiece(call.number, call.arguments[call.told :])
             call.told = len(call.arguments)
 
-    def _made_up(self, call: _Making) -> str:
-        """An id for a call whose provider gives none, for others cannot do without."""
-        self._id = self._id or new_run_id()
-        return f"call_{self._id}_{self._calls.index(call)}"
+    def _own_id(self, call: _Making) -> str:
+        """An id is made up for a call whose provider gives none, for others cannot do without."""
+        if not call.id:
+            self._id = self._id or new_run_id()
+            call.id = f"call_{self._id}_{self._calls.index(call)}"
+        return self._ids.own(call.id)
 
 
 def _is_whole(arguments: str) -> bool:

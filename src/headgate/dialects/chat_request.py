@@ -4,12 +4,12 @@ Rendering says `max_tokens`, since many servers know no other name; the rules of
 `max_completion_tokens` where a provider is known to refuse it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from headgate.core.chat_request import ChatRequest, Choice, ForeignTool, Format, Function, Rendered
+from headgate.core.chat_request import ChatRequest, Choice, Effort, ForeignTool, Format, Function, Rendered
 from headgate.dialects.chat_messages import Conversation, Messages
-from headgate.dialects.effort import EFFORTS, effort_of
+from headgate.dialects.effort import effort_of, known_effort
 from headgate.dialects.fields import Losses, array, fail, flag, given, mapping, number, text, whole
 
 _SHARED = frozenset(
@@ -40,7 +40,7 @@ def parse(fields: Mapping[str, Any]) -> ChatRequest:
         top_p=_taken(rest, "top_p", number),
         top_k=_taken(rest, "top_k", whole),
         stop=_stop(rest),
-        effort=rest.pop("reasoning_effort") if rest.get("reasoning_effort") in EFFORTS else None,
+        effort=_effort(rest),
         thinks=_thinks(rest),
         format=_format(rest),
         user=text(rest.pop("user", ""), "user"),
@@ -50,6 +50,14 @@ def parse(fields: Mapping[str, Any]) -> ChatRequest:
 
 def _taken(rest: dict[str, Any], name: str, read: Any) -> Any:
     return read(rest.pop(name), name) if name in rest else None
+
+
+def _effort(rest: dict[str, Any]) -> Effort | None:
+    """Words that only some provider knows stay beside."""
+    effort = known_effort(rest.get("reasoning_effort"))
+    if effort is not None:
+        del rest["reasoning_effort"]
+    return effort
 
 
 def _most(rest: dict[str, Any]) -> int | None:
@@ -154,7 +162,7 @@ def render(request: ChatRequest) -> Rendered:
     """The request's fields. What another dialect's request says beside is carried where it means the same here."""
     losses = Losses()
     own = request.dialect == "chat"
-    messages = Messages(losses, own=own)
+    messages = Messages(losses, own=own, said="input[]" if request.dialect == "responses" else "messages[]")
     for item in request.items:
         messages.add(item)
     fields: dict[str, Any] = {"model": request.model, "messages": messages.end()}
@@ -187,8 +195,8 @@ def _render_foreign(request: ChatRequest, fields: dict[str, Any], losses: Losses
     if request.thinks is not None and request.effort is None:
         fields["reasoning_effort"] = effort_of(request.thinks)
     for name, value in request.beside.items():
-        if name == "service_tier" and value in _TIERS:
-            fields[name] = _TIERS[value]
+        if name == "service_tier" and str(value) in _TIERS:
+            fields[name] = _TIERS[str(value)]
         elif name in _SHARED and name != "service_tier":
             fields[name] = value
         else:
@@ -203,18 +211,8 @@ def _thinking(budget: int) -> dict[str, Any]:
 
 def _render_tools(request: ChatRequest, fields: dict[str, Any], losses: Losses, *, own: bool) -> None:
     choice = request.choice
-    among = () if own or choice is None else choice.among
-    listed, names = [], set()
-    for at, tool in enumerate(request.tools):
-        if isinstance(tool, Function) and (not among or tool.name in among):
-            if not own:
-                losses.beside(tool.beside, f"tools[{at}].")
-            listed.append(tool_of(tool, own=own))
-            names.add(tool.name)
-        elif own:
-            listed.append(dict(cast("ForeignTool", tool).fields))
-        else:
-            losses.add(f"tools[{at}]")
+    listed = list(_listed(request, losses, own=own))
+    names = {one["function"]["name"] for one in listed if one.get("type") == "function"}
     if listed:
         fields["tools"] = listed
     if listed or own:
@@ -224,6 +222,21 @@ def _render_tools(request: ChatRequest, fields: dict[str, Any], losses: Losses, 
             _render_choice(choice, fields, losses, names, own=own)
     elif choice is not None and choice.mode == "required":
         losses.add("tool_choice")
+
+
+def _listed(request: ChatRequest, losses: Losses, *, own: bool) -> Iterator[dict[str, Any]]:
+    """The tools that are offered. Few servers know a limit to some of them, so the others are left out instead."""
+    among = () if own or request.choice is None else request.choice.among
+    for at, tool in enumerate(request.tools):
+        if isinstance(tool, ForeignTool):
+            if own:
+                yield dict(tool.fields)
+            else:
+                losses.add(f"tools[{at}]")
+        elif not among or tool.name in among:
+            if not own:
+                losses.beside(tool.beside, f"tools[{at}].")
+            yield tool_of(tool, own=own)
 
 
 def _render_choice(choice: Choice, fields: dict[str, Any], losses: Losses, names: set[str], *, own: bool) -> None:

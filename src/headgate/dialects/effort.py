@@ -1,6 +1,6 @@
 """How much a model shall think, in words and in tokens: some APIs take the one, some the other."""
 
-from typing import get_args
+from typing import cast, get_args
 
 from headgate.core.chat_request import Effort
 
@@ -14,6 +14,11 @@ _BUDGETS: dict[Effort, int] = {
     "xhigh": 32768,
     "max": 60000,
 }
+
+
+def known_effort(value: object) -> Effort | None:
+    """The value if it is an effort, None for anything else."""
+    return cast("Effort", value) if isinstance(value, str) and value in EFFORTS else None
 
 
 def budget_of(effort: Effort, most: int | None = None) -> int:

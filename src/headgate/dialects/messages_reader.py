@@ -22,6 +22,7 @@ from headgate.core.chat import (
     Thought,
 )
 from headgate.core.errors import UpstreamBroke, UpstreamGarbled
+from headgate.dialects.call_ids import CallIds
 
 _FINISHES: Mapping[object, Finish] = {
     "end_turn": "stop",
@@ -49,6 +50,7 @@ class Reader:
         self._streams_calls = streams_calls
         self._calls: dict[int, list[str]] = {}
         self._numbers: dict[int, int] = {}
+        self._ids = CallIds()
         self._blocks: dict[int, dict[str, Any]] = {}
         self._events: Mapping[object, Callable[[Fields], Iterable[ChatEvent]]] = {
             "message_start": self._started,
@@ -72,7 +74,7 @@ class Reader:
             data = sse.data_of(event)
             if data is not None:
                 told = _object(data)
-                read = self._events.get(told.get("type"))
+                read = self._events.get(_string(told.get("type")))
                 if read is not None:
                     yield from read(told)
 
@@ -111,11 +113,14 @@ class Reader:
 
     def _block_began(self, told: Fields) -> Iterator[ChatEvent]:
         number, block = _index(told), dict(_mapping(told.get("content_block")))
+        if number in self._blocks or number in self._calls or not _string(block.get("type")):
+            raise UpstreamGarbled("The provider began a block twice, or one without a type.")
         self._blocks[number] = block
         match block.get("type"):
             case "text":
                 block["_from"] = len(self.answer.text)
-                block["_cited"] = list(block.get("citations") or ())
+                cited = block.get("citations")
+                block["_cited"] = list(cited) if isinstance(cited, list) else []
                 yield from self._text(number, block)
             case "thinking":
                 yield from self._thought(number, block)
@@ -124,7 +129,7 @@ class Reader:
 
     def _block_went_on(self, told: Fields) -> Iterator[ChatEvent]:
         delta = _mapping(told.get("delta"))
-        read = self._deltas.get(delta.get("type"))
+        read = self._deltas.get(_string(delta.get("type")))
         if read is not None:
             yield from read(_index(told), delta)
         else:
@@ -157,9 +162,9 @@ class Reader:
         """Why it stopped, and whatever else the end of the message tells."""
         delta = _mapping(told.get("delta"))
         reason = delta.get("stop_reason")
-        self.answer.finish = _FINISHES.get(reason, self.answer.finish)
+        self.answer.finish = _FINISHES.get(_string(reason), self.answer.finish)
         more = {name: delta[name] for name in delta.keys() - {"stop_reason"}}
-        if reason is not None and reason not in _PLAIN_STOPS:
+        if isinstance(reason, str) and reason not in _PLAIN_STOPS:
             more["stop_reason"] = reason
         if "context_management" in told:
             more["context_management"] = told["context_management"]
@@ -197,7 +202,10 @@ class Reader:
         """A call begins; some servers give its whole input with it."""
         begun = block.get("input")
         arguments = orjson.dumps(begun).decode() if begun else ""
-        call = self._calls[number] = [_string(block.get("id")), _string(block.get("name")), ""]
+        id_, name = _string(block.get("id")), _string(block.get("name"))
+        if not (id_ and name):
+            raise UpstreamGarbled("The provider sent a tool call without an id or a name.")
+        call = self._calls[number] = [self._ids.own(id_), name, ""]
         ordinal = self._numbers[number] = len(self._calls) - 1
         if self._streams_calls:
             yield CallBegun(ordinal, call[0], call[1])

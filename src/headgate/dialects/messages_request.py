@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headgate.core.chat_request import ChatRequest, Choice, Effort, ForeignTool, Format, Function, Rendered
-from headgate.dialects.effort import EFFORTS, budget_of
+from headgate.dialects.effort import budget_of, known_effort
 from headgate.dialects.fields import Losses, array, fail, flag, given, mapping, number, text, whole
 from headgate.dialects.messages_content import Conversation, items_of
 
@@ -118,9 +118,9 @@ def _budget(rest: dict[str, Any]) -> int | None:
 def _output(rest: dict[str, Any]) -> tuple[Effort | None, Format | None]:
     """`output_config`; `output_format` is what the form of the answer was called before."""
     told = given(mapping(rest.pop("output_config", {}), "output_config"))
-    effort: Effort | None = None
-    if told.get("effort") in EFFORTS:
-        effort = told.pop("effort")
+    effort = known_effort(told.get("effort"))
+    if effort is not None:
+        del told["effort"]
     shape, where = told.get("format"), "output_config.format"
     if shape is None and "output_format" in rest:
         shape, where = rest.pop("output_format"), "output_format"
@@ -322,8 +322,8 @@ class _Rendering:
             fields.update(beside)
             return
         tier = beside.pop("service_tier", None)
-        if tier in _TIERS:
-            fields["service_tier"] = _TIERS[tier]
+        if str(tier) in _TIERS:
+            fields["service_tier"] = _TIERS[str(tier)]
         elif tier is not None:
             self.losses.add("service_tier")
         if mark := beside.pop("cache_control", None):

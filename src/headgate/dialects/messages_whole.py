@@ -24,6 +24,7 @@ from headgate.dialects.messages_content import id_for, input_of
 from headgate.dialects.messages_words import (
     CARRIED,
     Block,
+    blocks_of,
     broken,
     citations_of,
     end_of,
@@ -133,7 +134,7 @@ class WholeWriter:
                 last = {"type": "text", "text": ""}
                 self._content.append(last)
             last["citations"] = [*last.get("citations", ()), *citations]
-        self._content += [dict(block) for block in fields.get("content_blocks") or ()]
+        self._content += blocks_of(fields)
         for name in fields.keys() - CARRIED:
             self._more[name] = fields[name]
 

@@ -77,9 +77,9 @@ def end_of(ended: Ended, *, called: bool, refused: bool) -> dict[str, Any]:
 
 def citations_of(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The sources of a text; those that OpenAI's API told have no quotation."""
-    if cited := fields.get("citations"):
-        return list(cited)
-    pages = [one.get("url_citation") for one in fields.get("annotations") or () if isinstance(one, dict)]
+    if cited := _objects(fields.get("citations")):
+        return cited
+    pages = [one.get("url_citation") for one in _objects(fields.get("annotations"))]
     return [
         {
             "type": "web_search_result_location",
@@ -91,6 +91,16 @@ def citations_of(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
         for page in pages
         if isinstance(page, dict)
     ]
+
+
+def _objects(listed: object) -> list[dict[str, Any]]:
+    """Other providers' fields of the same name may hold anything."""
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+def blocks_of(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Blocks that only this dialect knows, as its reader gives them."""
+    return [{**one} for one in _objects(fields.get("content_blocks")) if isinstance(one.get("type"), str)]
 
 
 def thought_of(step: Step) -> str:

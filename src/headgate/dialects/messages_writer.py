@@ -26,6 +26,7 @@ from headgate.dialects.messages_content import id_for, input_of
 from headgate.dialects.messages_words import (
     CARRIED,
     Block,
+    blocks_of,
     broken,
     citations_of,
     end_of,
@@ -162,7 +163,7 @@ class StreamWriter:
                 told += self._open({"type": "text", "text": ""})
             delta = {"type": "citations_delta", "citation": citation}
             told += _event("content_block_delta", {"index": self._index, "delta": delta})
-        for block in fields.get("content_blocks") or ():
+        for block in blocks_of(fields):
             told += self._open(block) + self._close()
         rest = {name: fields[name] for name in fields.keys() - CARRIED}
         return told + self._ping({"delta": rest}) if rest and self._extensions else told

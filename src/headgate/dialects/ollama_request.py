@@ -25,11 +25,11 @@ from headgate.core.chat_request import (
     ToolResult,
 )
 from headgate.core.errors import InvalidField
-from headgate.dialects.fields import array, fail, given, mapping, text, whole
+from headgate.dialects.effort import known_effort
+from headgate.dialects.fields import array, fail, given, mapping, number, text, whole
 
 Fields = Mapping[str, Any]
 _ROLES = frozenset(get_args(Role))
-_EFFORTS = frozenset(get_args(Effort))
 _SHARED = frozenset(("seed", "presence_penalty", "frequency_penalty"))
 """Options that the other APIs have too, at the top and under the same name."""
 _PICTURES = {"iVBOR": "png", "/9j/": "jpeg", "R0lG": "gif", "UklG": "webp", "Qk": "bmp"}
@@ -76,9 +76,9 @@ def _request(rest: dict[str, Any], items: tuple[Item, ...]) -> ChatRequest:
         stream=stream,
         tools=tuple(_tool(one, f"tools[{at}]") for at, one in enumerate(array(rest.pop("tools", []), "tools"))),
         max_tokens=_longest(options),
-        temperature=options.pop("temperature", None),
-        top_p=options.pop("top_p", None),
-        top_k=options.pop("top_k", None),
+        temperature=number(options.pop("temperature"), "options.temperature") if "temperature" in options else None,
+        top_p=number(options.pop("top_p"), "options.top_p") if "top_p" in options else None,
+        top_k=whole(options.pop("top_k"), "options.top_k") if "top_k" in options else None,
         stop=_stop(options.pop("stop", [])),
         effort=effort,
         thinks=0 if effort == "none" else None,
@@ -126,8 +126,8 @@ class _Conversation:
         parts = _parts(rest, where)
         if parts or rest or not (calls or thought):
             yield Message(role, parts, beside=rest)
-        for number, call in enumerate(calls):
-            yield self._call(call, f"{where}.tool_calls[{number}]")
+        for place, call in enumerate(calls):
+            yield self._call(call, f"{where}.tool_calls[{place}]")
 
     def _call(self, call: Any, where: str) -> ToolCall:
         rest = given(mapping(call, where))
@@ -175,7 +175,7 @@ def _effort(think: Any) -> Effort | None:
         return None
     if isinstance(think, bool):
         return "medium" if think else "none"
-    return cast("Effort", think) if think in _EFFORTS else fail("think", "true, false, 'low', 'medium' or 'high'")
+    return known_effort(think) or fail("think", "true, false, 'low', 'medium' or 'high'")
 
 
 def _format(form: Any) -> Format | None:

@@ -31,8 +31,8 @@ SIGNED = "signed:"
 COMPACTED = "summary:"
 """What begins the `encrypted_content` of a compaction that was made here; what follows is its text."""
 _EARLIER = "Summary of the conversation until now:\n\n"
-_ROLES = frozenset(("system", "developer", "user", "assistant"))
-_TEXTS = frozenset(("input_text", "output_text", "text", "summary_text", "reasoning_text"))
+_ROLES = ("system", "developer", "user", "assistant")
+_TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 _SHOWN: dict[str, Any] = {"annotations": [], "logprobs": []}
 
 
@@ -85,8 +85,8 @@ def _item(where: str, item: object) -> Item:
 
 
 def _message(where: str, fields: dict[str, Any]) -> Message:
-    role = fields.get("role")
-    if role not in _ROLES:
+    role: Any = fields.get("role")
+    if str(role) not in _ROLES:
         fail(f"{where}.role", "'user', 'assistant', 'system' or 'developer'")
     parts = _parts(f"{where}.content", fields.get("content"))
     return Message(role, parts, beside=_beside(fields, "type", "role", "content"))
@@ -143,7 +143,7 @@ def _part(where: str, part: object) -> Part:
         fail(where, "an object with a 'type'")
     fields: dict[str, Any] = part
     kind = fields.get("type")
-    if kind in _TEXTS:
+    if str(kind) in _TEXTS:
         beside = {name: value for name, value in _beside(fields, "type", "text").items() if value != []}
         return TextPart(_text(where, fields, "text", empty=True), beside)
     if kind == "input_image":
@@ -193,7 +193,7 @@ def _refuse_orphans(items: Iterable[Item], before: Iterable[Item]) -> None:
             case ToolCall(id_):
                 called.add(id_)
             case ForeignItem(fields):
-                called.add(fields.get("call_id"))
+                called.add(str(fields.get("call_id")))
             case ToolResult(call) if call not in called:
                 at = f"input[{number}].call_id"
                 raise InvalidField(f"There is no function call '{call}' before its output in '{at}'.", param=at)
@@ -203,7 +203,7 @@ def render_items(items: Iterable[Item], own: bool, lost: Losses) -> list[dict[st
     """`own`: they come from this API, so that what only it knows is written back."""
     rendered = []
     for item in items:
-        fields = _rendered("input[]", item, own, lost)
+        fields = _rendered("messages[]", item, own, lost)  # what is lost has the names of those who send messages
         if fields is not None:
             rendered.append(fields)
     return rendered
@@ -223,7 +223,7 @@ def _rendered(where: str, item: Item, own: bool, lost: Losses) -> dict[str, Any]
             return {**call, **_back(where, beside, own, lost)}
         case ToolResult(call_id, parts, failed, beside):
             if failed:
-                lost.add(f"{where}.failed")
+                lost.add(f"{where}.is_error")
             output = _output(f"{where}.output", parts, own, lost)
             result = {"type": "function_call_output", "call_id": call_id, "output": output}
             return {**result, **_back(where, beside, own, lost)}

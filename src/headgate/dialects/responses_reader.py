@@ -11,6 +11,7 @@ import orjson
 from headgate.core import sse
 from headgate.core.chat import Answer, Call, CallBegun, CallPiece, ChatEvent, Other, Refusal, Sealed, Text, Thought
 from headgate.core.errors import UpstreamFault, UpstreamGarbled
+from headgate.dialects.call_ids import CallIds
 from headgate.dialects.responses_items import SIGNED
 
 _RESOURCE = frozenset(
@@ -37,7 +38,8 @@ class Reader:
         """By the id of the item: the number of the call; its id, its name and the pieces of its arguments."""
         self._told: set[str] = set()
         """Ids of the items of which deltas came."""
-        self._thoughts = 0
+        self._done_keys: set[str] = set()
+        self._ids = CallIds()
 
     def feed(self, frames: bytes) -> Iterable[ChatEvent]:
         for event in sse.events(frames):
@@ -66,7 +68,7 @@ class Reader:
         return ()
 
     def _event(self, event: Mapping[str, Any]) -> Iterable[ChatEvent]:
-        handler = _HANDLERS.get(event.get("type"))  # type: ignore[arg-type]
+        handler = _HANDLERS.get(_string(event, "type"))
         return handler(self, event) if handler is not None else ()
 
     def _text(self, event: Mapping[str, Any]) -> Iterable[ChatEvent]:
@@ -94,17 +96,22 @@ class Reader:
             yield Thought("\n\n")
 
     def _annotation(self, event: Mapping[str, Any]) -> Iterable[ChatEvent]:
-        if annotation := event.get("annotation"):
+        if isinstance(annotation := event.get("annotation"), dict):
             yield Other({"annotations": [_nested(annotation)]})
 
     def _added(self, event: Mapping[str, Any]) -> Iterable[ChatEvent]:
         item = event.get("item")
-        if isinstance(item, dict) and item.get("type") == "function_call":
+        if isinstance(item, dict) and item.get("type") == "function_call" and _string(item, "name"):
             yield from self._begin(_key(event, item), item)
 
     def _begin(self, key: str, item: Mapping[str, Any]) -> Iterable[ChatEvent]:
+        if key in self._calls:
+            return
         number = len(self._calls)
-        id_, name = str(item.get("call_id") or item.get("id") or ""), str(item.get("name") or "")
+        id_, name = _string(item, "call_id") or _string(item, "id"), _string(item, "name")
+        if not (id_ and name):
+            raise UpstreamGarbled("The provider sent a tool call without an id or a name.")
+        id_ = self._ids.own(id_)
         self._calls[key] = number, [id_, name]
         if self._streams_calls:
             yield CallBegun(number, id_, name)
@@ -122,6 +129,9 @@ class Reader:
         if not isinstance(item, dict):
             return
         key, kind = _key(event, item), item.get("type")
+        if key in self._done_keys:
+            return
+        self._done_keys.add(key)
         if kind == "function_call":
             yield from self._call_done(key, item)
         elif kind == "reasoning":
@@ -129,6 +139,8 @@ class Reader:
         elif kind == "message":
             if key not in self._told:
                 yield from self._message_done(item)
+        elif not _string(item, "type"):
+            raise UpstreamGarbled("The provider sent an item without a type.")
         else:
             yield Other({"output_item": item})
 
@@ -149,14 +161,12 @@ class Reader:
                 self.answer.thought += thought
                 yield Thought(thought)
         if sealed := _string(item, "encrypted_content"):
-            id_ = str(item.get("id") or "")
+            id_ = _string(item, "id")
             signed = sealed.startswith(SIGNED)
             yield Sealed(sealed.removeprefix(SIGNED), "", id_) if signed else Sealed("", sealed, id_)
 
     def _message_done(self, item: Mapping[str, Any]) -> Iterable[ChatEvent]:
-        for part in item.get("content") or ():
-            if not isinstance(part, dict):
-                continue
+        for part in _objects(item.get("content")):
             if refusal := _string(part, "refusal"):
                 self.answer.refusal += refusal
                 yield Refusal(refusal)
@@ -164,7 +174,7 @@ class Reader:
                 self.answer.text += text
                 probabilities = part.get("logprobs")
                 yield Text(text, {"logprobs": {"content": probabilities}}) if probabilities else Text(text)
-            if annotations := part.get("annotations"):
+            if annotations := _objects(part.get("annotations")):
                 yield Other({"annotations": [_nested(one) for one in annotations]})
 
     def _ended(self, event: Mapping[str, Any]) -> Iterable[ChatEvent]:
@@ -221,9 +231,12 @@ def _number(call: tuple[int, list[str]]) -> int:
 
 
 def _joined(parts: object) -> str:
-    if not isinstance(parts, list):
-        return ""
-    return "\n\n".join(_string(part, "text") for part in parts if isinstance(part, dict))
+    return "\n\n".join(_string(part, "text") for part in _objects(parts))
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    """The objects in a list; nothing of anything else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _string(fields: Mapping[str, Any], name: str) -> str:

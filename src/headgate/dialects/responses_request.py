@@ -5,12 +5,12 @@ What other APIs know by a name of chat completions stands in `beside` under that
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from headgate.core.chat_request import ChatRequest, Effort, Format, Item, Message, TextPart
 from headgate.core.errors import InvalidField
 from headgate.core.state_errors import PreviousResponseNotFound
-from headgate.dialects.effort import EFFORTS
+from headgate.dialects.effort import known_effort
 from headgate.dialects.responses_items import parse_items
 from headgate.dialects.responses_tools import parse_choice, parse_tools
 
@@ -39,6 +39,7 @@ _READ = frozenset(
         "previous_response_id",
         "conversation",
         "prompt",
+        "generate",
     )
 )
 _INSTEAD = {
@@ -89,6 +90,9 @@ def _refuse_stored(fields: Mapping[str, Any]) -> None:
             "so send the whole conversation in 'input'.",
             param="previous_response_id",
         )
+    if fields.get("generate") is False:
+        message = "The field 'generate' can be false on a WebSocket only, which holds what was prepared: leave it out."
+        raise InvalidField(message, param="generate")
     for name, remedy in _INSTEAD.items():
         if fields.get(name):
             raise InvalidField(f"The field '{name}' needs stored state, which is not kept here: {remedy}.", param=name)
@@ -109,11 +113,11 @@ def _reasoning(told: object, beside: dict[str, Any]) -> Effort | None:
         return None
     if type(told) is not dict:
         raise InvalidField("The field 'reasoning' must be an object.", param="reasoning")
-    effort = told.get("effort")
+    effort = known_effort(told.get("effort"))
     for name, value in told.items():
-        if value is not None and not (name == "effort" and effort in EFFORTS):
+        if value is not None and not (name == "effort" and effort is not None):
             beside[f"reasoning.{name}"] = value
-    return cast("Effort", effort) if effort in EFFORTS else None
+    return effort
 
 
 def _text(told: object, beside: dict[str, Any]) -> Format | None:

@@ -9,6 +9,7 @@ from headgate.core.events import Whole
 from headgate.core.ports import Call, Stream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Attempt, Run, now
+from headgate.limits.estimate import bound_of
 from headgate.pipeline.admit import afford
 from headgate.pipeline.context import Deps, Plan
 from headgate.pipeline.translate import answer_for, in_other_words
@@ -73,14 +74,21 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
     run.attempts.append(attempt)
     upstream, asked = deps.upstreams[target.upstream], request
     headers, lost = run.forwards if request.surface.dialect == run.dialect else b"", run.lost
-    if request.surface.dialect and request.surface.dialect not in upstream.speaks:
-        request, missed = in_other_words(request, upstream.speaks)
-        headers, lost = b"", lost + missed
+    notes: tuple[str, ...] = ()
     parameters = run.who.terms.parameters
     rules = target.rules if parameters is None or target.layers is None else target.layers.under(parameters)
+    if request.surface.dialect and request.surface.dialect not in upstream.speaks:
+        usual = 0 if rules is None else rules.usual_answer
+        request, missed, notes = in_other_words(request, upstream.speaks, usual=usual, longest=target.longest)
+        headers, lost = b"", lost + missed
     changes = plan.changes if rules is None else _changes(rules, plan, request, attempt)
+    if run.dialect != asked.surface.dialect and 0 < target.longest < bound_of(request.fields):
+        changes = Changes({**changes.put, "max_tokens": target.longest}, changes.drop)  # for an agent's engine
+        notes = (f"max_tokens={target.longest}",)
     if lost:
         attempt.dropped = (*lost, *attempt.dropped)
+    if notes:
+        attempt.applied = (*notes, *attempt.applied)
     timeout, hurried = 0.0, False
     if plan.timeout or target.timeout or target.stream_timeout:
         timeout, hurried = _time_for(target, plan, request, run)

@@ -5,6 +5,7 @@ What cannot be said in the other words is told, never dropped silently. Answers 
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from headgate.core.chat import ChatEvent, Ended
@@ -20,23 +21,36 @@ _SURFACES = {surface.dialect: surface for surface in (CHAT, MESSAGES, RESPONSES)
 _PREFERRED = tuple(_SURFACES)
 
 
-def in_other_words(request: ModelRequest, speaks: Iterable[str]) -> tuple[JsonRequest, tuple[str, ...]]:
-    """The request in a dialect out of `speaks`, and the paths of what is lost. Raises InvalidField for what cannot be
-    read.
+def in_other_words(
+    request: ModelRequest, speaks: Iterable[str], *, usual: int = 0, longest: int = 0
+) -> tuple[JsonRequest, tuple[str, ...], tuple[str, ...]]:
+    """The request in a dialect out of `speaks`, the paths of what is lost, and notes of what was set.
+
+    Raises InvalidField for what cannot be read.
+
+    `usual`: tokens of an answer that its caller set no bound for; `longest`: those that the model can give, which is
+    less than what clients made for another model ask for. 0 for none.
     """
     dialect = min(_SURFACES.keys() & speaks, key=_PREFERRED.index)
-    rendered = DIALECTS[dialect].render(DIALECTS[request.surface.dialect].parse(request.fields))
+    parsed = DIALECTS[request.surface.dialect].parse(request.fields)
+    most = parsed.max_tokens or usual
+    if longest and most > longest:
+        most = longest
+    notes: tuple[str, ...] = ()
+    if most and most != parsed.max_tokens:
+        parsed, notes = replace(parsed, max_tokens=most), (f"max_tokens={most}",)
+    rendered = DIALECTS[dialect].render(parsed)
     fields = rendered.fields
     if request.stream and dialect == CHAT.dialect:
         fields.setdefault("stream_options", {"include_usage": True})
-    return json_request(_SURFACES[dialect], fields), rendered.lost
+    return json_request(_SURFACES[dialect], fields), rendered.lost, notes
 
 
 def as_chat(request: ModelRequest) -> tuple[ModelRequest, tuple[str, ...]]:
     """The request as the engine of agents takes it, and the paths of what is lost."""
     if request.surface.dialect in ("", CHAT.dialect):
         return request, ()
-    return in_other_words(request, (CHAT.dialect,))
+    return in_other_words(request, (CHAT.dialect,))[:2]
 
 
 def writer_for(dialect: str, request: Mapping[str, Any], run: Run, *, usage: bool) -> Writer:

@@ -289,12 +289,11 @@ REFUSALS = (
         "deepseek-reasoner",
         "temperature top_p presence_penalty frequency_penalty logprobs top_logprobs",
     ),
-    # https://platform.claude.com/docs/en/api/openai-sdk
+    # What chats lose on their way into Anthropic's own API
     _refuses(
         "anthropic",
         ".*",
-        "logprobs top_logprobs metadata response_format prediction presence_penalty frequency_penalty seed "
-        "service_tier audio logit_bias store user modalities reasoning_effort",
+        "logprobs top_logprobs prediction presence_penalty frequency_penalty seed audio logit_bias store modalities",
     ),
     # https://console.groq.com/docs/openai
     _refuses("groq", ".*", "logprobs top_logprobs logit_bias"),

@@ -119,7 +119,7 @@ class Composer:
         """A model that an upstream lists, as `upstream/id` or under a name."""
         label = f"{upstream}/*"
         rules, layers = self._found_rules(upstream, model_id), self._found_layers(upstream, model_id)
-        target = Target(upstream, model_id, key=label, rules=rules, layers=layers)
+        target = Target(upstream, model_id, key=label, longest=layers.longest, rules=rules, layers=layers)
         return Model(
             name or f"{upstream}/{model_id}",
             (target,),
@@ -144,6 +144,7 @@ class Composer:
             timeout=settings.timeout or 0.0,
             stream_timeout=settings.stream_timeout or 0.0,
             context=settings.context_window or model.capabilities.context_window or facts.context_window or 0,
+            longest=model.capabilities.max_output_tokens or facts.max_output_tokens or 0,
             price=price_from(price) if price else None,
             list_price=None if price else self._listed(settings, needs_price=needs_price),
             rules=layers.rules(),

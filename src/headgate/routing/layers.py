@@ -24,6 +24,11 @@ class RuleLayers:
         self._facts = facts
         self._known: dict[Parameters, Rules | None] = {}
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest answer, as the packaged list has it; 0 if unknown."""
+        return self._facts.max_output_tokens or 0
+
     def rules(self) -> Rules | None:
         """For tenants without parameters of their own; None when requests pass as they are."""
         return rules_for(self._top, self._model, self._target, self._facts)

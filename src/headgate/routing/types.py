@@ -287,6 +287,12 @@ class Rules:
     no_none: bool = False
 
     @property
+    def usual_answer(self) -> int:
+        """Tokens that an answer may have whose caller set no bound; 0 if nothing is set."""
+        told = (self.defaults.get("max_tokens"), self.defaults.get("max_completion_tokens"))
+        return max((most for most in told if type(most) is int), default=0)
+
+    @property
     def idle(self) -> bool:
         """Whether requests pass as they are."""
         return not (self.defaults or self.effort or self.drop or self.floor or self.no_none) and not (
@@ -323,6 +329,8 @@ class Target:
     timeout: float = 0.0
     stream_timeout: float = 0.0
     context: int = 0
+    longest: int = 0
+    """Tokens of the longest answer that it gives; 0 if unknown."""
     price: Price | None = None
     """As configured; None where the list's counts."""
     list_price: Price | None = None

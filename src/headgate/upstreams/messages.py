@@ -183,7 +183,7 @@ class MessagesRelay:
 def _fault(told: Mapping[str, Any]) -> UpstreamError:
     error = told.get("error")
     kind = error.get("type") if isinstance(error, dict) else None
-    return told_inside(told, _FAULTS.get(kind, UpstreamBroke))
+    return told_inside(told, _FAULTS.get(str(kind), UpstreamBroke))
 
 
 def _parsed(data: bytes) -> dict[str, Any]:

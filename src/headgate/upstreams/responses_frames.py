@@ -91,7 +91,7 @@ class ResponsesRelay:
         if self._is_over or data.strip() == b"[DONE]":
             return b""
         told = _parsed(data)
-        kind = told.get("type")
+        kind = str(told.get("type"))
         self._attempt.chunks += 1
         if kind in _FAILURES:
             return self._fail(event, data, told)

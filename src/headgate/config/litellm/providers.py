@@ -45,7 +45,6 @@ NOT_MODELS = {
     "litellm_agent": "Agents cannot be called as models yet.",
 }
 DIFFERENCES = {
-    "anthropic": "Called through Anthropic's OpenAI-compatible API; LiteLLM calls its Messages API.",
     "gemini": "Called through Google's OpenAI-compatible API; LiteLLM calls generateContent.",
     "ollama": "Called through Ollama's OpenAI-compatible API; LiteLLM calls /api/generate.",
     "ollama_chat": "Called through Ollama's OpenAI-compatible API; LiteLLM calls /api/chat.",
