@@ -14,6 +14,7 @@ from starlette.routing import Route as StarletteRoute
 
 from headgate.api import (
     agents,
+    conversation_objects,
     health,
     info,
     litellm_health,
@@ -24,6 +25,7 @@ from headgate.api import (
     models,
     ollama,
     responses,
+    resume,
     runs,
     stored_conversations,
     tenant_config,
@@ -103,6 +105,7 @@ def control_routes(gate: Gate) -> list[Route]:
         *_tenant_config_routes(),
         *_run_routes(),
         *_response_routes(),
+        *_conversation_object_routes(),
         *_audit_routes(),
         *_data_routes(),
         *_litellm_user_routes(),
@@ -177,6 +180,7 @@ def _run_routes() -> list[Route]:
     return [
         Route("/v1/runs", runs.list_all, logged=True),
         Route("/v1/runs/{id:path}/cancel", runs.cancel, ("POST",), logged=True),
+        Route("/v1/runs/{id}/events", resume.events, logged=True),
         Route("/v1/runs/{id:path}", runs.get, logged=True),
     ]
 
@@ -186,9 +190,30 @@ def _response_routes() -> list[Route]:
         route
         for one in (f"{path}/{{id}}" for path in SOCKET_PATHS)
         for route in (
-            Route(one, responses.not_stored, ("GET", "DELETE"), logged=True),
-            Route(f"{one}/cancel", responses.not_stored, ("POST",), logged=True),
-            Route(f"{one}/input_items", responses.not_stored, logged=True),
+            Route(one, responses.get, logged=True),
+            Route(one, responses.delete, ("DELETE",), logged=True),
+            Route(f"{one}/cancel", responses.cancel, ("POST",), logged=True),
+            Route(f"{one}/input_items", responses.input_items, logged=True),
+        )
+    ]
+
+
+def _conversation_object_routes() -> list[Route]:
+    """As in OpenAI's API. They need no scope: a key sees what belongs to its tenant and user."""
+    theirs = conversation_objects
+    return [
+        route
+        for every in ("/v1/conversations", "/conversations")
+        for one in (f"{every}/{{id}}",)
+        for route in (
+            Route(every, theirs.create, ("POST",), logged=True),
+            Route(one, theirs.get, logged=True),
+            Route(one, theirs.update, ("POST",), logged=True),
+            Route(one, theirs.delete, ("DELETE",), logged=True),
+            Route(f"{one}/items", theirs.list_items, logged=True),
+            Route(f"{one}/items", theirs.add_items, ("POST",), logged=True),
+            Route(f"{one}/items/{{item}}", theirs.get_item, logged=True),
+            Route(f"{one}/items/{{item}}", theirs.delete_item, ("DELETE",), logged=True),
         )
     ]
 

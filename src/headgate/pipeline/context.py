@@ -16,6 +16,7 @@ from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import CostOf, Run, StrategyChoice
 from headgate.limits.limiter import Limiter
+from headgate.pipeline.scribe import Scribe
 from headgate.pipeline.second_turn import SecondTurn
 from headgate.routing.catalog import Catalog
 from headgate.routing.health import Book
@@ -83,6 +84,10 @@ class Deps:
     """What happens to a turn of a conversation while another one is under way."""
     provider_of: Callable[[str], str] = str
     """The provider behind an upstream's name."""
+    scribe: Scribe | None = None
+    """Writes down what stored runs tell; None where nothing is kept."""
+    background: "dict[asyncio.Task[None], Run]" = field(default_factory=dict)
+    """Runs that go on without their callers."""
     toolbox: Callable[[AgentSettings, Run], Awaitable[Sequence[Tool]]] = _no_tools
     """The gateway's own tools that an agent has now, in a stable order; the run is told of those that are absent."""
     system_prompt: Callable[[AgentSettings, Run], Awaitable[str]] = _plain_prompt

@@ -27,6 +27,7 @@ from headgate.core.surfaces import CHAT
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
 from headgate.pipeline.context import Deps
+from headgate.pipeline.numbered import numbered
 from headgate.pipeline.second_turn import SecondTurn, holder_of
 
 LEASE_SECONDS = 60.0
@@ -50,7 +51,7 @@ async def remembered(tell: Tell, request: ModelRequest, run: Run, deps: Deps) ->
         raise InvalidHeader(message, param="x-conversation-id")
     turn = await Turn.begin(request, run, deps.state, deps.second_turn)
     try:
-        async with aclosing(turn.follow(tell, request, run, deps)) as story:
+        async with aclosing(numbered(turn.follow(tell, request, run, deps), turn, run, deps)) as story:
             async for event in story:
                 yield event
     finally:
@@ -67,6 +68,8 @@ class Turn:
     added: list[dict[str, Any]]
     holder: str
     record: "Record"
+    said: list[dict[str, Any]] = field(default_factory=list)
+    """The answer's items, once they are kept."""
     is_kept: bool = False
     renewing: "asyncio.Task[None] | None" = None
 
@@ -142,6 +145,7 @@ class Turn:
             except ConversationMoved:
                 self.head = await self.state.heads.get(self.head.id, self.head.owner)
             else:
+                self.said = output
                 return
         raise ConversationBusy(f"The conversation {self.head.id} does not come to rest.")
 
