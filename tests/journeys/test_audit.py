@@ -93,7 +93,8 @@ READINGS = (
     "/api/show",
 )
 OLLAMA = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
-CALLS = (*OLLAMA, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
+COMPACTIONS = tuple(f"{one}/{{id}}/compact" for one in ("/c1/conversations", "/a1/agents/{name:path}/sessions"))
+CALLS = (*OLLAMA, *COMPACTIONS, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
 """As calls of models: in the request log, with the key, and no act of administration."""
 KEPT_NOWHERE = {
     (method, f"{prefix}/responses/{{id}}{rest}")
@@ -102,6 +103,7 @@ KEPT_NOWHERE = {
 }
 """There is nothing behind them that could be changed."""
 CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | KEPT_NOWHERE
+CHANGES_NOTHING |= {("PUT", "/c1/conversations/{id}/compaction")}
 
 
 async def made(gateway: Gateway, path: str) -> str:

@@ -18,6 +18,7 @@ from headgate.core.run import Run
 from headgate.idempotency.keeper import Keeper
 from headgate.identity.compose import Identity
 from headgate.identity.keys import KeyRing
+from headgate.pipeline.compact import Compactor
 from headgate.pipeline.context import Deps
 from headgate.pipeline.system import SystemPrompts
 from headgate.settings.service import TenantConfig
@@ -111,6 +112,8 @@ class Gate:
     identity: Identity | None = None
     """Keys and tenants, for operators; None where nothing is kept."""
     reports: Reports | None = None
+    compactor: Compactor | None = None
+    """Compacts stored conversations; None where nothing is kept."""
     runs: Runs | None = None
     """Runs that have ended; None where nothing is kept."""
     audit: AuditLog | None = None
@@ -164,17 +167,22 @@ class Gate:
         """Whose key the headers carry; raises Unauthenticated."""
         return self.keys.recognise(key_of(headers, self.key_header))
 
+    def acting(self, who: Principal, headers: Mapping[bytes, bytes]) -> Principal:
+        """The same holder, for the end user whom the headers name; raises UserForbidden or UserRequired."""
+        if user := headers.get(b"x-user-id"):
+            who = self.keys.for_user(who, _user(user))
+        if not who.user and (self.requires_user if who.terms.requires_user is None else who.terms.requires_user):
+            message = "Name the end user whom this call is for in the header X-User-Id."
+            raise UserRequired(message, param="x-user-id")
+        return who
+
     def enter(self, run: Run, headers: Mapping[bytes, bytes]) -> None:
         """Let a request in by its headers alone; raises Unauthenticated, Draining or Overloaded.
 
         Or UserForbidden, or UserRequired.
         """
         run.who = who = self.keys.recognise(key_of(headers, self.key_header))
-        if user := headers.get(b"x-user-id"):
-            run.who = who = self.keys.for_user(who, _user(user))
-        if not who.user and (self.requires_user if who.terms.requires_user is None else who.terms.requires_user):
-            message = "Name the end user whom this call is for in the header X-User-Id."
-            raise UserRequired(message, param="x-user-id")
+        run.who = self.acting(who, headers)
         if self.draining:
             raise Draining("This process is shutting down.", retry_after=1)
         if self.bounds.in_flight and len(self.active) > self.bounds.in_flight:

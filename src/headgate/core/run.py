@@ -143,6 +143,8 @@ class Run:
     """Which stored conversation the caller wants it to go on with; None for none."""
     conversation: str = ""
     """The one that it goes on with, once that is known."""
+    segment: str = ""
+    """The segment of it that is told, where a summary stands for what came before."""
     mode: str = ""
     """How the caller wants it answered, as the header says it."""
     strategy: StrategyChoice | None = None
