@@ -97,7 +97,11 @@ READINGS = (
 OLLAMA = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
 COUNTS = tuple(f"{prefix}/messages/count_tokens" for prefix in ("/v1", "", "/anthropic/v1"))
 TURNS = ("/c1/chat", "/a1/agents/{name:path}/sessions/{id}/messages")
-CALLS = (*OLLAMA, *TURNS, *COUNTS, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
+COMPACTIONS = tuple(f"{one}/{{id}}/compact" for one in ("/c1/conversations", "/a1/agents/{name:path}/sessions"))
+CALLS = (
+    *(*OLLAMA, *TURNS, *COMPACTIONS, *COUNTS),
+    *("/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat"),
+)
 """As calls of models: in the request log, with the key, and no act of administration."""
 KEPT_NOWHERE = {
     (method, f"{prefix}/responses/{{id}}{rest}")
@@ -108,6 +112,7 @@ KEPT_NOWHERE = {
 _SESSIONS = "/a1/agents/{name:path}/sessions"
 OWN = {
     ("PATCH", "/c1/conversations/{id}"),
+    ("PUT", "/c1/conversations/{id}/compaction"),
     ("POST", _SESSIONS),
     *(
         (method, f"{one}{rest}")

@@ -14,6 +14,7 @@ from starlette.routing import Route as StarletteRoute
 
 from headgate.api import (
     agents,
+    compaction,
     conversation_objects,
     health,
     info,
@@ -112,6 +113,7 @@ def control_routes(gate: Gate) -> list[Route]:
         *_litellm_team_routes(),
         *_litellm_health_routes(),
         *_conversation_routes(gate),
+        *_compaction_routes(),
         *_agent_routes(gate),
         Route("/admin/budgets", budgets.list_all, logged=True, needs="budgets:read"),
         *_usage_routes(
@@ -172,6 +174,17 @@ def _agent_routes(gate: Gate) -> list[Route]:
         Route(one, agents.get_agent, logged=True),
         Route("/admin/reload", reload.reload, ("POST",), logged=True, needs=write),
         Route("/admin/template/eval", template.evaluate, ("POST",), logged=True, needs=write),
+    ]
+
+
+def _compaction_routes() -> list[Route]:
+    """They need no scope: a key sees its own conversations."""
+    c1, a1 = "/c1/conversations/{id}", "/a1/agents/{name:path}/sessions/{id}"
+    return [
+        Route(f"{c1}/compact", compaction.compact, ("POST",), logged=True),
+        Route(f"{a1}/compact", compaction.compact, ("POST",), logged=True),
+        Route(f"{c1}/compaction", compaction.put_policy, ("PUT",), logged=True),
+        Route(f"{c1}/compaction", compaction.get_policy, logged=True),
     ]
 
 
@@ -434,6 +447,7 @@ class Application:
         self._model_routes = {
             prefix + surface.path: ModelRoute(surface, gate) for surface in SURFACES for prefix in ("/v1", "")
         }
+        self._archived = ControlRoute(compaction.archived, gate, "archived", Access(logged=True))
         self._socket = ResponsesSocket(gate, self._model_routes[SOCKET_PATHS[0]])
         messages = ModelRoute(MESSAGES, gate)
         self._model_routes |= {prefix + MESSAGES.path: messages for prefix in MESSAGES_PREFIXES}
@@ -466,6 +480,9 @@ class Application:
     async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == MCP_PATH and self._gate.mcp_route is not None:
             await self._gate.mcp_route(self._gate, scope, receive, send)
+            return
+        if "/seg_" in scope["path"] and compaction.ARCHIVED.match(scope["path"]):
+            await self._archived(scope, receive, send)
             return
         allowed: set[str] = set()
         for route in self._router.routes:
