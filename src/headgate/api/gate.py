@@ -18,6 +18,7 @@ from headgate.core.run import Run
 from headgate.idempotency.keeper import Keeper
 from headgate.identity.compose import Identity
 from headgate.identity.keys import KeyRing
+from headgate.identity.people import People
 from headgate.pipeline.compact import Compactor
 from headgate.pipeline.context import Deps
 from headgate.pipeline.system import SystemPrompts
@@ -109,6 +110,8 @@ class Gate:
     """Read the configuration anew; None where nothing can be."""
     skills: Skills = field(default_factory=Skills)
     """What agents know how to do."""
+    people: People | None = None
+    """What is kept of people; None where nothing is kept."""
     identity: Identity | None = None
     """Keys and tenants, for operators; None where nothing is kept."""
     reports: Reports | None = None

@@ -1,10 +1,11 @@
 """The WebSocket form of the Responses API (https://www.openresponses.org/specification): one message, one response.
 
 Each response goes the way of an HTTP call, with its own key check, limits, run and settlement. What a connection adds
-is the memory of its last response, from which the next one may go on; it ends with the connection.
+is the memory of its last response, if that is not stored, from which the next one may go on; it ends with it.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,6 +25,9 @@ from headgate.core.errors import (
 )
 from headgate.core.ids import new_run_id
 from headgate.core.state_errors import PreviousResponseNotFound, SocketTooOld
+from headgate.dialects.responses_request import parse
+from headgate.dialects.responses_writer import StreamWriter
+from headgate.dialects.types import Occasion
 
 _LONGEST_SECONDS = 3600.0
 _MOST_SOCKETS = 1000
@@ -59,7 +63,8 @@ class ResponsesSocket:
         try:
             with suppress(OSError):  # the caller left while something was sent
                 await send({"type": "websocket.accept"})
-                await _Connection(scope, receive, send, self._call).serve()
+                keeps = self._gate.deps.state is not None
+                await _Connection(scope, receive, send, self._call, keeps=keeps).serve()
         finally:
             self._open -= 1
 
@@ -77,7 +82,8 @@ class ResponsesSocket:
 class _Connection:
     """One caller's. Responses are made one after another; messages that come meanwhile wait."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, call: Call) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, call: Call, *, keeps: bool) -> None:
+        self._keeps = keeps
         self._headers = [header for header in scope["headers"] if header[0] not in _NOT_OF_A_CALL]
         self._receive = receive
         self._send = send
@@ -110,10 +116,15 @@ class _Connection:
             fields = _read(message)
             continues = fields.get("previous_response_id")
             body = self._body(fields)
+            prepared = _nothing(body) if body.pop("generate", True) is False else b""
         except HeadgateError as error:
             await self._tell(error)
             return True
         reply = _Reply(self._send)
+        if prepared:
+            await reply.take(prepared)
+            self._memory = _remembered(body, reply.finished or {})
+            return True
         scope = {"type": "http", "method": "POST", "path": "/v1/responses", "headers": self._headers}
         calling = self._respond(scope, _receive_whole(orjson.dumps(body)), reply)
         task = asyncio.get_running_loop().create_task(calling)
@@ -122,7 +133,8 @@ class _Connection:
         if reply.finished is None:
             self._forget(continues)
         else:
-            self._memory = _remembered(body, reply.finished)
+            is_kept = self._keeps and reply.finished.get("store") is True
+            self._memory = ("", []) if is_kept else _remembered(body, reply.finished)
         return True
 
     async def _respond(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
@@ -156,10 +168,15 @@ class _Connection:
         """The body of the HTTP call that a message stands for; raises PreviousResponseNotFound."""
         body = {name: value for name, value in fields.items() if name not in _TRANSPORT}
         previous = body.get("previous_response_id")
+        if body.get("background"):
+            message = "A response over a WebSocket is not made in the background: leave the field 'background' out."
+            raise InvalidField(message, param="background")
         if previous is not None and previous == self._memory[0]:
             body["input"] = [*self._memory[1], *_items(body.get("input"))]
             del body["previous_response_id"]
-        elif previous is not None and body.get("store") is False:
+        elif previous is not None and (
+            body.get("generate") is False or (body.get("store") is False and not self._keeps)
+        ):
             message = f"Previous response with id '{previous}' not found: this connection does not hold it."
             raise PreviousResponseNotFound(message, param="previous_response_id")
         return {**body, "stream": True}
@@ -191,12 +208,15 @@ class _Reply:
             kinds = [value for name, value in message["headers"] if name == b"content-type"]
             self._is_stream = bool(kinds) and kinds[0].startswith(b"text/event-stream")
         elif self._is_stream:
-            for event in sse.events(self._splitter.feed(message.get("body", b""))):
-                await self._pass_on(event)
+            await self.take(message.get("body", b""))
         else:
             self._body += message.get("body", b"")
             if not message.get("more_body"):
                 await self._say(self._failure())
+
+    async def take(self, frames: bytes) -> None:
+        for event in sse.events(self._splitter.feed(frames)):
+            await self._pass_on(event)
 
     async def _say(self, data: bytes) -> None:
         """Who has left hears nothing; the connection's own task finds out and ends the work."""
@@ -228,6 +248,16 @@ def _read(message: str) -> dict[str, Any]:
     if fields.get("type") != "response.create":
         raise InvalidField("The field 'type' must be 'response.create'.", param="type")
     return fields
+
+
+def _nothing(body: dict[str, Any]) -> bytes:
+    """A response that only holds what it was given, for the next one to go on from; no model is asked.
+
+    Raises InvalidField for what the next one could not read.
+    """
+    parse(body)
+    asked = Occasion(new_run_id(), str(body.get("model") or ""), int(time.time()), body, usage=False, extensions=False)
+    return StreamWriter(asked).nothing()
 
 
 def _remembered(body: dict[str, Any], response: dict[str, Any]) -> tuple[str, list[Any]]:

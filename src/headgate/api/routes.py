@@ -15,6 +15,7 @@ from starlette.routing import Route as StarletteRoute
 from headgate.api import (
     agents,
     compaction,
+    conversation_objects,
     health,
     info,
     litellm_health,
@@ -25,13 +26,16 @@ from headgate.api import (
     models,
     ollama,
     responses,
+    resume,
     runs,
+    stored_conversations,
     tenant_config,
     tools,
 )
-from headgate.api.admin import audit, budgets, keys, mcp, reload, template, tenants
+from headgate.api.admin import audit, budgets, data, keys, mcp, reload, template, tenants
 from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
+from headgate.api.c1 import C1Chat
 from headgate.api.control import Access, ControlRoute, refuse
 from headgate.api.count_tokens import count_tokens
 from headgate.api.gate import Gate, Receive, Scope, Send
@@ -40,6 +44,7 @@ from headgate.api.litellm_reports import LitellmReports
 from headgate.api.mcp import PATH as MCP_PATH
 from headgate.api.relay import ModelRoute
 from headgate.api.responses_socket import ResponsesSocket
+from headgate.api.sessions import SessionTurn
 from headgate.api.spend import SpendRoutes
 from headgate.core.errors import MethodNotAllowed, RouteNotFound
 from headgate.core.surfaces import MESSAGES, RESPONSES, SURFACES
@@ -101,10 +106,13 @@ def control_routes(gate: Gate) -> list[Route]:
         *_tenant_config_routes(),
         *_run_routes(),
         *_response_routes(),
+        *_conversation_object_routes(),
         *_audit_routes(),
+        *_data_routes(),
         *_litellm_user_routes(),
         *_litellm_team_routes(),
         *_litellm_health_routes(),
+        *_conversation_routes(gate),
         *_compaction_routes(),
         *_agent_routes(gate),
         Route("/admin/budgets", budgets.list_all, logged=True, needs="budgets:read"),
@@ -122,6 +130,39 @@ def _count_routes() -> list[Route]:
     return [
         Route(f"{prefix}/messages/count_tokens", count_tokens, ("POST",), logged=True, dialect="messages")
         for prefix in MESSAGES_PREFIXES
+    ]
+
+
+def _conversation_routes(gate: Gate) -> list[Route]:
+    """They need no scope: callers see what is their own. Those of sessions come before the agents', for names of
+    agents may hold slashes.
+    """
+    stored, sessions = stored_conversations, "/a1/agents/{name:path}/sessions"
+    one = f"{sessions}/{{id}}"
+    return [
+        Route("/c1/chat", C1Chat(gate), ("POST",)),
+        Route("/c1/conversations", stored.list_all, logged=True),
+        Route("/c1/conversations/{id}", stored.update, ("PATCH",), logged=True),
+        *_kept_routes("/c1/conversations/{id}"),
+        Route("/c1/conversations/{id}/items", stored.list_items, logged=True),
+        Route(sessions, stored.list_all, logged=True),
+        Route(sessions, stored.create_session, ("POST",), logged=True),
+        *_kept_routes(one),
+        Route(f"{one}/messages", stored.list_items, logged=True),
+        Route(f"{one}/messages", SessionTurn(gate), ("POST",)),
+    ]
+
+
+def _kept_routes(one: str) -> list[Route]:
+    """What conversations and sessions have in common."""
+    stored = stored_conversations
+    return [
+        Route(one, stored.get, logged=True),
+        Route(one, stored.delete, ("DELETE",), logged=True),
+        Route(f"{one}/fork", stored.fork, ("POST",), logged=True),
+        Route(f"{one}/rewind", stored.rewind, ("POST",), logged=True),
+        Route(f"{one}/lineage", stored.lineage, logged=True),
+        Route(f"{one}/diff", stored.diff, logged=True),
     ]
 
 
@@ -152,6 +193,7 @@ def _run_routes() -> list[Route]:
     return [
         Route("/v1/runs", runs.list_all, logged=True),
         Route("/v1/runs/{id:path}/cancel", runs.cancel, ("POST",), logged=True),
+        Route("/v1/runs/{id}/events", resume.events, logged=True),
         Route("/v1/runs/{id:path}", runs.get, logged=True),
     ]
 
@@ -161,9 +203,30 @@ def _response_routes() -> list[Route]:
         route
         for one in (f"{path}/{{id}}" for path in SOCKET_PATHS)
         for route in (
-            Route(one, responses.not_stored, ("GET", "DELETE"), logged=True),
-            Route(f"{one}/cancel", responses.not_stored, ("POST",), logged=True),
-            Route(f"{one}/input_items", responses.not_stored, logged=True),
+            Route(one, responses.get, logged=True),
+            Route(one, responses.delete, ("DELETE",), logged=True),
+            Route(f"{one}/cancel", responses.cancel, ("POST",), logged=True),
+            Route(f"{one}/input_items", responses.input_items, logged=True),
+        )
+    ]
+
+
+def _conversation_object_routes() -> list[Route]:
+    """As in OpenAI's API. They need no scope: a key sees what belongs to its tenant and user."""
+    theirs = conversation_objects
+    return [
+        route
+        for every in ("/v1/conversations", "/conversations")
+        for one in (f"{every}/{{id}}",)
+        for route in (
+            Route(every, theirs.create, ("POST",), logged=True),
+            Route(one, theirs.get, logged=True),
+            Route(one, theirs.update, ("POST",), logged=True),
+            Route(one, theirs.delete, ("DELETE",), logged=True),
+            Route(f"{one}/items", theirs.list_items, logged=True),
+            Route(f"{one}/items", theirs.add_items, ("POST",), logged=True),
+            Route(f"{one}/items/{{item}}", theirs.get_item, logged=True),
+            Route(f"{one}/items/{{item}}", theirs.delete_item, ("DELETE",), logged=True),
         )
     ]
 
@@ -173,6 +236,18 @@ def _audit_routes() -> list[Route]:
     return [
         Route("/admin/audit", audit.list_all, logged=True, needs="audit:read"),
         Route("/admin/audit/verify", audit.verify, logged=True, needs="audit:read"),
+    ]
+
+
+def _data_routes() -> list[Route]:
+    read, write = "data:read", "data:write"
+    return [
+        route
+        for path in ("/admin/data/{tenant}", "/admin/data/{tenant}/{user:path}")
+        for route in (
+            Route(path, data.export, logged=True, needs=read),
+            Route(path, data.erase, ("DELETE",), logged=True, needs=write),
+        )
     ]
 
 

@@ -57,6 +57,7 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         key_header=(settings.auth.key_header or "").lower().encode(),
         lists=parts.lists,
     )
+    gate.deps.provider_of = parts.lists.provider_of
     gate.mcp = mcp_of(settings, prepared.data_dir)
     registry = equip(gate, settings)
     gate.skills = skills_of(settings)

@@ -137,6 +137,7 @@ class Query(NamedTuple):
     after: tuple[int, str] | None = None
     agent: str | None = None
     text: str = ""
+    offset: int = 0
 
 
 def new_id(kind: str) -> str:

@@ -31,13 +31,16 @@ SIGNED = "signed:"
 COMPACTED = "summary:"
 """What begins the `encrypted_content` of a compaction that was made here; what follows is its text."""
 _EARLIER = "Summary of the conversation until now:\n\n"
-_ROLES = frozenset(("system", "developer", "user", "assistant"))
-_TEXTS = frozenset(("input_text", "output_text", "text", "summary_text", "reasoning_text"))
+_ROLES = ("system", "developer", "user", "assistant")
+_TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 _SHOWN: dict[str, Any] = {"annotations": [], "logprobs": []}
 
 
-def parse_items(told: object) -> tuple[Item, ...]:
-    """The conversation; raises InvalidField naming the item, or the part of one, that cannot be read."""
+def parse_items(told: object, before: Iterable[Item] = ()) -> tuple[Item, ...]:
+    """The conversation, or what follows `before`.
+
+    Raises InvalidField naming the item, or the part of one, that cannot be read.
+    """
     if isinstance(told, str):
         return (Message("user", (TextPart(told),)),)
     if told is None:
@@ -45,7 +48,7 @@ def parse_items(told: object) -> tuple[Item, ...]:
     if type(told) is not list:
         fail("input", "a string or an array of items")
     items = stored_items(told)
-    _refuse_orphans(items)
+    _refuse_orphans(items, before)
     return items
 
 
@@ -181,15 +184,16 @@ def _file(fields: dict[str, Any]) -> FilePart:
     return FilePart(url, str(fields.get("file_id") or ""), name, beside)
 
 
-def _refuse_orphans(items: Iterable[Item]) -> None:
+def _refuse_orphans(items: Iterable[Item], before: Iterable[Item]) -> None:
     """A result without its call: no provider takes it."""
-    called: set[Any] = set()
+    called: set[Any] = {one.id for one in before if isinstance(one, ToolCall)}
+    called |= {one.fields.get("call_id") for one in before if isinstance(one, ForeignItem)}
     for number, item in enumerate(items):
         match item:
             case ToolCall(id_):
                 called.add(id_)
             case ForeignItem(fields):
-                called.add(fields.get("call_id"))
+                called.add(str(fields.get("call_id")))
             case ToolResult(call) if call not in called:
                 at = f"input[{number}].call_id"
                 raise InvalidField(f"There is no function call '{call}' before its output in '{at}'.", param=at)

@@ -17,6 +17,8 @@ from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import CostOf, Run, StrategyChoice
 from headgate.limits.limiter import Limiter
+from headgate.pipeline.scribe import Scribe
+from headgate.pipeline.second_turn import SecondTurn
 from headgate.routing.catalog import Catalog
 from headgate.routing.health import Book
 from headgate.routing.plan import Ask, Planner
@@ -91,6 +93,14 @@ class Deps:
     """None where there are none."""
     state: State | None = None
     """What is kept of conversations; None where nothing is kept."""
+    second_turn: SecondTurn = field(default_factory=SecondTurn)
+    """What happens to a turn of a conversation while another one is under way."""
+    provider_of: Callable[[str], str] = str
+    """The provider behind an upstream's name."""
+    scribe: Scribe | None = None
+    """Writes down what stored runs tell; None where nothing is kept."""
+    background: "dict[asyncio.Task[None], Run]" = field(default_factory=dict)
+    """Runs that go on without their callers."""
     compactor: Compacting | None = None
     toolbox: Callable[[AgentSettings, Run], Awaitable[Sequence[Tool]]] = _no_tools
     """The gateway's own tools that an agent has now, in a stable order; the run is told of those that are absent."""

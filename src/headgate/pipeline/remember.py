@@ -24,12 +24,14 @@ from headgate.core.errors import InvalidHeader
 from headgate.core.events import Event, Opened, Room, Sink, Whole
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Continues, Run
-from headgate.core.state_errors import ConversationBusy, ConversationMoved, StateUnavailable
+from headgate.core.state_errors import ConversationBusy, ConversationMoved, ConversationNotFound, StateUnavailable
 from headgate.core.surfaces import CHAT
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
 from headgate.pipeline.compact import Asking, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
+from headgate.pipeline.numbered import numbered
+from headgate.pipeline.second_turn import SecondTurn, holder_of
 
 LEASE_SECONDS = 60.0
 _RENEWED_AFTER = LEASE_SECONDS / 3
@@ -50,11 +52,11 @@ async def remembered(tell: Tell, request: ModelRequest, run: Run, deps: Deps) ->
     if request.surface.dialect != CHAT.dialect:
         message = "A stored conversation goes on by chat completions: leave out X-Conversation-ID here."
         raise InvalidHeader(message, param="x-conversation-id")
-    turn = await Turn.begin(request, run, deps.state)
+    turn = await Turn.begin(request, run, deps.state, deps.second_turn)
     asking = Asking(request.model, request.fields, run, deps)
     try:
         equipped = await turn.make_room(asking)
-        async with aclosing(turn.follow(tell, request, run, equipped)) as story:
+        async with aclosing(numbered(turn.follow(tell, request, run, equipped), turn, run, deps)) as story:
             async for event in story:
                 yield event
     finally:
@@ -74,28 +76,39 @@ class Turn:
     added: list[dict[str, Any]]
     holder: str
     record: "Record"
+    said: list[dict[str, Any]] = field(default_factory=list)
+    """The answer's items, once they are kept."""
     is_kept: bool = False
     renewing: "asyncio.Task[None] | None" = None
     weight: int = 0
     """Tokens of the conversation, as far as they are known."""
 
     @classmethod
-    async def begin(cls, request: ModelRequest, run: Run, state: State) -> "Turn":
+    async def begin(cls, request: ModelRequest, run: Run, state: State, second: SecondTurn) -> "Turn":
         """Hold the conversation and read what is told of it."""
         owner = Owner(run.who.tenant, run.who.user)
         chat = DIALECTS[CHAT.dialect].parse(request.fields)
         asked = run.continues or Continues()
         if asked.conversation:
             head = await state.heads.get(asked.conversation, owner)
+            if asked.agent and head.agent != asked.agent:
+                raise ConversationNotFound(f"The agent '{asked.agent}' has no session '{head.id}'.")
         else:
             head = await state.heads.create(owner, agent=asked.agent, model=request.model)
         run.conversation = head.id
-        await state.runs.hold(head, run.id, LEASE_SECONDS)
-        head = await state.heads.get(head.id, owner)
-        told = await state.heads.told(head)
-        history = told_of([item.data for item in told])
-        added = kept_of(news(chat.items, await _as_known(chat.items, told, history, head, state)))
-        turn = cls(state, head, told, history, added, run.id, Record(run, request))
+        holder = holder_of(run)
+        try:
+            await second.take(state.runs, head, run, LEASE_SECONDS)
+            head = await state.heads.get(head.id, owner)
+            told = await state.heads.told(head)
+            history = told_of([item.data for item in told])
+            known = await _as_known(chat.items, told, history, head, state)
+        except ConversationBusy:
+            raise
+        except BaseException:
+            await asyncio.shield(state.runs.release(head, holder))
+            raise
+        turn = cls(state, head, told, history, kept_of(news(chat.items, known)), holder, Record(run, request))
         turn.renewing = asyncio.get_running_loop().create_task(turn.keep_holding())
         return turn
 
@@ -150,7 +163,7 @@ class Turn:
         output = self.record.output(whole=whole)
         if not output and not whole:
             return
-        said = [New(fields, self.holder) for fields in (*self.added, *output)]
+        said = [New(fields, self.record.run.id) for fields in (*self.added, *output)]
         tokens = self.record.tokens
         self.weight = tokens or self.weight + sum(map(weight, output))
         for _ in range(_TRIES):
@@ -163,6 +176,7 @@ class Turn:
                     tokens = 0
                     self.weight = self.head.tokens + sum(weight(one.data) for one in said)
             else:
+                self.said = output
                 return
         raise ConversationBusy(f"The conversation {self.head.id} does not come to rest.")
 

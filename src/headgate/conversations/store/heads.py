@@ -76,6 +76,8 @@ class Heads:
         if query.text:
             chosen.append(func.lower(c.title).contains(query.text.lower(), autoescape=True))
         wanted = select(*_HEAD).where(*chosen).order_by(c.touched.desc(), c.id.desc()).limit(query.limit + 1)
+        if query.offset:
+            wanted = wanted.offset(query.offset)
         async with self._database.reading() as connection:
             return [_conversation(row) for row in await connection.execute(wanted)]
 
@@ -92,13 +94,18 @@ class Heads:
             moved = await _move(connection, head, head.segment, depth, title_of(added), weight)
             return moved, await _add_items(connection, head.segment, head.depth, added)
 
-    async def update(self, head: Conversation, metadata: Mapping[str, Any]) -> Conversation:
-        """Other metadata."""
+    async def update(
+        self, head: Conversation, metadata: Mapping[str, Any] | None = None, *, title: str | None = None
+    ) -> Conversation:
+        """Other metadata, or another title; None for what stays."""
+        values: dict[str, Any] = {} if metadata is None else {"metadata": dict(metadata)}
+        if title is not None:
+            values["title"] = title
+        if not values:
+            return head
         async with self._database.writing() as connection:
             moved = await _move(connection, head, head.segment, head.depth)
-            await connection.execute(
-                update(conversations).where(conversations.c.id == head.id).values(metadata=dict(metadata))
-            )
+            await connection.execute(update(conversations).where(conversations.c.id == head.id).values(**values))
         return await self.get(moved.id, moved.owner)
 
     async def set_compaction(self, head: Conversation, wishes: Mapping[str, Any]) -> Conversation:
@@ -202,17 +209,21 @@ class Heads:
 
     async def erase(self, owner: Owner, *, all_users: bool = False) -> int:
         """Everything of a user, or of a tenant; how many conversations that were."""
-        c = conversations.c
-        of_owner = [c.tenant == owner.tenant] if all_users else [c.tenant == owner.tenant, c.user == owner.user]
         async with self._database.writing() as connection:
-            ids = list((await connection.execute(select(c.id).where(*of_owner))).scalars())
-            for start in range(0, len(ids), _MOST_AT_ONCE):
-                await _erase(connection, ids[start : start + _MOST_AT_ONCE])
-            r = stored_runs.c
-            theirs = [r.tenant == owner.tenant] if all_users else [r.tenant == owner.tenant, r.user == owner.user]
-            await connection.execute(delete(events).where(events.c.run.in_(select(r.id).where(*theirs))))
-            await connection.execute(delete(stored_runs).where(*theirs))
-        return len(ids)
+            return await erase_of(connection, owner, all_users=all_users)
+
+
+async def erase_of(connection: AsyncConnection, owner: Owner, *, all_users: bool = False) -> int:
+    """See Heads.erase."""
+    c, r = conversations.c, stored_runs.c
+    of_owner = [c.tenant == owner.tenant] if all_users else [c.tenant == owner.tenant, c.user == owner.user]
+    ids = list((await connection.execute(select(c.id).where(*of_owner))).scalars())
+    for start in range(0, len(ids), _MOST_AT_ONCE):
+        await _erase(connection, ids[start : start + _MOST_AT_ONCE])
+    theirs = [r.tenant == owner.tenant] if all_users else [r.tenant == owner.tenant, r.user == owner.user]
+    await connection.execute(delete(events).where(events.c.run.in_(select(r.id).where(*theirs))))
+    await connection.execute(delete(stored_runs).where(*theirs))
+    return len(ids)
 
 
 def _refuse_beyond(head: Conversation, position: int) -> None:
@@ -359,6 +370,16 @@ async def _erase(connection: AsyncConnection, ids: Sequence[str]) -> None:
     await connection.execute(delete(events).where(events.c.run.in_(theirs)))
     await connection.execute(delete(stored_runs).where(stored_runs.c.conversation.in_(ids)))
     await connection.execute(delete(conversations).where(conversations.c.id.in_(ids)))
+    await _sweep(connection)
+
+
+async def _sweep(connection: AsyncConnection) -> None:
+    """Take away what stayed for the sake of a fork that is gone by now."""
+    s, child = segments.c, segments.alias("child")
+    left = select(s.id).where(s.conversation == "", ~select(child.c.id).where(child.c.parent == s.id).exists())
+    while gone := list((await connection.execute(left.limit(_MOST_AT_ONCE))).scalars()):
+        await connection.execute(delete(items).where(items.c.segment.in_(gone)))
+        await connection.execute(delete(segments).where(s.id.in_(gone)))
 
 
 def _row_of(head: Conversation) -> dict[str, Any]:
