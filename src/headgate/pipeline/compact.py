@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple
 from headgate.agents.types import AgentSettings
 from headgate.conversations.compaction import (
     Plan,
-    digest_of,
     is_worth,
     plan_of,
     summary_item,
@@ -22,6 +21,7 @@ from headgate.conversations.compaction import (
     weights,
     with_place,
 )
+from headgate.conversations.digest import digest_of
 from headgate.conversations.policy import CompactionSettings, Policy, narrowed, policy_of
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, Item, Segment, Summary
@@ -37,7 +37,7 @@ from headgate.tools.types import Caller
 
 Trigger = Literal["manual", "automatic", "overflow"]
 _TRIES = 5
-_LEAST_DIGEST = 60
+_LEAST_SUMMARY = 60
 log = logging.getLogger(__name__)
 
 
@@ -179,7 +179,7 @@ class Compactor:
         """The text that takes the place of what is covered, and how it was made."""
         if job.policy.mode == "trim":
             return trimmed(plan), {"kind": "trim"}
-        tokens = min(job.policy.summary_tokens, max(_LEAST_DIGEST, plan.gain // 2))
+        tokens = min(job.policy.summary_tokens, max(_LEAST_SUMMARY, plan.gain * 2 // 3))
         window = job.room.window
         why = "context_length_exceeded" if window and weights(plan.sent) + tokens > window else ""
         said: Said | None = None
