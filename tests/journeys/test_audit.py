@@ -96,13 +96,21 @@ OLLAMA = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
 COUNTS = tuple(f"{prefix}/messages/count_tokens" for prefix in ("/v1", "", "/anthropic/v1"))
 CALLS = (*OLLAMA, *COUNTS, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
 """As calls of models: in the request log, with the key, and no act of administration."""
-KEPT_NOWHERE = {
-    (method, f"{prefix}/responses/{{id}}{rest}")
+CONVERSED = {
+    (method, f"{prefix}/{path}")
     for prefix in ("/v1", "")
-    for method, rest in (("DELETE", ""), ("POST", "/cancel"))
+    for method, path in (
+        ("DELETE", "responses/{id}"),
+        ("POST", "responses/{id}/cancel"),
+        ("POST", "conversations"),
+        ("POST", "conversations/{id}"),
+        ("DELETE", "conversations/{id}"),
+        ("POST", "conversations/{id}/items"),
+        ("DELETE", "conversations/{id}/items/{item}"),
+    )
 }
-"""There is nothing behind them that could be changed."""
-CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | KEPT_NOWHERE
+"""What callers do with what they said themselves, as calls of models: no act of administration."""
+CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | CONVERSED
 
 
 async def made(gateway: Gateway, path: str) -> str:
