@@ -123,6 +123,12 @@ OWN_CONVERSATIONS = {
     *(f"/c1/conversations/{{id}}{rest}" for rest in _KEPT),
     *(_SESSIONS, f"{_SESSIONS}/{{id}}/messages"),
     *(f"{_SESSIONS}/{{id}}{rest}" for rest in _KEPT),
+    *(
+        f"{every}{rest}"
+        for every in ("/v1/conversations", "/conversations")
+        for rest in ("", "/{id}", "/{id}/items", "/{id}/items/{item}")
+    ),
+    "/v1/runs/{id}/events",
 }
 WITH_KEY |= OWN_CONVERSATIONS | {"/admin/data/{tenant}", "/admin/data/{tenant}/{user:path}"}
 FREE_OF_SCOPES |= OWN_CONVERSATIONS
