@@ -97,17 +97,29 @@ READINGS = (
 OLLAMA = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
 COUNTS = tuple(f"{prefix}/messages/count_tokens" for prefix in ("/v1", "", "/anthropic/v1"))
 TURNS = ("/c1/chat", "/a1/agents/{name:path}/sessions/{id}/messages")
-CALLS = (*OLLAMA, *TURNS, *COUNTS, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
+COMPACTIONS = tuple(f"{one}/{{id}}/compact" for one in ("/c1/conversations", "/a1/agents/{name:path}/sessions"))
+CALLS = (
+    *(*OLLAMA, *TURNS, *COMPACTIONS, *COUNTS),
+    *("/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat"),
+)
 """As calls of models: in the request log, with the key, and no act of administration."""
-KEPT_NOWHERE = {
-    (method, f"{prefix}/responses/{{id}}{rest}")
+CONVERSED = {
+    (method, f"{prefix}/{path}")
     for prefix in ("/v1", "")
-    for method, rest in (("DELETE", ""), ("POST", "/cancel"))
+    for method, path in (
+        ("DELETE", "responses/{id}"),
+        ("POST", "responses/{id}/cancel"),
+        ("POST", "conversations"),
+        ("POST", "conversations/{id}"),
+        ("DELETE", "conversations/{id}"),
+        ("POST", "conversations/{id}/items"),
+        ("DELETE", "conversations/{id}/items/{item}"),
+    )
 }
-"""There is nothing behind them that could be changed."""
 _SESSIONS = "/a1/agents/{name:path}/sessions"
 OWN = {
     ("PATCH", "/c1/conversations/{id}"),
+    ("PUT", "/c1/conversations/{id}/compaction"),
     ("POST", _SESSIONS),
     *(
         (method, f"{one}{rest}")
@@ -116,7 +128,7 @@ OWN = {
     ),
 }
 """What callers do with their own conversations is in the request log, and no act of administration."""
-CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | KEPT_NOWHERE | OWN
+CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | CONVERSED | OWN
 
 
 async def made(gateway: Gateway, path: str) -> str:

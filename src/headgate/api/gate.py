@@ -19,6 +19,7 @@ from headgate.idempotency.keeper import Keeper
 from headgate.identity.compose import Identity
 from headgate.identity.keys import KeyRing
 from headgate.identity.people import People
+from headgate.pipeline.compact import Compactor
 from headgate.pipeline.context import Deps
 from headgate.pipeline.system import SystemPrompts
 from headgate.settings.service import TenantConfig
@@ -114,6 +115,8 @@ class Gate:
     identity: Identity | None = None
     """Keys and tenants, for operators; None where nothing is kept."""
     reports: Reports | None = None
+    compactor: Compactor | None = None
+    """Compacts stored conversations; None where nothing is kept."""
     runs: Runs | None = None
     """Runs that have ended; None where nothing is kept."""
     audit: AuditLog | None = None

@@ -14,6 +14,8 @@ from starlette.routing import Route as StarletteRoute
 
 from headgate.api import (
     agents,
+    compaction,
+    conversation_objects,
     health,
     info,
     litellm_health,
@@ -24,6 +26,7 @@ from headgate.api import (
     models,
     ollama,
     responses,
+    resume,
     runs,
     stored_conversations,
     tenant_config,
@@ -103,12 +106,14 @@ def control_routes(gate: Gate) -> list[Route]:
         *_tenant_config_routes(),
         *_run_routes(),
         *_response_routes(),
+        *_conversation_object_routes(),
         *_audit_routes(),
         *_data_routes(),
         *_litellm_user_routes(),
         *_litellm_team_routes(),
         *_litellm_health_routes(),
         *_conversation_routes(gate),
+        *_compaction_routes(),
         *_agent_routes(gate),
         Route("/admin/budgets", budgets.list_all, logged=True, needs="budgets:read"),
         *_usage_routes(
@@ -172,11 +177,23 @@ def _agent_routes(gate: Gate) -> list[Route]:
     ]
 
 
+def _compaction_routes() -> list[Route]:
+    """They need no scope: a key sees its own conversations."""
+    c1, a1 = "/c1/conversations/{id}", "/a1/agents/{name:path}/sessions/{id}"
+    return [
+        Route(f"{c1}/compact", compaction.compact, ("POST",), logged=True),
+        Route(f"{a1}/compact", compaction.compact, ("POST",), logged=True),
+        Route(f"{c1}/compaction", compaction.put_policy, ("PUT",), logged=True),
+        Route(f"{c1}/compaction", compaction.get_policy, logged=True),
+    ]
+
+
 def _run_routes() -> list[Route]:
     """They need no scope: a key without it sees its own runs. Ids that callers choose may hold slashes."""
     return [
         Route("/v1/runs", runs.list_all, logged=True),
         Route("/v1/runs/{id:path}/cancel", runs.cancel, ("POST",), logged=True),
+        Route("/v1/runs/{id}/events", resume.events, logged=True),
         Route("/v1/runs/{id:path}", runs.get, logged=True),
     ]
 
@@ -186,9 +203,30 @@ def _response_routes() -> list[Route]:
         route
         for one in (f"{path}/{{id}}" for path in SOCKET_PATHS)
         for route in (
-            Route(one, responses.not_stored, ("GET", "DELETE"), logged=True),
-            Route(f"{one}/cancel", responses.not_stored, ("POST",), logged=True),
-            Route(f"{one}/input_items", responses.not_stored, logged=True),
+            Route(one, responses.get, logged=True),
+            Route(one, responses.delete, ("DELETE",), logged=True),
+            Route(f"{one}/cancel", responses.cancel, ("POST",), logged=True),
+            Route(f"{one}/input_items", responses.input_items, logged=True),
+        )
+    ]
+
+
+def _conversation_object_routes() -> list[Route]:
+    """As in OpenAI's API. They need no scope: a key sees what belongs to its tenant and user."""
+    theirs = conversation_objects
+    return [
+        route
+        for every in ("/v1/conversations", "/conversations")
+        for one in (f"{every}/{{id}}",)
+        for route in (
+            Route(every, theirs.create, ("POST",), logged=True),
+            Route(one, theirs.get, logged=True),
+            Route(one, theirs.update, ("POST",), logged=True),
+            Route(one, theirs.delete, ("DELETE",), logged=True),
+            Route(f"{one}/items", theirs.list_items, logged=True),
+            Route(f"{one}/items", theirs.add_items, ("POST",), logged=True),
+            Route(f"{one}/items/{{item}}", theirs.get_item, logged=True),
+            Route(f"{one}/items/{{item}}", theirs.delete_item, ("DELETE",), logged=True),
         )
     ]
 
@@ -409,6 +447,7 @@ class Application:
         self._model_routes = {
             prefix + surface.path: ModelRoute(surface, gate) for surface in SURFACES for prefix in ("/v1", "")
         }
+        self._archived = ControlRoute(compaction.archived, gate, "archived", Access(logged=True))
         self._socket = ResponsesSocket(gate, self._model_routes[SOCKET_PATHS[0]])
         messages = ModelRoute(MESSAGES, gate)
         self._model_routes |= {prefix + MESSAGES.path: messages for prefix in MESSAGES_PREFIXES}
@@ -441,6 +480,9 @@ class Application:
     async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == MCP_PATH and self._gate.mcp_route is not None:
             await self._gate.mcp_route(self._gate, scope, receive, send)
+            return
+        if "/seg_" in scope["path"] and compaction.ARCHIVED.match(scope["path"]):
+            await self._archived(scope, receive, send)
             return
         allowed: set[str] = set()
         for route in self._router.routes:

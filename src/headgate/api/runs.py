@@ -112,7 +112,7 @@ async def _stop_here(span: str, by: str, gate: Gate) -> bool:
 def _tasks(gate: Gate) -> dict["asyncio.Task[Any]", Run]:
     """Of a call that goes on without its caller, the task that makes it, not those who listen."""
     heard = {task: run for task, run in gate.active.items() if not run.is_accounted}
-    return {**heard, **gate.detached, **gate.deps.mirrors}
+    return {**heard, **gate.detached, **gate.deps.mirrors, **gate.deps.background}
 
 
 async def _running(query: RunQuery, gate: Gate, limit: int) -> list[Running]:

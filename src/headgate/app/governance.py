@@ -15,6 +15,7 @@ from headgate.app.lessons import Lessons
 from headgate.app.oversight import audit_log, note_start, overseen, stopping
 from headgate.app.people import people_of
 from headgate.app.prepare import Prepared
+from headgate.app.state import remembering
 from headgate.config.tenants import markups_of, standing_of
 from headgate.config.tree import Settings
 from headgate.conversations.store import state_of
@@ -117,7 +118,11 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Casc
                 if settings.server.workers == 1:
                     await note_start(gate.audit, settings)
                 attempts = AttemptStore(database, markups_of(cascade))
-                async with _recorded(folder, attempts, settings, gate, prices) as ledger, overseen(folder, gate):
+                async with (
+                    _recorded(folder, attempts, settings, gate, prices) as ledger,
+                    overseen(folder, gate),
+                    remembering(gate),
+                ):
                     gate.people = people_of(gate, database, attempts, ledger)
                     yield
             finally:

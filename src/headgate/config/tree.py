@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from headgate.agents.types import AgentSettings, StrategySettings
+from headgate.conversations.policy import CompactionSettings
 from headgate.conversations.settings import ConversationSettings
 from headgate.db.types import DatabaseSettings
 from headgate.idempotency.types import IdempotencySettings
@@ -98,6 +99,7 @@ class Settings(BaseModel):
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     tools: ToolSettings = Field(default_factory=ToolSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)
+    compaction: CompactionSettings = Field(default_factory=CompactionSettings)
     idempotency: IdempotencySettings = Field(default_factory=IdempotencySettings)
     strategies: StrategySettings = Field(default_factory=StrategySettings)
     agents: list[AgentSettings] = Field(default_factory=list, description="Models with a prompt, tools and skills.")

@@ -7,10 +7,12 @@ from typing import Any
 from headgate.conversations.types import new_id
 from headgate.core.chat_request import ImagePart, Item, Message, TextPart, Thinking, ToolCall, ToolResult
 from headgate.dialects.fields import WORDLESS, Losses
-from headgate.dialects.responses_items import render_items, stored_items
+from headgate.dialects.responses_items import COMPACTED, render_items, stored_items
 
+__all__ = ["COMPACTED", "kept_of", "news", "told_of", "with_id"]
 _PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco"}
 _NOTES = frozenset(("annotations", "logprobs"))
+_OF_THOUGHTS = ("type", "id", "summary", "encrypted_content")
 _INSTRUCTING = frozenset(("system", "developer"))
 
 
@@ -63,6 +65,19 @@ def _call_and_result(item: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 def kept_of(items: Sequence[Item]) -> list[dict[str, Any]]:
     """A caller's items as they are kept, each with an id of its own and a status."""
     return [with_id(fields) for fields in render_items(items, True, Losses())]
+
+
+def retold_of(stored: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What a model is told of kept items, in the words of the Responses API. A thought is told if its provider sealed
+    it, with the name that the provider knows it by; nobody else can make use of it.
+    """
+    told: list[dict[str, Any]] = []
+    for one in stored:
+        if one.get("type") != "reasoning":
+            told += render_items(told_of((one,)), True, Losses())
+        elif one.get("encrypted_content"):
+            told.append({name: one[name] for name in _OF_THOUGHTS if name in one})
+    return told
 
 
 def with_id(fields: Mapping[str, Any]) -> dict[str, Any]:
