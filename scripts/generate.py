@@ -180,7 +180,7 @@ def tenant_settings() -> str:
     }
     for one in REGISTRY.settings.values():
         default = f"`{json.dumps(one.default)}`" if one.default is not None else ""
-        rule = (rules[one.narrowing] if one.narrowing else "free") if one.is_writable else "read-only"
+        rule = (rules.get(one.narrowing, "only less") if one.narrowing else "free") if one.is_writable else "read-only"
         rule = f"up to `{one.ceiling}`" if one.ceiling else rule
         process = f"`{one.path}`" if one.path else ""
         cells = (f"`{one.key}`", default, ", ".join(one.levels), process, rule, one.meaning)

@@ -160,7 +160,7 @@ REQUIREMENTS = {
     "91": Requirement("Where the summariser fails, a digest takes its place and says so"),
     "108": Requirement("Memory per user: written, read, searched, listed, deleted; nobody else's is seen", False),
     "155": Requirement("A cut stream goes on where it stopped, with no byte lost or doubled"),
-    "156": Requirement("Responses and Conversations as the API has them, over HTTP and WebSocket", False),
+    "156": Requirement("Responses and Conversations as the API has them, over HTTP and WebSocket"),
     "160": Requirement("Fork and rewind from any item; the lineage tells what each compaction covers"),
     "161": Requirement("Actions that wait for an answer survive a restart and are answered from any door", False),
     "172": Requirement("All of a user or tenant is exported and deleted; the ledger keeps its sums"),

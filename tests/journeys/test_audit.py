@@ -103,12 +103,19 @@ CALLS = (
     *("/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat"),
 )
 """As calls of models: in the request log, with the key, and no act of administration."""
-KEPT_NOWHERE = {
-    (method, f"{prefix}/responses/{{id}}{rest}")
+CONVERSED = {
+    (method, f"{prefix}/{path}")
     for prefix in ("/v1", "")
-    for method, rest in (("DELETE", ""), ("POST", "/cancel"))
+    for method, path in (
+        ("DELETE", "responses/{id}"),
+        ("POST", "responses/{id}/cancel"),
+        ("POST", "conversations"),
+        ("POST", "conversations/{id}"),
+        ("DELETE", "conversations/{id}"),
+        ("POST", "conversations/{id}/items"),
+        ("DELETE", "conversations/{id}/items/{item}"),
+    )
 }
-"""There is nothing behind them that could be changed."""
 _SESSIONS = "/a1/agents/{name:path}/sessions"
 OWN = {
     ("PATCH", "/c1/conversations/{id}"),
@@ -121,7 +128,7 @@ OWN = {
     ),
 }
 """What callers do with their own conversations is in the request log, and no act of administration."""
-CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | KEPT_NOWHERE | OWN
+CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | CONVERSED | OWN
 
 
 async def made(gateway: Gateway, path: str) -> str:

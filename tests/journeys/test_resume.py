@@ -1,18 +1,22 @@
 """Cut streams of stored runs go on where they were cut: no byte is lost, none comes twice, at any door and worker."""
 
 import asyncio
+import json
 import random
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
 from tests.conftest import settings_for
+from tests.harness import messages
 from tests.harness.databases import on_each_database
 from tests.harness.gateway import KEY, Gateway, running_gateway
-from tests.harness.stub import BOUND, Stub, stream, stream_pieces
+from tests.harness.stub import BOUND, Stub, stream, stream_pieces, usual
 from tests.requirements import covers
 
 pytestmark = covers("155")
@@ -112,6 +116,57 @@ async def test_who_left_a_stream_gets_what_was_said_until_then(gateway: Gateway,
         rest = (await gateway.http.get(f"/v1/runs/{run}/events")).content
     assert rest.startswith(seen(part)[0])
     assert b"[DONE]" not in rest
+
+
+async def test_a_call_with_an_idempotency_key_goes_on_after_a_cut_and_loses_nothing(
+    gateway: Gateway, stub: Stub, tmp_path: Path
+) -> None:
+    """Its caller comes back to another gateway on the same database."""
+    going, pieces = asyncio.Event(), stream_pieces(WORDS)
+    stub.answer(stream([b"".join(pieces[:200]), *pieces[200:]], release=going))
+    body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    head = json.dumps(body).encode()
+    lines = ["POST /v1/chat/completions HTTP/1.1", "host: x", f"authorization: Bearer {KEY}", "x-conversation-id:"]
+    lines += ["idempotency-key: one", f"content-length: {len(head)}", "", ""]
+    raw = await raw_events(gateway.port, "\r\n".join(lines).encode() + head, 9_000)
+    before, last = seen(body_of(raw))
+    async with running_gateway(settings_for(stub), tmp_path) as other:
+        path = f"/v1/runs/{last.partition(':')[0]}/events"
+        following = asyncio.create_task(other.http.get(path, headers={"last-event-id": last}))
+        going.set()
+        rest = (await following).content
+        assert before + rest == (await other.http.get(path)).content
+    assert rest.endswith(b"data: [DONE]\n\n")
+    assert ids(before + rest) == [f"{last.partition(':')[0]}:{at}" for at in range(len(ids(before + rest)))]
+    assert len(stub.calls) == 1
+
+
+@covers("80")
+@pytest.mark.parametrize("speaks", ["chat", "messages"])
+async def test_messages_go_on_with_conversations_too(stub: Stub, tmp_path: Path, speaks: str) -> None:
+    settings = settings_for(stub)
+    settings["upstreams"][0]["speaks"] = [speaks]
+    stub.otherwise = messages.native if speaks == "messages" else usual
+    body: dict[str, Any] = {"model": "small", "max_tokens": 50, "system": "Be brief.", "stream": True}
+    async with running_gateway(settings, tmp_path) as gateway:
+
+        async def say(text: str, conversation: str) -> httpx.Response:
+            told = {**body, "messages": [{"role": "user", "content": text}]}
+            return await gateway.http.post("/v1/messages", json=told, headers={"x-conversation-id": conversation})
+
+        first = await say("Hi", "")
+        second = await say("And now?", first.headers["x-conversation-id"])
+        whole = second.content
+        assert whole.count(b"event: message_stop") == 1
+        run = ids(whole)[0].partition(":")[0]
+        for place in [match.end() for match in re.finditer(b"\n\n", whole)]:
+            before, last = seen(whole[:place])
+            again = await gateway.http.post("/v1/messages", json={}, headers={"last-event-id": last})
+            assert before + again.content == whole
+        assert (await gateway.http.get(f"/v1/runs/{run}/events")).content == whole
+    told = stub.last.json["messages"]
+    assert [one["role"] for one in told if one["role"] != "system"] == ["user", "assistant", "user"]
+    assert str(stub.last.json).count("Be brief.") == 1
 
 
 async def raw_events(port: int, head: bytes, most: int) -> bytes:

@@ -196,3 +196,14 @@ async def test_a_turn_that_failed_leaves_nothing_behind(gateway: Gateway, stub: 
     stub.script.clear()
     await respond(gateway, "Last", previous_response_id=first["id"])
     assert [text for _, text in told(stub)] == ["Hi", "Hello there.", "Last"]
+
+
+async def test_what_is_kept_can_be_summed_up(gateway: Gateway, stub: Stub) -> None:
+    first = await respond(gateway, "Hi")
+    body = {"model": "small", "previous_response_id": first["id"]}
+    answer = await gateway.http.post("/v1/responses/compact", json=body)
+    assert answer.json()["object"] == "response.compaction", answer.text
+    assert [text for who, text in told(stub)[:2]] == ["Hi", "Hello there."]
+    assert "previous_response_id" not in stub.last.json
+    gone = await gateway.http.post("/v1/responses/compact", json={**body, "previous_response_id": "resp_1"})
+    assert (gone.status_code, gone.json()["error"]["code"]) == (400, "previous_response_not_found")

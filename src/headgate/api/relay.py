@@ -14,7 +14,7 @@ from headgate.api.wishes import wishes_of
 from headgate.core.errors import Draining, HeadgateError, InternalError, UnsupportedEncoding
 from headgate.core.request import ModelRequest, parse_form, parse_json
 from headgate.core.run import Continues, Run
-from headgate.core.surfaces import RESPONSES, Surface
+from headgate.core.surfaces import COMPACTION, RESPONSES, Surface
 from headgate.pipeline.run import execute
 from headgate.pipeline.settle import settle
 
@@ -92,6 +92,8 @@ class ModelRoute:
         conversation = headers.get(CONVERSATION)
         if self._surface is RESPONSES and self._gate.deps.state is not None:
             run.continues = continuation(request.fields, conversation)
+        elif self._surface is COMPACTION and self._gate.deps.state is not None:
+            run.continues = continuation({**request.fields, "store": False, "background": None}, conversation)
         elif run.continues is None and conversation is not None:
             run.continues = Continues(conversation_id(conversation))
         return request

@@ -25,7 +25,7 @@ from headgate.core.events import Event, Opened, Room, Sink, Whole
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Continues, Run
 from headgate.core.state_errors import ConversationBusy, ConversationMoved, ConversationNotFound, StateUnavailable
-from headgate.core.surfaces import CHAT
+from headgate.core.surfaces import CHAT, MESSAGES
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
 from headgate.pipeline.compact import Asking, is_compacted, tokens_of
@@ -49,8 +49,8 @@ async def remembered(tell: Tell, request: ModelRequest, run: Run, deps: Deps) ->
     """
     if deps.state is None:
         raise StateUnavailable("Nothing is kept here: the gateway runs without a data directory.")
-    if request.surface.dialect != CHAT.dialect:
-        message = "A stored conversation goes on by chat completions: leave out X-Conversation-ID here."
+    if request.surface.dialect not in _MARKS:
+        message = "A stored conversation goes on by a chat with a model: leave out X-Conversation-ID here."
         raise InvalidHeader(message, param="x-conversation-id")
     turn = await Turn.begin(request, run, deps.state, deps.second_turn)
     asking = Asking(request.model, request.fields, run, deps)
@@ -87,7 +87,7 @@ class Turn:
     async def begin(cls, request: ModelRequest, run: Run, state: State, second: SecondTurn) -> "Turn":
         """Hold the conversation and read what is told of it."""
         owner = Owner(run.who.tenant, run.who.user)
-        chat = DIALECTS[CHAT.dialect].parse(request.fields)
+        chat = DIALECTS[request.surface.dialect].parse(request.fields)
         asked = run.continues or Continues()
         if asked.conversation:
             head = await state.heads.get(asked.conversation, owner)
@@ -129,10 +129,12 @@ class Turn:
     def request(self, request: ModelRequest) -> ModelRequest:
         """The call with the whole conversation. Messages come first, so that each turn's call begins like the last."""
         items = (*self.history, *told_of(self.added))
-        rendered = DIALECTS[CHAT.dialect].render(ChatRequest(CHAT.dialect, request.model, items)).fields
-        fields = {"model": request.model, "messages": rendered["messages"]}
+        surface = MESSAGES if request.surface.dialect == MESSAGES.dialect else CHAT
+        rendered = DIALECTS[surface.dialect].render(ChatRequest(surface.dialect, request.model, items)).fields
+        told: dict[str, Any] = {name: rendered[name] for name in ("system", "messages") if name in rendered}
+        fields = {"model": request.model, **told}
         others = {name: value for name, value in request.fields.items() if name not in fields}
-        made = json_request(CHAT, {**fields, **others})
+        made = json_request(surface, {**fields, **others})
         return replace(made, wants_usage=request.wants_usage)
 
     async def follow(self, tell: Tell, request: ModelRequest, run: Run, deps: Deps) -> Story:

@@ -30,7 +30,7 @@ from headgate.core.state_errors import (
     ResponseNotFound,
     ResponseUnfinished,
 )
-from headgate.core.surfaces import RESPONSES
+from headgate.core.surfaces import RESPONSES, Surface
 from headgate.dialects.responses_items import parse_items
 from headgate.dialects.responses_resource import resource
 from headgate.dialects.table import DIALECTS
@@ -117,7 +117,8 @@ class ResponseTurn:
             if head is not None and is_held:
                 await asyncio.shield(state.runs.release(head, run.id))
             raise
-        made = _request(request.fields, [*retold_of(history), *retold_of(added)], stream=request.stream)
+        items = [*retold_of(history), *retold_of(added)]
+        made = _request(request.surface, request.fields, items, stream=request.stream)
         id_ = new_id("resp") if asked.keeps else ""
         turn = cls(id_, run, state, scribe, owner, request.fields, made, added, head, asked.keeps, asked.background)
         run.stored_as = id_
@@ -139,7 +140,7 @@ class ResponseTurn:
         fields = run.asked or {}
         before = [one.data for one in await state.heads.told(replace(head, segment=left.segment, depth=left.base))]
         added = kept_of(parse_items(fields.get("input"), told_of(before)))
-        made = _request(fields, [*retold_of(before), *retold_of(added)], stream=True)
+        made = _request(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
         turn = cls(left.id, run, state, scribe, left.owner, fields, made, added, head, True, True)
         turn.stored, turn.is_held, turn.resource = left, True, dict(left.response or {})
         kept = [one for one in await state.heads.latest(head) if one.run == left.id]
@@ -319,7 +320,10 @@ class ResponseTurn:
 
     async def whole(self, body: bytes) -> Whole:
         """An answer in one piece."""
-        response = self.patched(orjson.loads(body))
+        response = orjson.loads(body)
+        if response.get("object") == "response.compaction":
+            return Whole(body)
+        response = self.patched(response)
         if self.keeps:
             await self.open()
             await self.keep(response)
@@ -420,14 +424,16 @@ class ResponseTurn:
                     return
 
 
-def _request(asked: Mapping[str, Any], items: list[dict[str, Any]], *, stream: bool) -> JsonRequest:
+def _request(surface: Surface, asked: Mapping[str, Any], items: list[dict[str, Any]], *, stream: bool) -> JsonRequest:
     """What the model is asked: the whole conversation first, so that each turn's call begins like the last."""
     fields = {name: value for name, value in asked.items() if name not in _OURS}
     first: dict[str, Any] = {name: fields.pop(name) for name in ("model", "instructions") if name in fields}
-    made: dict[str, Any] = {**first, **fields, "input": items, "store": False}
+    made: dict[str, Any] = {**first, **fields, "input": items}
+    if surface is RESPONSES:
+        made["store"] = False
     if stream:
         made["stream"] = True
-    return replace(json_request(RESPONSES, made), wants_usage=False)
+    return replace(json_request(surface, made), wants_usage=False)
 
 
 async def _place(state: State, owner: Owner, run: Run) -> tuple[Conversation | None, bool]:

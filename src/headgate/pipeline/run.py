@@ -10,7 +10,7 @@ from headgate.core.errors import HeadgateError
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.request import ModelRequest
 from headgate.core.run import Run, now
-from headgate.core.surfaces import RESPONSES
+from headgate.core.surfaces import COMPACTION, RESPONSES
 from headgate.pipeline.admit import admit
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.background import stored_response
@@ -31,7 +31,9 @@ def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event
     if run.continues is None:
         story = story_of(request, run, deps)
     else:
-        story = (stored_response if request.surface is RESPONSES else remembered)(story_of, request, run, deps)
+        story = (stored_response if request.surface in (RESPONSES, COMPACTION) else remembered)(
+            story_of, request, run, deps
+        )
     return story if deps.note is None else follow(story, request, run, deps.note)
 
 
