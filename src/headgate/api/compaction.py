@@ -34,7 +34,7 @@ async def compact(request: Request, gate: Gate) -> Response:
         message = "The conversation has no model of its own: name the one that is to write the summary."
         raise InvalidField(message, param="model")
     run.conversation, run.inherits = head.id, wishes.model or ""
-    outcome = await compactor.compact_now(head, Asking(name, {}, run, gate.deps), wishes.model_dump())
+    outcome = await compactor.compact_now(head, Asking(name, None, run, gate.deps), wishes.model_dump())
     return json_answer(_told(outcome))
 
 
