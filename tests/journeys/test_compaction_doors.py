@@ -28,6 +28,14 @@ async def test_an_archived_segment_redirects_to_its_conversation(gateway: Gatewa
             moved = await gateway.http.post(path.format(segment.id), json={})
             assert (moved.status_code, moved.headers["location"]) == (308, path.format(conversation))
             assert moved.json()["error"]["code"] == "conversation_archived"
+    for segment in segments:
+        listed = await gateway.http.get(f"/c1/conversations/{segment.id}/lineage", follow_redirects=True)
+        assert [one["id"] for one in listed.json()["segments"]] == [one.id for one in segments]
+    newest = (await gateway.http.get(f"/c1/conversations/{conversation}/diff")).json()["data"][0]
+    assert newest["id"] == segments[-1].id
+    assert newest["summary"]["type"] == "compaction"
+    assert newest["told"]["tokens_after"] < newest["told"]["tokens_before"]
+    assert newest["covered_count"] == len(newest["covered"]) > 0
     followed = await gateway.http.post(f"/c1/conversations/{segments[0].id}/compact", follow_redirects=True)
     assert followed.json()["id"] == conversation
 

@@ -87,7 +87,8 @@ async def test_a_delegate_cannot_read_the_conversation_of_who_asks_it(stub: Stub
         names = offered(request)
         if "ask_other" in names and not is_summary_call(request) and request.json["messages"][-1]["role"] == "user":
             return calling(("ask_other", {"request": "Do it."}))
-        return ordinary(request)
+        told: Answer = ordinary(request)
+        return told
 
     stub.otherwise = ordinary
     set_ = settings(stub)

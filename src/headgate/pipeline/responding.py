@@ -14,9 +14,20 @@ from typing import Any
 
 import orjson
 
+from headgate.conversations.compaction import weight
 from headgate.conversations.items import kept_of, retold_of, told_of, with_id
 from headgate.conversations.store import State
-from headgate.conversations.types import Conversation, New, Owner, Status, StoredEvent, StoredRun, milliseconds, new_id
+from headgate.conversations.types import (
+    Conversation,
+    Item,
+    New,
+    Owner,
+    Status,
+    StoredEvent,
+    StoredRun,
+    milliseconds,
+    new_id,
+)
 from headgate.core.chat import Ended
 from headgate.core.errors import HeadgateError, RunCancelled
 from headgate.core.events import Opened, Room, Sink, Whole
@@ -35,6 +46,7 @@ from headgate.dialects.responses_items import parse_items
 from headgate.dialects.responses_resource import resource
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import EVENT_STREAM, Occasion, Writer
+from headgate.pipeline.compact import Asking, counted_in, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
 from headgate.pipeline.remember import LEASE_SECONDS, Record, Story, Tell
 from headgate.pipeline.scribe import Scribe
@@ -94,6 +106,11 @@ class ResponseTurn:
     """Its items are kept already: it was cut off between them and its end."""
     worker: "asyncio.Task[None] | None" = None
     """The task that works on it in the background."""
+    asking: Asking | None = None
+    known: Sequence[Item] = ()
+    """What was told of the conversation, as it is kept."""
+    size: int = 0
+    """Tokens of the conversation, as far as they are known."""
 
     def __post_init__(self) -> None:
         self.telling = Telling(self.id, RESPONSES.dialect, self.scribe)
@@ -111,8 +128,13 @@ class ResponseTurn:
         owner = Owner(run.who.tenant, run.who.user)
         head, is_held = await _place(state, owner, run)
         try:
-            history = [one.data for one in await state.heads.told(head)] if head is not None else []
-            added = kept_of(parse_items(request.fields.get("input"), told_of(history)))
+            known = await state.heads.told(head) if head is not None else ()
+            added = kept_of(parse_items(request.fields.get("input"), told_of([one.data for one in known])))
+            asking = Asking(request.model, request, run, deps)
+            size = sum(map(weight, added))
+            if head is not None and is_held:
+                head, known, size = await _with_room(head, known, size, asking)
+            history = [one.data for one in known]
         except BaseException:
             if head is not None and is_held:
                 await asyncio.shield(state.runs.release(head, run.id))
@@ -122,7 +144,7 @@ class ResponseTurn:
         id_ = new_id("resp") if asked.keeps else ""
         turn = cls(id_, run, state, scribe, owner, request.fields, made, added, head, asked.keeps, asked.background)
         run.stored_as = id_
-        turn.is_held = is_held
+        turn.is_held, turn.asking, turn.known, turn.size = is_held, asking, known, size
         if head is not None:
             run.conversation = head.id
         if is_held:
@@ -138,10 +160,12 @@ class ResponseTurn:
         head = await state.heads.get(left.conversation, left.owner)
         await state.runs.hold(head, run.id, LEASE_SECONDS)
         fields = run.asked or {}
-        before = [one.data for one in await state.heads.told(replace(head, segment=left.segment, depth=left.base))]
+        known = await state.heads.told(replace(head, segment=left.segment, depth=left.base))
+        before = [one.data for one in known]
         added = kept_of(parse_items(fields.get("input"), told_of(before)))
         made = _request(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
         turn = cls(left.id, run, state, scribe, left.owner, fields, made, added, head, True, True)
+        turn.asking, turn.known = Asking(made.model, made, run, deps), known
         turn.stored, turn.is_held, turn.resource = left, True, dict(left.response or {})
         kept = [one for one in await state.heads.latest(head) if one.run == left.id]
         if kept:
@@ -176,6 +200,8 @@ class ResponseTurn:
     async def follow(self, tell: Tell, run: Run, deps: Deps) -> Story:
         """The story itself, in the words of the API."""
         self.run = run
+        if deps.compactor is not None and self.head is not None and self.asking is not None:
+            deps = deps.compactor.equipped(self.head, self.known, replace(self.asking, deps=deps))
         try:
             async with aclosing(tell(self.request, run, deps)) as story:
                 async for event in story:
@@ -352,11 +378,15 @@ class ResponseTurn:
         """
         assert self.head is not None
         said = [New(fields, self.id) for fields in (*self.added, *output)]
+        tokens = counted_in(self.run)
+        self.size = tokens or self.size + sum(map(weight, output))
         for _ in range(_TRIES):
             try:
-                self.head, _ = await self.state.heads.append(self.head, said)
+                self.head, _ = await self.state.heads.append(self.head, said, tokens)
             except ConversationMoved:
+                segment = self.head.segment
                 self.head = await self.state.heads.get(self.head.id, self.owner)
+                tokens = tokens if self.head.segment == segment else 0
             else:
                 return self.head.depth - len(output)
         raise ConversationBusy(f"The conversation {self.head.id} does not come to rest.")
@@ -393,6 +423,8 @@ class ResponseTurn:
         finally:
             if self.head is not None and self.is_held:
                 await self.state.runs.release(self.head, self.run.id)
+        if self.asking is not None and self.asking.deps.compactor is not None and self.head is not None and self.keeps:
+            self.asking.deps.compactor.after(self.head, self.size, self.asking)
 
     async def cut_off(self) -> None:
         """Nobody waits any more: the run is cancelled. One in the background that nobody stopped goes on elsewhere."""
@@ -434,6 +466,16 @@ def _request(surface: Surface, asked: Mapping[str, Any], items: list[dict[str, A
     if stream:
         made["stream"] = True
     return replace(json_request(surface, made), wants_usage=False)
+
+
+async def _with_room(
+    head: Conversation, told: Sequence[Item], added: int, asking: Asking
+) -> tuple[Conversation, Sequence[Item], int]:
+    """The conversation as it is told, compacted if the call would overflow, and its tokens with the added ones."""
+    if asking.deps.compactor is not None:
+        head, told = await asking.deps.compactor.make_room(head, told, added, asking)
+    asking.run.segment = head.segment if is_compacted(told) else ""
+    return head, told, tokens_of(head, told) + added
 
 
 async def _place(state: State, owner: Owner, run: Run) -> tuple[Conversation | None, bool]:
