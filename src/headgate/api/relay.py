@@ -94,7 +94,7 @@ class ModelRoute:
             run.continues = continuation(request.fields, conversation)
         elif self._surface is COMPACTION and self._gate.deps.state is not None:
             run.continues = continuation({**request.fields, "store": False, "background": None}, conversation)
-        elif conversation is not None:
+        elif run.continues is None and conversation is not None:
             run.continues = Continues(conversation_id(conversation))
         return request
 

@@ -11,7 +11,6 @@ from headgate.conversations.store import State
 from headgate.conversations.types import Owner, StoredRun
 from headgate.core.errors import InvalidField, InvalidHeader
 from headgate.core.events import Event
-from headgate.core.principal import Principal
 from headgate.core.run import Run
 from headgate.core.state_errors import StateUnavailable
 from headgate.pipeline.following import followed, followed_story, refuse_eventless
@@ -29,10 +28,7 @@ def state_of(gate: Gate) -> State:
 
 def owner_in(request: Request, gate: Gate) -> Owner:
     """Whose things a control call means: those of the key's tenant and of the user that it names."""
-    who: Principal = request.scope["who"]
-    user = dict(request.scope["headers"]).get(b"x-user-id")
-    if user:
-        who = gate.user_of(who, user)
+    who = gate.acting(request.scope["who"], dict(request.scope["headers"]))
     return Owner(who.tenant, who.user)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 from headgate.conversations.types import new_id
 from headgate.core.chat_request import ImagePart, Item, Message, TextPart, Thinking, ToolCall, ToolResult
 from headgate.dialects.fields import WORDLESS, Losses
-from headgate.dialects.responses_items import render_items, stored_items
+from headgate.dialects.responses_items import COMPACTED, render_items, stored_items
 
+__all__ = ["COMPACTED", "kept_of", "news", "told_of", "with_id"]
 _PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco"}
 _NOTES = frozenset(("annotations", "logprobs"))
 _OF_THOUGHTS = ("type", "id", "summary", "encrypted_content")

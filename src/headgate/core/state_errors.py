@@ -33,6 +33,24 @@ class ConversationMoved(HeadgateError):
     should_retry = False
 
 
+class ConversationArchived(HeadgateError):
+    """`location` is the same path with the successor's id, once somebody who knows the path has put it there."""
+
+    code = "conversation_archived"
+    status = 308
+    type = "conflict"
+    title = "The id is that of a segment of a conversation, which goes on under another id"
+    remedy = "Follow the header `location`, or take the conversation's own id."
+    typical_param = "conversation"
+    should_retry = False
+
+    def __init__(self, message: str, *, member: str = "", successor: str = "") -> None:
+        super().__init__(message)
+        self.member = member
+        self.successor = successor
+        self.location = ""
+
+
 class ConversationBusy(HeadgateError):
     code = "conversation_busy"
     status = 409

@@ -15,12 +15,13 @@ import orjson
 
 from headgate.conversations.items import retold_of
 from headgate.conversations.types import StoredEvent, StoredRun, new_id
-from headgate.core.errors import HeadgateError, InternalError, InvalidAuthorization
+from headgate.core.errors import DatabaseUnavailable, HeadgateError, InternalError, InvalidAuthorization
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.ids import child_of
 from headgate.core.principal import Principal
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Continues, Run
+from headgate.core.state_errors import ConversationBusy
 from headgate.core.surfaces import RESPONSES
 from headgate.dialects.types import EVENT_STREAM
 from headgate.pipeline.context import Deps
@@ -120,15 +121,18 @@ class Caretaker:
         state = self._deps.state
         assert state is not None
         for left in await state.runs.orphans():
-            if not await state.runs.take(left.id, left.request_id, LEASE_SECONDS):
+            holder = new_id("hold")
+            if not await state.runs.take(left.id, holder, LEASE_SECONDS):
                 continue
             try:
-                await self._go_on(left)
+                await self._go_on(left, holder)
+            except (ConversationBusy, DatabaseUnavailable):
+                await state.runs.give_back(left.id, holder)
             except HeadgateError as error:
                 log.warning("run %s could not be taken over: %s", left.id, error.message)
                 await self._give_up(left, "failed", error.code, error.message)
 
-    async def _go_on(self, left: StoredRun) -> None:
+    async def _go_on(self, left: StoredRun, holder: str) -> None:
         events = await self._events(left)
         if not left.background or dialect_of(left) != RESPONSES.dialect:
             await self._give_up(left, "incomplete", "interrupted", "The process that made it has ended.", events)
@@ -138,7 +142,7 @@ class Caretaker:
             raise InvalidAuthorization("The key that asked is not in force any more.")
         steps = Steps(events)
         run = _run_again(left, who)
-        turn = await ResponseTurn.again(left, run, self._deps)
+        turn = await ResponseTurn.again(left, run, holder, self._deps)
         if turn.was_kept:
             await turn.finish()
             return

@@ -6,28 +6,32 @@ nothing behind: the caller may ask again.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
+from headgate.conversations.compaction import weight
 from headgate.conversations.items import kept_of, news, told_of, with_id
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, New, Owner
+from headgate.conversations.types import Item as StoredItem
 from headgate.core.chat import ChatEvent, Ended
 from headgate.core.chat_request import ChatRequest, Item
 from headgate.core.errors import InvalidHeader
 from headgate.core.events import Event, Opened, Room, Sink, Whole
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Continues, Run
-from headgate.core.state_errors import ConversationBusy, ConversationMoved, StateUnavailable
+from headgate.core.state_errors import ConversationBusy, ConversationMoved, ConversationNotFound, StateUnavailable
 from headgate.core.surfaces import CHAT, MESSAGES
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
+from headgate.pipeline.compact import Asking, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
 from headgate.pipeline.numbered import numbered
+from headgate.pipeline.second_turn import SecondTurn, holder_of
 
 LEASE_SECONDS = 60.0
 _RENEWED_AFTER = LEASE_SECONDS / 3
@@ -48,13 +52,17 @@ async def remembered(tell: Tell, request: ModelRequest, run: Run, deps: Deps) ->
     if request.surface.dialect not in _MARKS:
         message = "A stored conversation goes on by a chat with a model: leave out X-Conversation-ID here."
         raise InvalidHeader(message, param="x-conversation-id")
-    turn = await Turn.begin(request, run, deps.state)
+    turn = await Turn.begin(request, run, deps.state, deps.second_turn)
+    asking = Asking(request.model, request.fields, run, deps)
     try:
-        async with aclosing(numbered(turn.follow(tell, request, run, deps), turn, run, deps)) as story:
+        equipped = await turn.make_room(asking)
+        async with aclosing(numbered(turn.follow(tell, request, run, equipped), turn, run, deps)) as story:
             async for event in story:
                 yield event
     finally:
         await asyncio.shield(turn.leave())
+        if deps.compactor is not None and turn.is_kept:
+            deps.compactor.after(turn.head, turn.weight, asking)
 
 
 @dataclass(slots=True)
@@ -63,6 +71,7 @@ class Turn:
 
     state: State
     head: Conversation
+    told: Sequence[StoredItem]
     history: tuple[Item, ...]
     added: list[dict[str, Any]]
     holder: str
@@ -71,25 +80,51 @@ class Turn:
     """The answer's items, once they are kept."""
     is_kept: bool = False
     renewing: "asyncio.Task[None] | None" = None
+    weight: int = 0
+    """Tokens of the conversation, as far as they are known."""
 
     @classmethod
-    async def begin(cls, request: ModelRequest, run: Run, state: State) -> "Turn":
+    async def begin(cls, request: ModelRequest, run: Run, state: State, second: SecondTurn) -> "Turn":
         """Hold the conversation and read what is told of it."""
         owner = Owner(run.who.tenant, run.who.user)
         chat = DIALECTS[request.surface.dialect].parse(request.fields)
         asked = run.continues or Continues()
         if asked.conversation:
             head = await state.heads.get(asked.conversation, owner)
+            if asked.agent and head.agent != asked.agent:
+                raise ConversationNotFound(f"The agent '{asked.agent}' has no session '{head.id}'.")
         else:
             head = await state.heads.create(owner, agent=asked.agent, model=request.model)
         run.conversation = head.id
-        await state.runs.hold(head, run.id, LEASE_SECONDS)
-        head = await state.heads.get(head.id, owner)
-        history = told_of([item.data for item in await state.heads.told(head)])
-        added = kept_of(news(chat.items, history))
-        turn = cls(state, head, history, added, run.id, Record(run, request))
+        holder = holder_of(run)
+        try:
+            await second.take(state.runs, head, run, LEASE_SECONDS)
+            head = await state.heads.get(head.id, owner)
+            told = await state.heads.told(head)
+            history = told_of([item.data for item in told])
+            known = await _as_known(chat.items, told, history, head, state)
+        except ConversationBusy:
+            raise
+        except BaseException:
+            await asyncio.shield(state.runs.release(head, holder))
+            raise
+        turn = cls(state, head, told, history, kept_of(news(chat.items, known)), holder, Record(run, request))
         turn.renewing = asyncio.get_running_loop().create_task(turn.keep_holding())
         return turn
+
+    async def make_room(self, asking: Asking) -> Deps:
+        """Compact the conversation if the call would overflow; gives the means of a run on it."""
+        compactor, run = asking.deps.compactor, asking.run
+        if compactor is None:
+            return asking.deps
+        added = sum(map(weight, self.added))
+        before = self.head.segment
+        self.head, self.told = await compactor.make_room(self.head, self.told, added, asking)
+        if self.head.segment != before:
+            self.history = told_of([item.data for item in self.told])
+        self.weight = tokens_of(self.head, self.told) + added
+        run.segment = self.head.segment if is_compacted(self.told) else ""
+        return compactor.equipped(self.head, self.told, asking)
 
     def request(self, request: ModelRequest) -> ModelRequest:
         """The call with the whole conversation. Messages come first, so that each turn's call begins like the last."""
@@ -130,12 +165,18 @@ class Turn:
         output = self.record.output(whole=whole)
         if not output and not whole:
             return
-        said = [New(fields, self.holder) for fields in (*self.added, *output)]
+        said = [New(fields, self.record.run.id) for fields in (*self.added, *output)]
+        tokens = self.record.tokens
+        self.weight = tokens or self.weight + sum(map(weight, output))
         for _ in range(_TRIES):
             try:
-                self.head, _ = await self.state.heads.append(self.head, said)
+                self.head, _ = await self.state.heads.append(self.head, said, tokens)
             except ConversationMoved:
+                segment = self.head.segment
                 self.head = await self.state.heads.get(self.head.id, self.head.owner)
+                if self.head.segment != segment:  # another one than was told, which nobody has counted
+                    tokens = 0
+                    self.weight = self.head.tokens + sum(weight(one.data) for one in said)
             else:
                 self.said = output
                 return
@@ -156,6 +197,19 @@ class Turn:
                 await self.keep(whole=False)
         finally:
             await self.state.runs.release(self.head, self.holder)
+
+
+async def _as_known(
+    said: Sequence[Item], told: Sequence[StoredItem], history: tuple[Item, ...], head: Conversation, state: State
+) -> tuple[Item, ...]:
+    """What a caller may send along of the conversation: what is told of it, or all of it if that is more."""
+    if len(said) < 2 or not is_compacted(told):
+        return history
+    whole: list[StoredItem] = []
+    while page := await state.heads.items(head, whole[-1].position if whole else 0):
+        whole += page
+    everything = told_of([one.data for one in whole if one.data.get("type") != "compaction"])
+    return everything if len(news(said, everything)) < len(news(said, history)) else history
 
 
 async def _not_pushed(_sink: Sink, _room: Room) -> None:
@@ -180,6 +234,12 @@ class Record:
         self.reader = DIALECTS[dialect].reader(True)
         occasion = Occasion(run.id, run.model or "", 0, {}, usage=True, extensions=True)
         self.writer = DIALECTS["responses"].whole(occasion)
+
+    @property
+    def tokens(self) -> int:
+        """Of the last call and its answer, as the provider counted; 0 if it did not."""
+        counts = [one.tokens for one in self.run.attempts if one.tokens is not None and one.error is None]
+        return counts[-1].prompt + counts[-1].completion if counts else 0
 
     def hear(self, event: Event | ChatEvent) -> None:
         if isinstance(event, bytes):

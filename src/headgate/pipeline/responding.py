@@ -14,9 +14,11 @@ from typing import Any
 
 import orjson
 
+from headgate.conversations.compaction import weight
 from headgate.conversations.items import kept_of, retold_of, told_of, with_id
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, New, Owner, Status, StoredEvent, StoredRun, milliseconds, new_id
+from headgate.conversations.types import Item as Kept
 from headgate.core.chat import Ended
 from headgate.core.errors import HeadgateError, RunCancelled
 from headgate.core.events import Opened, Room, Sink, Whole
@@ -35,9 +37,11 @@ from headgate.dialects.responses_items import parse_items
 from headgate.dialects.responses_resource import resource
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import EVENT_STREAM, Occasion, Writer
+from headgate.pipeline.compact import Asking, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
 from headgate.pipeline.remember import LEASE_SECONDS, Record, Story, Tell
 from headgate.pipeline.scribe import Scribe
+from headgate.pipeline.second_turn import SecondTurn, holder_of
 from headgate.pipeline.telling import Telling, data_in
 from headgate.pipeline.translate import writer_for
 
@@ -77,10 +81,17 @@ class ResponseTurn:
     added: list[dict[str, Any]]
     head: Conversation | None
     keeps: bool
-    background: bool = False
+    background: bool
+    holder: str
+    """Who holds the leases."""
     telling: Telling = field(init=False)
     stored: StoredRun | None = None
     resource: dict[str, Any] = field(default_factory=dict)
+    asking: Asking | None = None
+    means: Deps | None = None
+    """What the run has, where that is more than usual."""
+    weight: int = 0
+    """Tokens of the conversation, as far as they are known."""
     earlier: list[dict[str, Any]] = field(default_factory=list)
     """Output of the same response that was made before a fault cut it off."""
     shift: int = 0
@@ -109,18 +120,40 @@ class ResponseTurn:
         assert scribe is not None
         assert asked is not None
         owner = Owner(run.who.tenant, run.who.user)
-        head, is_held = await _place(state, owner, run)
+        head, is_held = await _place(state, owner, run, deps.second_turn)
+        asking = Asking(request.model, {"max_tokens": request.fields.get("max_output_tokens")}, run, deps)
         try:
-            history = [one.data for one in await state.heads.told(head)] if head is not None else []
+            kept: Sequence[Kept] = await state.heads.told(head) if head is not None else []
+            if head is not None and is_held and deps.compactor is not None:
+                head, kept = await deps.compactor.make_room(head, kept, weight(request.fields), asking)
+            history = [one.data for one in kept]
             added = kept_of(parse_items(request.fields.get("input"), told_of(history)))
         except BaseException:
             if head is not None and is_held:
-                await asyncio.shield(state.runs.release(head, run.id))
+                await asyncio.shield(state.runs.release(head, holder_of(run)))
             raise
         items = [*retold_of(history), *retold_of(added)]
         made = _request(request.surface, request.fields, items, stream=request.stream)
         id_ = new_id("resp") if asked.keeps else ""
-        turn = cls(id_, run, state, scribe, owner, request.fields, made, added, head, asked.keeps, asked.background)
+        turn = cls(
+            id_,
+            run,
+            state,
+            scribe,
+            owner,
+            request.fields,
+            made,
+            added,
+            head,
+            asked.keeps,
+            asked.background,
+            holder_of(run),
+        )
+        if head is not None and is_held and deps.compactor is not None:
+            turn.means = deps.compactor.equipped(head, kept, asking)
+            turn.weight = tokens_of(head, kept) + sum(map(weight, added))
+            turn.asking = asking
+            run.segment = head.segment if is_compacted(kept) else ""
         run.stored_as = id_
         turn.is_held = is_held
         if head is not None:
@@ -130,18 +163,19 @@ class ResponseTurn:
         return turn
 
     @classmethod
-    async def again(cls, left: StoredRun, run: Run, deps: Deps) -> "ResponseTurn":
+    async def again(cls, left: StoredRun, run: Run, holder: str, deps: Deps) -> "ResponseTurn":
         """A turn that another process left, from what is stored of it."""
         state, scribe = deps.state, deps.scribe
         assert state is not None
         assert scribe is not None
         head = await state.heads.get(left.conversation, left.owner)
-        await state.runs.hold(head, run.id, LEASE_SECONDS)
+        await state.runs.release(head, left.holder)
+        await state.runs.hold(head, holder, LEASE_SECONDS)
         fields = run.asked or {}
         before = [one.data for one in await state.heads.told(replace(head, segment=left.segment, depth=left.base))]
         added = kept_of(parse_items(fields.get("input"), told_of(before)))
         made = _request(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
-        turn = cls(left.id, run, state, scribe, left.owner, fields, made, added, head, True, True)
+        turn = cls(left.id, run, state, scribe, left.owner, fields, made, added, head, True, True, holder)
         turn.stored, turn.is_held, turn.resource = left, True, dict(left.response or {})
         kept = [one for one in await state.heads.latest(head) if one.run == left.id]
         if kept:
@@ -177,7 +211,7 @@ class ResponseTurn:
         """The story itself, in the words of the API."""
         self.run = run
         try:
-            async with aclosing(tell(self.request, run, deps)) as story:
+            async with aclosing(tell(self.request, run, self.means or deps)) as story:
                 async for event in story:
                     if isinstance(event, Opened):
                         await self.open()
@@ -220,7 +254,7 @@ class ResponseTurn:
             if self.background:
                 await self.hold()
         self.resource = self.patched(self.begun(status))
-        holder, until = self.run.id, milliseconds() + int(LEASE_SECONDS * 1000)
+        until = milliseconds() + int(LEASE_SECONDS * 1000)
         self.stored = StoredRun(
             self.id,
             self.run.id,
@@ -236,7 +270,7 @@ class ResponseTurn:
             self.head.segment,
             self.head.depth,
             0,
-            holder,
+            self.holder,
             until,
         )
         await self.state.runs.begin(self.stored)
@@ -245,7 +279,7 @@ class ResponseTurn:
 
     async def hold(self) -> None:
         assert self.head is not None
-        await self.state.runs.hold(self.head, self.run.id, LEASE_SECONDS)
+        await self.state.runs.hold(self.head, self.holder, LEASE_SECONDS)
         self.is_held = True
 
     def begun(self, status: str) -> dict[str, Any]:
@@ -352,10 +386,14 @@ class ResponseTurn:
         """
         assert self.head is not None
         said = [New(fields, self.id) for fields in (*self.added, *output)]
+        counts = [one.tokens for one in self.run.attempts if one.tokens is not None and one.error is None]
+        tokens = counts[-1].prompt + counts[-1].completion if counts else 0
+        self.weight = tokens or self.weight + sum(map(weight, output))
         for _ in range(_TRIES):
             try:
-                self.head, _ = await self.state.heads.append(self.head, said)
+                self.head, _ = await self.state.heads.append(self.head, said, tokens)
             except ConversationMoved:
+                tokens = 0
                 self.head = await self.state.heads.get(self.head.id, self.owner)
             else:
                 return self.head.depth - len(output)
@@ -391,15 +429,25 @@ class ResponseTurn:
             if self.stored is not None and not self.is_over:
                 await self.cut_off()
         finally:
-            if self.head is not None and self.is_held:
-                await self.state.runs.release(self.head, self.run.id)
+            await self.release()
+            if self.asking is not None and self.head is not None and self.is_over:
+                compactor = self.asking.deps.compactor
+                assert compactor is not None
+                compactor.after(self.head, self.weight, self.asking)
+
+    async def release(self) -> None:
+        """Let others go on with the conversation."""
+        if self.head is not None and self.is_held:
+            self.is_held = False
+            await self.state.runs.release(self.head, self.holder)
 
     async def cut_off(self) -> None:
         """Nobody waits any more: the run is cancelled. One in the background that nobody stopped goes on elsewhere."""
         assert self.stored is not None
         if self.background and self.run.stopped_by is None:
             await self.scribe.flush()
-            await self.state.runs.give_back(self.id, self.run.id)
+            await self.release()
+            await self.state.runs.give_back(self.id, self.holder)
             return
         response = {**self.resource, "status": "cancelled", "output": self.partial()}
         event = self.telling.next(
@@ -415,10 +463,11 @@ class ResponseTurn:
             await asyncio.sleep(LEASE_SECONDS / 30 if self.background else LEASE_SECONDS / 3)
             with suppress(HeadgateError):
                 if self.head is not None and self.is_held:
-                    await self.state.runs.hold(self.head, self.run.id, LEASE_SECONDS)
+                    await self.state.runs.hold(self.head, self.holder, LEASE_SECONDS)
                 if self.stored is None:
                     continue
-                if not await self.state.runs.take(self.id, self.run.id, LEASE_SECONDS) and self.worker is not None:
+                if not await self.state.runs.take(self.id, self.holder, LEASE_SECONDS) and self.worker is not None:
+                    self.is_over = True  # whoever ended it, or works on it now, has the say
                     self.run.stopped_by = RunCancelled("The response was cancelled.")
                     self.worker.cancel()
                     return
@@ -436,7 +485,7 @@ def _request(surface: Surface, asked: Mapping[str, Any], items: list[dict[str, A
     return replace(json_request(surface, made), wants_usage=False)
 
 
-async def _place(state: State, owner: Owner, run: Run) -> tuple[Conversation | None, bool]:
+async def _place(state: State, owner: Owner, run: Run, second: SecondTurn) -> tuple[Conversation | None, bool]:
     """The head to go on from, None for a new one, and whether it is held."""
     asked = run.continues
     assert asked is not None
@@ -446,11 +495,11 @@ async def _place(state: State, owner: Owner, run: Run) -> tuple[Conversation | N
             return head, False
         if is_head:
             with suppress(ConversationBusy):
-                await state.runs.hold(head, run.id, LEASE_SECONDS)
+                await state.runs.hold(head, holder_of(run), LEASE_SECONDS)
                 held = await state.heads.get(head.id, owner)
                 if (held.revision, held.depth) == (head.revision, head.depth):
                     return held, True
-                await state.runs.release(head, run.id)
+                await state.runs.release(head, holder_of(run))
         head = await state.heads.fork(head, head.depth)
     elif asked.conversation:
         head = await state.heads.get(asked.conversation, owner)
@@ -458,7 +507,7 @@ async def _place(state: State, owner: Owner, run: Run) -> tuple[Conversation | N
             return head, False
     else:
         return None, False
-    await state.runs.hold(head, run.id, LEASE_SECONDS)
+    await second.take(state.runs, head, run, LEASE_SECONDS)
     return await state.heads.get(head.id, owner), True
 
 

@@ -26,7 +26,8 @@ def upgrade() -> None:
         *numbers("depth revision"),
         sa.Column("metadata", sa.Text, nullable=False),
         *names("holder"),
-        *numbers("held_until"),
+        *numbers("held_until tokens counted"),
+        sa.Column("compaction", sa.Text, nullable=False),
     )
     op.create_index("ix_conversations_tenant_user_touched_id", "conversations", ["tenant", "user", "touched", "id"])
     op.create_table(
