@@ -22,33 +22,28 @@ from headgate.conversations.types import Item as Kept
 from headgate.core.chat import Ended
 from headgate.core.errors import HeadgateError, RunCancelled
 from headgate.core.events import Opened, Room, Sink, Whole
-from headgate.core.request import JsonRequest, ModelRequest, json_request
+from headgate.core.request import JsonRequest, ModelRequest
 from headgate.core.run import Run
 from headgate.core.state_errors import (
     ConversationBusy,
     ConversationMoved,
-    ConversationNotFound,
-    PreviousResponseNotFound,
-    ResponseNotFound,
-    ResponseUnfinished,
 )
-from headgate.core.surfaces import RESPONSES, Surface
+from headgate.core.surfaces import RESPONSES
 from headgate.dialects.responses_items import parse_items
 from headgate.dialects.responses_resource import resource
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import EVENT_STREAM, Occasion, Writer
 from headgate.pipeline.compact import Asking, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
+from headgate.pipeline.placing import place, request_of
 from headgate.pipeline.remember import LEASE_SECONDS, Record, Story, Tell
 from headgate.pipeline.scribe import Scribe
-from headgate.pipeline.second_turn import SecondTurn, holder_of
+from headgate.pipeline.second_turn import holder_of
 from headgate.pipeline.telling import Telling, data_in
 from headgate.pipeline.translate import writer_for
 
 log = logging.getLogger(__name__)
 _TRIES = 5
-_OURS = ("previous_response_id", "conversation", "background", "store")
-"""What a request says of stored state, which is ours to keep."""
 _ENDS = frozenset(("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error"))
 _ENDED: dict[str, Status] = {"completed": "completed", "incomplete": "incomplete", "cancelled": "cancelled"}
 
@@ -120,7 +115,7 @@ class ResponseTurn:
         assert scribe is not None
         assert asked is not None
         owner = Owner(run.who.tenant, run.who.user)
-        head, is_held = await _place(state, owner, run, deps.second_turn)
+        head, is_held = await place(state, owner, run, deps.second_turn)
         asking = Asking(request.model, {"max_tokens": request.fields.get("max_output_tokens")}, run, deps)
         try:
             kept: Sequence[Kept] = await state.heads.told(head) if head is not None else []
@@ -133,7 +128,7 @@ class ResponseTurn:
                 await asyncio.shield(state.runs.release(head, holder_of(run)))
             raise
         items = [*retold_of(history), *retold_of(added)]
-        made = _request(request.surface, request.fields, items, stream=request.stream)
+        made = request_of(request.surface, request.fields, items, stream=request.stream)
         id_ = new_id("resp") if asked.keeps else ""
         turn = cls(
             id_,
@@ -174,7 +169,7 @@ class ResponseTurn:
         fields = run.asked or {}
         before = [one.data for one in await state.heads.told(replace(head, segment=left.segment, depth=left.base))]
         added = kept_of(parse_items(fields.get("input"), told_of(before)))
-        made = _request(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
+        made = request_of(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
         turn = cls(left.id, run, state, scribe, left.owner, fields, made, added, head, True, True, holder)
         turn.stored, turn.is_held, turn.resource = left, True, dict(left.response or {})
         kept = [one for one in await state.heads.latest(head) if one.run == left.id]
@@ -471,70 +466,3 @@ class ResponseTurn:
                     self.run.stopped_by = RunCancelled("The response was cancelled.")
                     self.worker.cancel()
                     return
-
-
-def _request(surface: Surface, asked: Mapping[str, Any], items: list[dict[str, Any]], *, stream: bool) -> JsonRequest:
-    """What the model is asked: the whole conversation first, so that each turn's call begins like the last."""
-    fields = {name: value for name, value in asked.items() if name not in _OURS}
-    first: dict[str, Any] = {name: fields.pop(name) for name in ("model", "instructions") if name in fields}
-    made: dict[str, Any] = {**first, **fields, "input": items}
-    if surface is RESPONSES:
-        made["store"] = False
-    if stream:
-        made["stream"] = True
-    return replace(json_request(surface, made), wants_usage=False)
-
-
-async def _place(state: State, owner: Owner, run: Run, second: SecondTurn) -> tuple[Conversation | None, bool]:
-    """The head to go on from, None for a new one, and whether it is held."""
-    asked = run.continues
-    assert asked is not None
-    if asked.previous:
-        head, is_head = await after(state, owner, asked.previous)
-        if not asked.keeps:
-            return head, False
-        if is_head:
-            with suppress(ConversationBusy):
-                await state.runs.hold(head, holder_of(run), LEASE_SECONDS)
-                held = await state.heads.get(head.id, owner)
-                if (held.revision, held.depth) == (head.revision, head.depth):
-                    return held, True
-                await state.runs.release(head, holder_of(run))
-        head = await state.heads.fork(head, head.depth)
-    elif asked.conversation:
-        head = await state.heads.get(asked.conversation, owner)
-        if not asked.keeps:
-            return head, False
-    else:
-        return None, False
-    await second.take(state.runs, head, run, LEASE_SECONDS)
-    return await state.heads.get(head.id, owner), True
-
-
-async def after(state: State, owner: Owner, previous: str) -> tuple[Conversation, bool]:
-    """The conversation as it was at the end of a response, and whether that is its head.
-
-    A summary of what was said before changes nothing of that.
-    """
-    missing = f"Previous response with id '{previous}' not found."
-    try:
-        stored = await state.runs.get(previous, owner)
-        head = await state.heads.get(stored.conversation, owner)
-    except (ResponseNotFound, ConversationNotFound):
-        raise PreviousResponseNotFound(missing, param="previous_response_id") from None
-    if stored.status in ("queued", "in_progress"):
-        raise ResponseUnfinished(f"The response '{previous}' is not finished.", param="previous_response_id")
-    kept = len((stored.response or {}).get("output") or ())
-    if not kept and stored.status not in ("completed", "incomplete"):
-        raise PreviousResponseNotFound(
-            f"The response '{previous}' is {stored.status} and left nothing to go on from.",
-            param="previous_response_id",
-        )
-    end = stored.base + kept
-    if (head.segment, head.depth) == (stored.segment, end):
-        return head, True
-    if head.depth > end and stored.segment in {one.id for one in await state.heads.lineage(head)}:
-        later = await state.heads.items(head, after=end, limit=20)
-        if later and all(one.data.get("type") == "compaction" for one in later):
-            return head, True
-    return replace(head, segment=stored.segment, depth=end), False
