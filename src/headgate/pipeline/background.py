@@ -9,12 +9,13 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 import orjson
 
 from headgate.conversations.items import retold_of
-from headgate.conversations.types import StoredEvent, StoredRun, new_id
+from headgate.conversations.types import StoredEvent, StoredRun, milliseconds, new_id
 from headgate.core.errors import DatabaseUnavailable, HeadgateError, InternalError, InvalidAuthorization
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.ids import child_of
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 PrincipalOf = Callable[[str, str, str], Principal | None]
 """By the key's id, the tenant and the user; None for one that is not in force any more."""
 _AT_ONCE = 500
+_EVENTS_STAY_SECONDS = 24 * 3600
+_FORGETS_EVERY = 600.0
 _BEGAN = "response.output_item.added"
 _DONE = "response.output_item.done"
 
@@ -104,17 +107,28 @@ class Caretaker:
         self._deps = deps
         self._tell = tell
         self._principal_of = principal_of
+        self._forgets_at = 0.0
 
     async def keep_looking(self, seconds: float) -> None:
         """Until cancelled."""
         while True:
             try:
                 await self.look()
+                await self.forget()
             except HeadgateError as error:
                 log.warning("stored runs could not be looked after: %s", error.message)
             except Exception:
                 log.exception("stored runs could not be looked after")
             await asyncio.sleep(seconds)
+
+    async def forget(self) -> None:
+        """Take events away that nobody comes back for; looked for now and then."""
+        if monotonic() < self._forgets_at:
+            return
+        assert self._deps.state is not None
+        found = await self._deps.state.runs.forget_events(milliseconds() - _EVENTS_STAY_SECONDS * 1000)
+        if not found:
+            self._forgets_at = monotonic() + _FORGETS_EVERY
 
     async def look(self) -> None:
         """Take over all that were left."""
