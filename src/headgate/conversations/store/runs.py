@@ -170,9 +170,9 @@ async def _note(connection: AsyncConnection, run: str, told: Sequence[StoredEven
     known = (await connection.execute(select(func.max(events.c.number)).where(events.c.run == run))).scalar()
     rows = [{"run": run, "number": one.number, "data": one.data} for one in told if known is None or one.number > known]
     if rows:
-        await connection.execute(insert(events), rows)
-        last = update(stored_runs).where(stored_runs.c.id == run)
-        await connection.execute(last.values(events=told[-1].number + 1))
+        last = update(stored_runs).where(stored_runs.c.id == run).values(events=told[-1].number + 1)
+        if (await connection.execute(last)).rowcount:  # a run that was deleted meanwhile leaves nothing behind
+            await connection.execute(insert(events), rows)
 
 
 def _row_of(run: StoredRun) -> dict[str, Any]:
