@@ -81,6 +81,7 @@ CHANGES: dict[tuple[str, str], tuple[str, Body]] = {
     ("DELETE", "/v1/tenant/config"): ("tenant_config.updated", {}),
     ("DELETE", "/v1/tenant/config/{key}"): ("tenant_config.updated", {}),
     ("POST", "/v1/runs/{id:path}/cancel"): ("run.cancelled", {}),
+    ("POST", "/a1/actions/{id}"): ("action.rejected", {}),
     ("POST", "/admin/reload"): ("configuration.reloaded", {}),
 }
 """Every route that changes something, with the act it has to leave. A new one has to be entered here."""
@@ -101,7 +102,9 @@ KEPT_NOWHERE = {
     for method, rest in (("DELETE", ""), ("POST", "/cancel"))
 }
 """There is nothing behind them that could be changed."""
-CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | KEPT_NOWHERE
+OWN = {("DELETE", "/v1/memory"), ("DELETE", "/v1/memory/{id}")}
+"""What users do with what is theirs: in the request log, and no act of administration."""
+CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | KEPT_NOWHERE | OWN
 
 
 async def made(gateway: Gateway, path: str) -> str:
@@ -129,7 +132,9 @@ def test_every_route_that_changes_something_is_entered_here(gateway: Gateway) ->
     assert changing == set(CHANGES) | CHANGES_NOTHING
 
 
-@pytest.mark.parametrize("route", [one for one in CHANGES if "runs" not in one[1]], ids=" ".join)
+@pytest.mark.parametrize(
+    "route", [one for one in CHANGES if one[1].split("/")[2] not in ("runs", "actions")], ids=" ".join
+)
 async def test_a_change_leaves_its_row(gateway: Gateway, route: tuple[str, str]) -> None:
     method, path = route
     action, body = CHANGES[route]

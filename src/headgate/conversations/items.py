@@ -9,6 +9,9 @@ from headgate.dialects.fields import WORDLESS, Losses
 from headgate.dialects.responses_items import render_items, stored_items
 
 _PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco"}
+WAITS = "The call waits for the approval of a person. It was not made yet."
+_APPROVALS = frozenset(("mcp_approval_request", "mcp_approval_response"))
+_AROUND = _APPROVALS | {"mcp_call"}
 _NOTES = frozenset(("annotations", "logprobs"))
 _INSTRUCTING = frozenset(("system", "developer"))
 
@@ -16,9 +19,28 @@ _INSTRUCTING = frozenset(("system", "developer"))
 def told_of(stored: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
     """What a model is told of kept items. A call of the gateway's own tools becomes the call and its result."""
     flat: list[Mapping[str, Any]] = []
-    for one in stored:
+    for one in without_approvals(list(stored)):
         flat += _call_and_result(one) if one.get("type") == "mcp_call" else (_without_notes(one),)
     return stored_items(flat)
+
+
+def without_approvals(stored: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The same without requests for approval and answers to them: a model is told of the call that came of both.
+
+    Of a request that was not answered before the conversation went on, it is told that the call waits, then and later.
+    """
+    if not any(one.get("type") in _APPROVALS for one in stored):
+        return list(stored)
+    made = {one.get("approval_request_id"): at for at, one in enumerate(stored) if one.get("type") == "mcp_call"}
+    told: list[Mapping[str, Any]] = []
+    for at, one in enumerate(stored):
+        if one.get("type") == "mcp_approval_request":
+            until = made.get(one["id"])
+            if until is None or not all(between.get("type") in _AROUND for between in stored[at + 1 : until]):
+                told.append({**one, "type": "mcp_call", "output": WAITS})
+        elif one.get("type") != "mcp_approval_response":
+            told.append(one)
+    return told
 
 
 def _without_notes(item: Mapping[str, Any]) -> dict[str, Any]:

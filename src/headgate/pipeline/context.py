@@ -78,6 +78,8 @@ class Deps:
     """None where there are none."""
     state: State | None = None
     """What is kept of conversations; None where nothing is kept."""
+    action_seconds: float = 86_400.0
+    """How long an action waits for its answer."""
     toolbox: Callable[[AgentSettings, Run], Awaitable[Sequence[Tool]]] = _no_tools
     """The gateway's own tools that an agent has now, in a stable order; the run is told of those that are absent."""
     system_prompt: Callable[[AgentSettings, Run], Awaitable[str]] = _plain_prompt

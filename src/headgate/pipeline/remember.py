@@ -26,6 +26,7 @@ from headgate.core.state_errors import ConversationBusy, ConversationMoved, Stat
 from headgate.core.surfaces import CHAT
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
+from headgate.pipeline.answering import catch_up, concerns_actions
 from headgate.pipeline.context import Deps
 
 LEASE_SECONDS = 60.0
@@ -47,7 +48,7 @@ async def remembered(tell: Tell, request: ModelRequest, run: Run, deps: Deps) ->
     if request.surface.dialect != CHAT.dialect:
         message = "A stored conversation goes on by chat completions: leave out X-Conversation-ID here."
         raise InvalidHeader(message, param="x-conversation-id")
-    turn = await Turn.begin(request, run, deps.state)
+    turn = await Turn.begin(request, run, deps.state, deps)
     try:
         async with aclosing(turn.follow(tell, request, run, deps)) as story:
             async for event in story:
@@ -70,10 +71,9 @@ class Turn:
     renewing: "asyncio.Task[None] | None" = None
 
     @classmethod
-    async def begin(cls, request: ModelRequest, run: Run, state: State) -> "Turn":
+    async def begin(cls, request: ModelRequest, run: Run, state: State, deps: Deps) -> "Turn":
         """Hold the conversation and read what is told of it."""
         owner = Owner(run.who.tenant, run.who.user)
-        chat = DIALECTS[CHAT.dialect].parse(request.fields)
         asked = run.continues or Continues()
         if asked.conversation:
             head = await state.heads.get(asked.conversation, owner)
@@ -81,9 +81,18 @@ class Turn:
             head = await state.heads.create(owner, agent=asked.agent, model=request.model)
         run.conversation = head.id
         await state.runs.hold(head, run.id, LEASE_SECONDS)
-        head = await state.heads.get(head.id, owner)
-        history = told_of([item.data for item in await state.heads.told(head)])
-        added = kept_of(news(chat.items, history))
+        try:
+            head = await state.heads.get(head.id, owner)
+            stored = await state.heads.told(head)
+            if concerns_actions(request, stored):
+                request, head = await catch_up(request, head, run, deps)
+                stored = await state.heads.told(head)
+            history = told_of([item.data for item in stored])
+            chat = DIALECTS[CHAT.dialect].parse(request.fields)
+            added = kept_of(news(chat.items, history))
+        except BaseException:
+            await asyncio.shield(state.runs.release(head, run.id))
+            raise
         turn = cls(state, head, history, added, run.id, Record(run, request))
         turn.renewing = asyncio.get_running_loop().create_task(turn.keep_holding())
         return turn

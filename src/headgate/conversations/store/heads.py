@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import CTE, BigInteger, Row, and_, case, delete, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headgate.conversations.store.tables import conversations, events, items, segments, stored_runs
+from headgate.conversations.store.tables import actions, conversations, events, items, memories, segments, stored_runs
 from headgate.conversations.types import (
     Conversation,
     Item,
@@ -175,6 +175,10 @@ class Heads:
             theirs = [r.tenant == owner.tenant] if all_users else [r.tenant == owner.tenant, r.user == owner.user]
             await connection.execute(delete(events).where(events.c.run.in_(select(r.id).where(*theirs))))
             await connection.execute(delete(stored_runs).where(*theirs))
+            for table in (actions, memories):
+                t = table.c
+                theirs = [t.tenant == owner.tenant] if all_users else [t.tenant == owner.tenant, t.user == owner.user]
+                await connection.execute(delete(table).where(*theirs))
         return len(ids)
 
 
@@ -309,6 +313,7 @@ async def _erase(connection: AsyncConnection, ids: Sequence[str]) -> None:
     theirs = select(stored_runs.c.id).where(stored_runs.c.conversation.in_(ids))
     await connection.execute(delete(events).where(events.c.run.in_(theirs)))
     await connection.execute(delete(stored_runs).where(stored_runs.c.conversation.in_(ids)))
+    await connection.execute(delete(actions).where(actions.c.conversation.in_(ids)))
     await connection.execute(delete(conversations).where(conversations.c.id.in_(ids)))
 
 

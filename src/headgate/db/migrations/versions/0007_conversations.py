@@ -69,6 +69,29 @@ def upgrade() -> None:
     op.create_index("ix_stored_runs_status_held_until", "stored_runs", ["status", "held_until"])
     op.create_index("ix_stored_runs_tenant_user", "stored_runs", ["tenant", "user"])
     op.create_table(
+        "actions",
+        sa.Column("id", name, primary_key=True),
+        *names("kind tenant user conversation run model tool"),
+        sa.Column("arguments", sa.Text, nullable=False),
+        *names("digest rule"),
+        *numbers("created expires"),
+        *names("state verdict"),
+        sa.Column("answer", sa.Text, nullable=False),
+        *names("by"),
+        *numbers("answered_at"),
+    )
+    op.create_index("ix_actions_tenant_user_id", "actions", ["tenant", "user", "id"])
+    op.create_index("ix_actions_conversation", "actions", ["conversation"])
+    op.create_table(
+        "memories",
+        sa.Column("id", name, primary_key=True),
+        *names("tenant user"),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("folded", sa.Text, nullable=False),
+        *numbers("created"),
+    )
+    op.create_index("ix_memories_tenant_user_id", "memories", ["tenant", "user", "id"])
+    op.create_table(
         "events",
         sa.Column("run", name, primary_key=True),
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
