@@ -58,7 +58,9 @@ def _gateway(name: str, prefix: Callable[[Path], list[str]], start_seconds: floa
         arguments = launch.command[launch.command.index("serve") :]
         environment = {**launch.environment, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
         stub = [sys.executable, str(ROOT / "bench" / "upstream.py"), "--port", str(site.stub_port)]
-        target = Target(site.port, peer.model, headers=peer.headers(site), fields={"bench_chunks": CHUNKS})
+        target = Target(
+            site.port, peer.model, words=peer.words, headers=peer.headers(site), fields={"bench_chunks": CHUNKS}
+        )
         with (
             server.running(stub, {}, folder / "stub.log"),
             server.running([*prefix(folder), *arguments], environment, folder / "log") as process,
@@ -68,7 +70,7 @@ def _gateway(name: str, prefix: Callable[[Path], list[str]], start_seconds: floa
 
 
 async def _answers(target: Target) -> bool:
-    return b'"choices"' in await target.raw(target.request(stream=False))
+    return target.words.answer in await target.raw(target.request(stream=False))
 
 
 def _json(target: Target, requests: int = REQUESTS) -> int:

@@ -61,8 +61,9 @@ def _set_nodelay(transport: asyncio.BaseTransport) -> asyncio.Transport:
 class _Work:
     """The closed loop's shared countdown and what came of it."""
 
-    def __init__(self, count: int, connections: int) -> None:
+    def __init__(self, count: int, connections: int, answer: bytes) -> None:
         self.left = count
+        self.answer = answer
         self.running = connections
         self.latencies: list[float] = []
         self.good = 0
@@ -109,7 +110,7 @@ class _JsonConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._work.latencies.append(time.perf_counter() - self._sent)
-        self._work.good += self._parser.get_status_code() == 200 and b'"choices"' in b"".join(self._body)
+        self._work.good += self._parser.get_status_code() == 200 and self._work.answer in b"".join(self._body)
         self._body = []
         self._send()
 
@@ -120,7 +121,7 @@ class _JsonConnection(asyncio.Protocol):
 async def json_load(target: Target, connections: int, count: int, limit_seconds: float = 120) -> JsonResult:
     """`count` requests over `connections` connections, each with one in flight; not answered well is an error."""
     loop = asyncio.get_running_loop()
-    work = _Work(count, connections)
+    work = _Work(count, connections, target.words.answer)
     request = target.request(stream=False)
     start = time.perf_counter()
     for _ in range(connections):
@@ -136,10 +137,11 @@ async def json_load(target: Target, connections: int, count: int, limit_seconds:
 
 
 class _StreamConnection(asyncio.Protocol):
-    """One stream from request to [DONE]: when its first frame came, the gaps between reads, how many frames."""
+    """One stream from request to its last event: when its first frame came, the gaps between reads, how many frames."""
 
-    def __init__(self, request: bytes, ended: asyncio.Future[None]) -> None:
+    def __init__(self, request: bytes, end: bytes, ended: asyncio.Future[None]) -> None:
         self._request = request
+        self._end = end
         self._ended = ended
         self._parser = httptools.HttpResponseParser(self)
         self._status = 0
@@ -178,7 +180,7 @@ class _StreamConnection(asyncio.Protocol):
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n")
         self.frames += text.count(b"\n\n")
-        self.complete = self.complete or b"data: [DONE]" in text
+        self.complete = self.complete or self._end in text
         self._tail = text[text.rfind(b"\n\n") + 2 :] if b"\n\n" in text else text
 
     def on_message_complete(self) -> None:
@@ -212,7 +214,7 @@ async def stream_load(target: Target, streams: int, chunks: int, gap_ms: int, ra
     start = loop.time()
     for number in range(streams):
         await asyncio.sleep(start + ramp_seconds * number / streams - loop.time())
-        connection = _StreamConnection(request, ended := loop.create_future())
+        connection = _StreamConnection(request, target.words.end, ended := loop.create_future())
         try:
             await loop.create_connection(functools.partial(_same, connection), target.host, target.port)
         except OSError:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.target import CHAT, MESSAGES, RESPONSES, Words
+
 KEY = "sk-bench-0123456789abcdef"
 
 
@@ -51,7 +53,8 @@ class Peer:
     npm: str = ""
     folder: str = ""
     model: str = "bench"
-    path: str = "/v1/chat/completions"
+    path: str = ""
+    words: Words = CHAT
     headers: Callable[[Site], Mapping[str, str]] = lambda _: {"authorization": f"Bearer {KEY}"}
     available: Callable[[], bool] = lambda: True
     most_streams: int = 1000
@@ -165,6 +168,8 @@ def _litellm(site: Site) -> Launch:
         f"""model_list:
   - model_name: bench
     litellm_params: {{model: openai/bench-upstream, api_base: "{site.stub}/v1", api_key: bench}}
+  - model_name: bench-responses
+    litellm_params: {{model: hosted_vllm/bench-upstream, api_base: "{site.stub}/v1", api_key: bench}}
 general_settings: {{master_key: {KEY}}}
 litellm_settings: {{telemetry: false, drop_params: true}}
 """,
@@ -260,6 +265,18 @@ PEERS = (
         headers=_with_token,
     ),
     Peer(
+        name="headgate-messages",
+        launch=_headgate,
+        note="as headgate; asked in Anthropic's Messages, translated into chat completions and back",
+        words=MESSAGES,
+    ),
+    Peer(
+        name="headgate-responses",
+        launch=_headgate,
+        note="as headgate; asked in OpenAI's Responses, translated into chat completions and back",
+        words=RESPONSES,
+    ),
+    Peer(
         name="nginx",
         launch=_nginx,
         note="bare proxy as a floor: no keys, no log, buffering off, one worker",
@@ -299,6 +316,27 @@ PEERS = (
         note="Python; master key on; no database, no callbacks, production mode, one worker",
         pip=("litellm[proxy]",),
         folder="peer-litellm",
+        json_requests=(200, 400),
+        most_streams=20,
+    ),
+    Peer(
+        name="litellm-messages",
+        launch=_litellm,
+        note="as litellm; asked in Anthropic's Messages",
+        pip=("litellm[proxy]",),
+        folder="peer-litellm",
+        words=MESSAGES,
+        json_requests=(200, 400),
+        most_streams=20,
+    ),
+    Peer(
+        name="litellm-responses",
+        launch=_litellm,
+        note="as litellm; asked in OpenAI's Responses, translated into chat completions",
+        pip=("litellm[proxy]",),
+        folder="peer-litellm",
+        model="bench-responses",
+        words=RESPONSES,
         json_requests=(200, 400),
         most_streams=20,
     ),

@@ -59,7 +59,7 @@ def _say(text: str) -> None:
 async def _answers(target: Target) -> bool:
     """Whether a chat completion comes through: the same probe for every gateway."""
     status, _, body = (await target.raw(target.request(stream=False))).partition(b"\r\n")
-    return b" 200" in status and b'"choices"' in body
+    return b" 200" in status and target.words.answer in body
 
 
 def _set_stream_shape(stub: Target, load: Load) -> None:
@@ -97,7 +97,7 @@ def _one_turn(plan: Plan, peer: Peer, row: Row, stub: Target, home: Path) -> Non
         with server.running(launch.command, launch.environment, site.folder / "log") as process:
             try:
                 port = _port(peer, launch.port_file, site.port, process)
-                target = Target(port, peer.model, path=peer.path, headers=peer.headers(site))
+                target = Target(port, peer.model, path=peer.path, headers=peer.headers(site), words=peer.words)
                 server.wait_until(lambda: _answers(target), process, peer.start_seconds)
             except server.NotAnsweringError as error:
                 row.problem = f"not measured: {error}"

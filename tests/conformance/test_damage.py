@@ -7,7 +7,7 @@ import pytest
 from headgate.core.chat import Ended
 from tests.conformance.golden import CHECK_STREAM, CHECK_WHOLE, Case, cases
 from tests.conformance.mutants import damaged, odd_answer, pieces
-from tests.conformance.through import SPOKEN, Heard, hear, hear_whole, told, told_whole
+from tests.conformance.through import SPOKEN, Heard, events_of, hear, hear_whole, told, told_whole
 from tests.conftest import Amount
 from tests.requirements import covers
 
@@ -37,6 +37,13 @@ def test_a_damaged_answer_never_becomes_an_invalid_one(case: Case, amount: Amoun
             if heard.error is None:
                 check(CHECK_WHOLE[caller], told_whole(heard, caller), heard, (seed, body), usage=False)
                 check(CHECK_STREAM[caller], told(heard, caller), heard, (seed, body), usage=True)
+
+
+@pytest.mark.parametrize("case", [case for case in STREAMS if case.dialect == "responses"], ids=str)
+def test_items_that_are_told_twice_are_said_once(case: Case) -> None:
+    events = events_of(case.body)
+    twice = b"".join(event * (1 + (b"output_item." in event.partition(b"\n")[0])) for event in events)
+    assert hear(case.dialect, [twice]).events == case.heard().events
 
 
 def check(rules: object, written: bytes, heard: Heard, shown: tuple[int, bytes], *, usage: bool) -> None:

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import orjson
 import pytest
 
 from headgate.core import sse
@@ -22,11 +21,9 @@ from headgate.core.chat import (
     Thought,
     ToolStarted,
 )
-from headgate.core.errors import UpstreamBroke, UpstreamGarbled
 from headgate.core.tokens import Tokens
 from headgate.dialects.messages_reader import Reader
 from headgate.dialects.messages_whole import WholeWriter
-from headgate.dialects.messages_words import broken, refused
 from headgate.dialects.messages_writer import StreamWriter
 from headgate.dialects.types import Occasion
 from tests.conformance.messages_rules import check_stream, check_whole
@@ -281,44 +278,3 @@ def test_what_the_gateway_does_is_told_in_pings_and_thoughts(extensions: bool) -
     told = [one.json for one in read_events(stream) if one.json["type"] == "ping"]
     assert [one.keys() - {"type"} for one in told] == ([{"proxy_status"}, {"reasoning_event"}] if extensions else [])
     assert said.thought == ("First look.\n" if extensions else "")
-
-
-def test_errors_have_their_type_by_status() -> None:
-    error = {"message": "m", "type": "upstream_error", "request_id": "req_1"}
-    kinds = {
-        400: "invalid_request_error",
-        401: "authentication_error",
-        403: "permission_error",
-        404: "not_found_error",
-        413: "request_too_large",
-        418: "invalid_request_error",
-        429: "rate_limit_error",
-        500: "api_error",
-        502: "api_error",
-        529: "overloaded_error",
-    }
-    for status, kind in kinds.items():
-        told = {"type": "error", "error": {"type": kind, "message": "m"}, "request_id": "req_1"}
-        assert refused(status, error) == told
-        assert broken(status, error) == b"event: error\ndata: " + orjson.dumps(told) + b"\n\n"
-
-
-@pytest.mark.parametrize(
-    ("stream", "kind"),
-    [
-        (event("error", error={"type": "overloaded_error", "message": "Overloaded"}), UpstreamBroke),
-        (b"data: nonsense\n\n", UpstreamGarbled),
-        (b"data: []\n\n", UpstreamGarbled),
-        (event("content_block_delta", delta={"type": "text_delta", "text": "x"}), UpstreamGarbled),
-        (event("content_block_start", index=0, content_block=1), UpstreamGarbled),
-    ],
-)
-def test_what_is_no_answer_is_an_error_of_the_provider(stream: bytes, kind: type[Exception]) -> None:
-    with pytest.raises(kind):
-        list(Reader(True).feed(stream))
-
-
-@pytest.mark.parametrize("body", [b"x", b"[]", b'{"content":"x"}', b'{"content":[1]}'])
-def test_a_whole_answer_that_is_none_is_an_error(body: bytes) -> None:
-    with pytest.raises(UpstreamGarbled):
-        list(Reader(True).whole(body))

@@ -31,6 +31,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "a number": ({"temperature": "hot"}, "temperature"),
     "a conversation": ({"conversation": "conv_1"}, "conversation"),
     "a prompt": ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+    "what only a connection can hold": ({"generate": False}, "generate"),
     "background": ({"background": True}, "background"),
 }
 

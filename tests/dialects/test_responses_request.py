@@ -208,6 +208,10 @@ FIELDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"tools": [{"type": "function", "name": "f", "parameters": {}, "strict": True, "defer_loading": True}]},
         {"tools": (Function("f", "", {}, True, {"defer_loading": True}),)},
     ),
+    "functions without a type, or as a chat has them": (
+        {"tools": [{"name": "f"}, {"type": "function", "function": {"name": "g", "strict": True}}]},
+        {"tools": (Function("f"), Function("g", strict=True))},
+    ),
     "other tools": (
         {"tools": [{"type": "web_search"}, {"type": "custom", "name": "patch"}]},
         {"tools": (ForeignTool({"type": "web_search"}), ForeignTool({"type": "custom", "name": "patch"}))},

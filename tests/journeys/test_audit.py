@@ -94,7 +94,8 @@ READINGS = (
     "/api/show",
 )
 OLLAMA = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
-CALLS = (*OLLAMA, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
+COUNTS = tuple(f"{prefix}/messages/count_tokens" for prefix in ("/v1", "", "/anthropic/v1"))
+CALLS = (*OLLAMA, *COUNTS, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
 """As calls of models: in the request log, with the key, and no act of administration."""
 KEPT_NOWHERE = {
     (method, f"{prefix}/responses/{{id}}{rest}")

@@ -1,14 +1,11 @@
 """Callers in Anthropic's words at /v1/messages, over a provider that speaks chat completions only."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from tests.conformance.messages_rules import check_stream, check_whole
 from tests.conftest import settings_for
@@ -17,8 +14,6 @@ from tests.harness.gateway import KEY, Gateway, running_gateway
 from tests.harness.stub import DONE, USAGE, Answer, Stub, chat, chunk, stream, stream_pieces
 from tests.journeys.test_agents import calling
 from tests.journeys.test_agents import settings as with_agent
-from tests.journeys.test_diary import lines
-from tests.journeys.test_money import new_key, rows
 from tests.journeys.test_reasoning import step
 from tests.requirements import covers
 
@@ -130,13 +125,17 @@ async def test_what_a_model_thinks_is_a_block_of_its_own(gateway: Gateway, stub:
     assert (second.thought, second.text) == ("Hm", "Yes")
 
 
-async def test_more_than_a_model_can_say_is_not_asked_of_it(stub: Stub) -> None:
-    settings = settings_for(stub)
+async def test_more_than_a_model_can_say_is_not_asked_of_it(stub: Stub, tmp_path: Path) -> None:
+    settings = with_agent(stub)
     settings["models"][0]["capabilities"] = {"max_output_tokens": 16384}
-    async with running_gateway(settings) as gateway:
-        response = await ask(gateway, max_tokens=128000)
-    assert stub.last.json["max_tokens"] == 16384
-    assert response.headers["x-headgate-applied"] == "max_tokens=16384"
+    async with running_gateway(settings, tmp_path) as gateway:
+        for model in ("small", "augmented/helper"):
+            response = await ask(gateway, model=model, max_tokens=128000)
+            assert response.status_code == 200
+            assert stub.last.json["max_tokens"] == 16384
+            assert response.headers["x-headgate-applied"] == "max_tokens=16384"
+        await gateway.chat(model="augmented/helper", max_tokens=128000)
+        assert stub.last.json["max_tokens"] == 128000
 
 
 @pytest.mark.parametrize(
@@ -229,74 +228,3 @@ async def test_reasoning_in_steps_is_told_as_thinking(gateway: Gateway, stub: St
     said = check_stream(response.content)
     assert "First think." in said.thought
     assert said.text == "Hello there."
-
-
-@pytest_asyncio.fixture
-async def governed(stub: Stub, tmp_path: Path) -> AsyncIterator[Gateway]:
-    settings = settings_for(stub)
-    settings["models"][0]["price"] = {"input": "1000", "output": "2000"}
-    async with running_gateway(settings, tmp_path) as gateway:
-        yield gateway
-
-
-async def test_limits_and_the_ledger_hold_at_this_door(governed: Gateway) -> None:
-    caller = await new_key(governed, rate={"requests_per_minute": 2, "tokens_per_minute": 10000})
-    async with caller:
-        body = {"model": "small", "max_tokens": 100, "messages": HI}
-        first = await caller.post("/v1/messages", json=body)
-        await caller.post("/v1/messages", json={**body, "stream": True})
-        third = await caller.post("/v1/messages", json=body)
-    assert first.headers["anthropic-ratelimit-requests-limit"] == "2"
-    assert first.headers["anthropic-ratelimit-requests-remaining"] == "1"
-    assert first.headers["anthropic-ratelimit-requests-reset"].endswith("Z")
-    assert first.headers["x-ratelimit-limit-requests"] == "2"
-    assert (third.status_code, third.json()["error"]["type"]) == (429, "rate_limit_error")
-    assert "retry-after" in third.headers
-    entries = await rows(governed, 2)
-    assert [(one["route"], one["prompt"], one["completion"]) for one in entries] == [("messages", "7", "3")] * 2
-
-
-async def test_tokens_are_counted_without_a_call_of_the_model(governed: Gateway, stub: Stub) -> None:
-    body = {"model": "small", "system": "Be brief. " * 40, "messages": [{"role": "user", "content": [PICTURE]}]}
-    counted = await governed.http.post("/v1/messages/count_tokens?beta=true", json=body)
-    assert 800 < counted.json()["input_tokens"] < 1200
-    assert counted.headers["request-id"]
-    assert stub.calls == []
-    unknown = await governed.http.post("/v1/messages/count_tokens", json={**body, "model": "nothing"})
-    assert (unknown.status_code, unknown.json()["error"]["type"]) == (404, "not_found_error")
-    async with await new_key(governed, models={"allow": ["other"]}) as caller:
-        refused = await caller.post("/v1/messages/count_tokens", json=body)
-    assert (refused.status_code, refused.json()["error"]["type"]) == (403, "permission_error")
-    assert (await governed.http.get("/admin/usage/export")).text.count("\n") <= 1
-
-
-async def test_the_session_of_a_coding_agent_is_the_runs(governed: Gateway) -> None:
-    runs: list[Any] = []
-    governed.gate.deps.observers += (runs.append,)
-    await ask(governed, headers={"x-claude-code-session-id": "s-1"})
-    assert [run.wishes.session for run in runs] == ["s-1"]
-
-
-async def test_a_repeat_with_its_key_gets_the_same_stream(governed: Gateway, stub: Stub) -> None:
-    first, again = [await ask(governed, stream=True, headers={"idempotency-key": "k1"}) for _ in range(2)]
-    assert first.content == again.content
-    assert again.headers["idempotent-replayed"] == "true"
-    assert len(stub.calls) == 1
-
-
-@pytest.mark.parametrize("streamed", [False, True])
-async def test_conversations_in_files_have_the_answer_of_this_door(stub: Stub, tmp_path: Path, streamed: bool) -> None:
-    folder = tmp_path / "log"
-    async with running_gateway(settings_for(stub, logging={"runs": {"folder": str(folder)}})) as gateway:
-        await ask(gateway, stream=streamed)
-        found = await lines(folder, 3)
-    assert (found[-1]["content"], found[-1]["finish_reason"]) == ("Hello there.", "stop")
-
-
-async def test_a_caller_who_leaves_ends_the_call(governed: Gateway, stub: Stub) -> None:
-    stub.answer(stream(stream_pieces()[:3], hang=True))
-    body = {"model": "small", "max_tokens": 9, "messages": HI, "stream": True}
-    async with governed.http.stream("POST", "/v1/messages", json=body) as response:
-        await anext(response.aiter_raw())
-    async with asyncio.timeout(2):
-        await stub.last.left.wait()

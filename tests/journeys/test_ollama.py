@@ -191,7 +191,7 @@ async def test_a_stream_that_breaks_off_ends_with_an_error(client: ollama.AsyncC
     ("path", "fields", "param"),
     [
         ("/api/chat", {"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
-        ("/api/chat", {"messages": HI, "options": {"temperature": "hot"}}, "temperature"),
+        ("/api/chat", {"messages": HI, "options": {"temperature": "hot"}}, "options.temperature"),
         ("/api/chat", {"messages": HI, "model": 5}, "model"),
         ("/api/chat", {"messages": HI, "model": None}, "model"),
         ("/api/generate", {"prompt": "x", "raw": True}, "raw"),

@@ -68,12 +68,23 @@ async def test_a_response_goes_on_from_the_last_one(gateway: Gateway, stub: Stub
     assert said == ["Remember: cobalt.", "Hello there.", "Which word?"]
 
 
+async def test_a_response_can_be_prepared_without_asking_a_model(gateway: Gateway, stub: Stub) -> None:
+    async with socket(gateway) as opened:
+        (fault,) = await respond(opened, tools=5, generate=False)
+        assert fault["error"]["param"] == "tools"
+        prepared = await respond(opened, input="Remember: cobalt.", generate=False)
+        assert [event["type"].rpartition(".")[2] for event in prepared] == ["created", "in_progress", "completed"]
+        assert not stub.calls
+        await respond(opened, previous_response_id=prepared[-1]["response"]["id"], input="Which word?")
+    assert [one["content"] for one in stub.last.json["messages"]] == ["Remember: cobalt.", "Which word?"]
+
+
 async def test_a_response_that_is_not_held_cannot_be_gone_on_from(gateway: Gateway, stub: Stub) -> None:
     async with socket(gateway) as opened:
         first = (await respond(opened))[-1]["response"]["id"]
         await respond(opened)
-        for store in (False, None):
-            (error,) = await respond(opened, previous_response_id=first, store=store)
+        for more in ({"store": False}, {}, {"generate": False}):
+            (error,) = await respond(opened, previous_response_id=first, **more)
             assert (error["type"], error["status"]) == ("error", 400)
             assert error["error"]["code"] == "previous_response_not_found"
     assert len(stub.calls) == 2

@@ -5,6 +5,7 @@ is the memory of its last response, from which the next one may go on; it ends w
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,6 +25,9 @@ from headgate.core.errors import (
 )
 from headgate.core.ids import new_run_id
 from headgate.core.state_errors import PreviousResponseNotFound, SocketTooOld
+from headgate.dialects.responses_request import parse
+from headgate.dialects.responses_writer import StreamWriter
+from headgate.dialects.types import Occasion
 
 _LONGEST_SECONDS = 3600.0
 _MOST_SOCKETS = 1000
@@ -110,10 +114,15 @@ class _Connection:
             fields = _read(message)
             continues = fields.get("previous_response_id")
             body = self._body(fields)
+            prepared = _nothing(body) if body.pop("generate", True) is False else b""
         except HeadgateError as error:
             await self._tell(error)
             return True
         reply = _Reply(self._send)
+        if prepared:
+            await reply.take(prepared)
+            self._memory = _remembered(body, reply.finished or {})
+            return True
         scope = {"type": "http", "method": "POST", "path": "/v1/responses", "headers": self._headers}
         calling = self._respond(scope, _receive_whole(orjson.dumps(body)), reply)
         task = asyncio.get_running_loop().create_task(calling)
@@ -159,7 +168,7 @@ class _Connection:
         if previous is not None and previous == self._memory[0]:
             body["input"] = [*self._memory[1], *_items(body.get("input"))]
             del body["previous_response_id"]
-        elif previous is not None and body.get("store") is False:
+        elif previous is not None and False in (body.get("store"), body.get("generate")):
             message = f"Previous response with id '{previous}' not found: this connection does not hold it."
             raise PreviousResponseNotFound(message, param="previous_response_id")
         return {**body, "stream": True}
@@ -191,12 +200,15 @@ class _Reply:
             kinds = [value for name, value in message["headers"] if name == b"content-type"]
             self._is_stream = bool(kinds) and kinds[0].startswith(b"text/event-stream")
         elif self._is_stream:
-            for event in sse.events(self._splitter.feed(message.get("body", b""))):
-                await self._pass_on(event)
+            await self.take(message.get("body", b""))
         else:
             self._body += message.get("body", b"")
             if not message.get("more_body"):
                 await self._say(self._failure())
+
+    async def take(self, frames: bytes) -> None:
+        for event in sse.events(self._splitter.feed(frames)):
+            await self._pass_on(event)
 
     async def _say(self, data: bytes) -> None:
         """Who has left hears nothing; the connection's own task finds out and ends the work."""
@@ -228,6 +240,16 @@ def _read(message: str) -> dict[str, Any]:
     if fields.get("type") != "response.create":
         raise InvalidField("The field 'type' must be 'response.create'.", param="type")
     return fields
+
+
+def _nothing(body: dict[str, Any]) -> bytes:
+    """A response that only holds what it was given, for the next one to go on from; no model is asked.
+
+    Raises InvalidField for what the next one could not read.
+    """
+    parse(body)
+    asked = Occasion(new_run_id(), str(body.get("model") or ""), int(time.time()), body, usage=False, extensions=False)
+    return StreamWriter(asked).nothing()
 
 
 def _remembered(body: dict[str, Any], response: dict[str, Any]) -> tuple[str, list[Any]]:

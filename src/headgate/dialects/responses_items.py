@@ -31,8 +31,8 @@ SIGNED = "signed:"
 COMPACTED = "summary:"
 """What begins the `encrypted_content` of a compaction that was made here; what follows is its text."""
 _EARLIER = "Summary of the conversation until now:\n\n"
-_ROLES = frozenset(("system", "developer", "user", "assistant"))
-_TEXTS = frozenset(("input_text", "output_text", "text", "summary_text", "reasoning_text"))
+_ROLES = ("system", "developer", "user", "assistant")
+_TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 _SHOWN: dict[str, Any] = {"annotations": [], "logprobs": []}
 
 
@@ -183,13 +183,13 @@ def _file(fields: dict[str, Any]) -> FilePart:
 
 def _refuse_orphans(items: Iterable[Item]) -> None:
     """A result without its call: no provider takes it."""
-    called: set[Any] = set()
+    called = set()
     for number, item in enumerate(items):
         match item:
             case ToolCall(id_):
                 called.add(id_)
             case ForeignItem(fields):
-                called.add(fields.get("call_id"))
+                called.add(str(fields.get("call_id")))
             case ToolResult(call) if call not in called:
                 at = f"input[{number}].call_id"
                 raise InvalidField(f"There is no function call '{call}' before its output in '{at}'.", param=at)

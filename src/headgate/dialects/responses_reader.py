@@ -96,12 +96,12 @@ class Reader:
             yield Thought("\n\n")
 
     def _annotation(self, event: Mapping[str, Any]) -> Iterable[ChatEvent]:
-        if annotation := event.get("annotation"):
+        if isinstance(annotation := event.get("annotation"), dict):
             yield Other({"annotations": [_nested(annotation)]})
 
     def _added(self, event: Mapping[str, Any]) -> Iterable[ChatEvent]:
         item = event.get("item")
-        if isinstance(item, dict) and item.get("type") == "function_call":
+        if isinstance(item, dict) and item.get("type") == "function_call" and _string(item, "name"):
             yield from self._begin(_key(event, item), item)
 
     def _begin(self, key: str, item: Mapping[str, Any]) -> Iterable[ChatEvent]:
@@ -161,14 +161,12 @@ class Reader:
                 self.answer.thought += thought
                 yield Thought(thought)
         if sealed := _string(item, "encrypted_content"):
-            id_ = str(item.get("id") or "")
+            id_ = _string(item, "id")
             signed = sealed.startswith(SIGNED)
             yield Sealed(sealed.removeprefix(SIGNED), "", id_) if signed else Sealed("", sealed, id_)
 
     def _message_done(self, item: Mapping[str, Any]) -> Iterable[ChatEvent]:
-        for part in item.get("content") or ():
-            if not isinstance(part, dict):
-                continue
+        for part in _objects(item.get("content")):
             if refusal := _string(part, "refusal"):
                 self.answer.refusal += refusal
                 yield Refusal(refusal)
@@ -176,7 +174,7 @@ class Reader:
                 self.answer.text += text
                 probabilities = part.get("logprobs")
                 yield Text(text, {"logprobs": {"content": probabilities}}) if probabilities else Text(text)
-            if annotations := part.get("annotations"):
+            if annotations := _objects(part.get("annotations")):
                 yield Other({"annotations": [_nested(one) for one in annotations]})
 
     def _ended(self, event: Mapping[str, Any]) -> Iterable[ChatEvent]:
@@ -233,9 +231,12 @@ def _number(call: tuple[int, list[str]]) -> int:
 
 
 def _joined(parts: object) -> str:
-    if not isinstance(parts, list):
-        return ""
-    return "\n\n".join(_string(part, "text") for part in parts if isinstance(part, dict))
+    return "\n\n".join(_string(part, "text") for part in _objects(parts))
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    """The objects in a list; nothing of anything else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _string(fields: Mapping[str, Any], name: str) -> str:

@@ -39,6 +39,7 @@ _READ = frozenset(
         "previous_response_id",
         "conversation",
         "prompt",
+        "generate",
     )
 )
 _INSTEAD = {
@@ -89,6 +90,9 @@ def _refuse_stored(fields: Mapping[str, Any]) -> None:
             "so send the whole conversation in 'input'.",
             param="previous_response_id",
         )
+    if fields.get("generate") is False:
+        message = "The field 'generate' can be false on a WebSocket only, which holds what was prepared: leave it out."
+        raise InvalidField(message, param="generate")
     for name, remedy in _INSTEAD.items():
         if fields.get(name):
             raise InvalidField(f"The field '{name}' needs stored state, which is not kept here: {remedy}.", param=name)

@@ -43,7 +43,7 @@ def parse_tools(told: object) -> tuple[Function | ForeignTool, ...]:
     for number, tool in enumerate(array(told, "tools")):
         where = f"tools[{number}]"
         kind = mapping(tool, where).get("type")
-        if kind == "function":
+        if kind == "function" or (kind is None and "name" in tool):
             tools.append(_function(where, tool))
         elif kind == "namespace" and _is_flat(tool):
             tools += _namespace(where, tool)
@@ -133,6 +133,11 @@ def render_choice(choice: Choice, own: bool, lost: Losses) -> str | dict[str, An
 
 
 def _function(where: str, tool: Mapping[str, Any]) -> Function:
+    """Also as chat completions have it, one level deeper, for clients take the one for the other."""
+    inner = tool.get("function")
+    if isinstance(inner, dict) and "name" not in tool:
+        tool = {**tool, **inner}
+        del tool["function"]
     name, schema, strict = _name(where, tool), tool.get("parameters"), tool.get("strict")
     if schema is not None and type(schema) is not dict:
         raise InvalidField(f"The field '{where}.parameters' must be an object.", param=f"{where}.parameters")

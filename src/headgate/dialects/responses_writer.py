@@ -45,6 +45,8 @@ from headgate.dialects.types import Occasion
 _AnyItem = TypeVar("_AnyItem", bound=Item)
 _WHOLE = -1
 """The number of a call that is told in one piece."""
+_FILLED = ("content", "summary")
+"""Members of items that are empty as long as nothing was told of them."""
 _HELD = "This call needs an approval, so it was not made."
 
 
@@ -65,6 +67,7 @@ class _Response:
         self._homes = homes(occasion.fields.get("tools"))
         choice = parse_choice(occasion.fields.get("tool_choice"))
         self._allowed = frozenset(choice.among) if choice is not None else frozenset()
+        self._foreign_ids: set[str] = set()
         self._refused = ""
 
     def say(self, event: ChatEvent) -> None:
@@ -171,13 +174,13 @@ class _Response:
     def _other(self, event: Other) -> None:
         """Fields of chat completions that this API has in another form, items of its own, and what nobody knows."""
         fields = dict(event.fields)
-        if annotations := fields.pop("annotations", None):
-            self._message().annotate([_annotation(one) for one in annotations])
-        for picture in fields.pop("images", None) or ():
-            self._picture(picture)
-        item = fields.pop("output_item", None)
-        if isinstance(item, dict) and isinstance(item.get("type"), str):
-            self._foreign(item)
+        if isinstance(fields.get("annotations"), list):
+            self._message().annotate([_annotation(one) for one in fields.pop("annotations")])
+        if isinstance(fields.get("images"), list):
+            for picture in fields.pop("images"):
+                self._picture(picture)
+        if isinstance(fields.get("output_item"), dict):
+            self._foreign(fields.pop("output_item"))
         if fields:
             self._message().add(fields)
 
@@ -196,11 +199,15 @@ class _Response:
     def _foreign(self, item: dict[str, Any]) -> None:
         """An item that only this API knows, such as a search that the provider made."""
         self._close_open()
-        at, id_ = self._place("item")
-        begun = {"id": id_, **item, "status": "in_progress"}
-        if any(begun["id"] == one["id"] for one in self.resource["output"]):
-            begun["id"] = id_
-        self._added(Item(at, begun, self._tell)).close(item.get("status") or "completed")
+        at, own = self._place("item")
+        told = item.get("id")
+        id_ = told if isinstance(told, str) and told and told not in self._foreign_ids else own
+        self._foreign_ids.add(id_)
+        hollow = {name: [] if name in _FILLED else value for name, value in item.items()}
+        begun = self._added(Item(at, {**hollow, "id": id_, "status": "in_progress"}, self._tell))
+        begun.fields |= {**item, "id": id_}
+        status = item.get("status")
+        begun.close(status if isinstance(status, str) and status != "in_progress" else "completed")
 
     def _step(self, step: Step) -> None:
         """What a strategy thinks is reasoning; that it does something is told to those who ask for it."""
@@ -251,9 +258,12 @@ class _Response:
             self.resource |= {"status": "incomplete", "incomplete_details": {"reason": reason}}
             self._tell("response.incomplete", response=self.resource)
         else:
-            ended_at = self.resource["created_at"] + int(time.monotonic() - self._since)
-            self.resource |= {"status": "completed", "completed_at": ended_at}
-            self._tell("response.completed", response=self.resource)
+            self.complete()
+
+    def complete(self) -> None:
+        ended_at = self.resource["created_at"] + int(time.monotonic() - self._since)
+        self.resource |= {"status": "completed", "completed_at": ended_at}
+        self._tell("response.completed", response=self.resource)
 
 
 _SAYS: dict[type, Callable[[_Response, Any], None]] = {
@@ -287,6 +297,12 @@ class StreamWriter:
 
     def end(self) -> bytes:
         return b""
+
+    def nothing(self) -> bytes:
+        """All events of a response for which no model is asked."""
+        self._response.begin()
+        self._response.complete()
+        return self._log.take()
 
     def broken(self, status: int, error: Mapping[str, Any]) -> bytes:
         """The response fails; what there is of its output stays."""
@@ -337,5 +353,6 @@ def _code(status: int, error: Mapping[str, Any]) -> str:
 
 def _annotation(told: Any) -> Any:
     """Chat completions put what belongs to a kind of annotation one level deeper."""
-    inner = told.get(str(told.get("type"))) if isinstance(told, dict) else None
+    kind = told.get("type") if isinstance(told, dict) else None
+    inner = told.get(kind) if isinstance(kind, str) else None
     return {"type": told["type"], **inner} if isinstance(inner, dict) else told

@@ -9,6 +9,7 @@ from headgate.core.events import Whole
 from headgate.core.ports import Call, Stream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Attempt, Run, now
+from headgate.limits.estimate import bound_of
 from headgate.pipeline.admit import afford
 from headgate.pipeline.context import Deps, Plan
 from headgate.pipeline.translate import answer_for, in_other_words
@@ -81,6 +82,9 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
         request, missed, notes = in_other_words(request, upstream.speaks, usual=usual, longest=target.longest)
         headers, lost = b"", lost + missed
     changes = plan.changes if rules is None else _changes(rules, plan, request, attempt)
+    if run.dialect != asked.surface.dialect and 0 < target.longest < bound_of(request.fields):
+        changes = Changes({**changes.put, "max_tokens": target.longest}, changes.drop)  # for an agent's engine
+        notes = (f"max_tokens={target.longest}",)
     if lost:
         attempt.dropped = (*lost, *attempt.dropped)
     if notes:
