@@ -162,6 +162,8 @@ REQUIREMENTS = {
     "155": Requirement("A cut stream goes on where it stopped, with no byte lost or doubled"),
     "156": Requirement("Responses and Conversations as the API has them, over HTTP and WebSocket", False),
     "160": Requirement("Fork and rewind from any item; the lineage tells what each compaction covers"),
+    "scale-state": Requirement("100,000 conversations and long ones: opened, added to, listed and searched in milliseconds"),
+    "crash-state": Requirement("kill -9 at any moment: no item lost that a caller saw, none twice, every conversation goes on"),
     "161": Requirement("Actions that wait for an answer survive a restart and are answered from any door"),
     "172": Requirement("All of a user or tenant is exported and deleted; the ledger keeps its sums", False),
     "162": Requirement("Runs are listed, shown and cancelled, whichever worker serves them"),

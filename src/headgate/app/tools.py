@@ -34,7 +34,10 @@ log = logging.getLogger(__name__)
 
 
 def equip(gate: Gate, settings: Settings, *, remembers: bool) -> Registry:
-    """Give the gate its tools, those that remember only where something is kept; raises StartupError for plug-ins that cannot be loaded."""
+    """Give the gate its tools; raises StartupError for plug-ins that cannot be loaded.
+
+    `remembers`: something is kept, so that there are memories.
+    """
     tools = settings.tools
     if tools.web.search is not None and tools.web.search.api_key is not None:
         conceal(tools.web.search.api_key.get_secret_value())

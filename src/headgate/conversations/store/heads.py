@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import CTE, BigInteger, Row, and_, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy import CTE, BigInteger, Connection, Row, and_, case, delete, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headgate.conversations.store.tables import actions, conversations, events, items, memories, segments, stored_runs
@@ -39,14 +39,20 @@ class Heads:
         """An empty one."""
         now, segment = milliseconds(), new_id("seg")
         head = Conversation(new_id("conv"), owner, agent, model, "", now, now, segment, 0, 0, dict(metadata or {}))
-        async with self._database.writing() as connection:
-            await _open(connection, Segment(segment, head.id, "", 0, "root", now))
-            await connection.execute(insert(conversations).values(_row_of(head)))
-        return head
+
+        def act(connection: Connection) -> Conversation:
+            _open(connection, Segment(segment, head.id, "", 0, "root", now))
+            connection.execute(insert(conversations).values(_row_of(head)))
+            return head
+
+        return await self._database.do(act)
 
     async def get(self, id_: str, owner: Owner) -> Conversation:
-        async with self._database.reading() as connection:
-            return await _head(connection, id_, owner)
+
+        def act(connection: Connection) -> Conversation:
+            return _head(connection, id_, owner)
+
+        return await self._database.do(act, read_only=True)
 
     async def page(self, owner: Owner, query: Query) -> list[Conversation]:
         """One more than `limit`, where there are more."""
@@ -60,107 +66,146 @@ class Heads:
         if query.text:
             chosen.append(func.lower(c.title).contains(query.text.lower(), autoescape=True))
         wanted = select(*_HEAD).where(*chosen).order_by(c.touched.desc(), c.id.desc()).limit(query.limit + 1)
-        async with self._database.reading() as connection:
-            return [_conversation(row) for row in await connection.execute(wanted)]
+
+        def act(connection: Connection) -> list[Conversation]:
+            return [_conversation(row) for row in connection.execute(wanted)]
+
+        return await self._database.do(act, read_only=True)
 
     async def append(self, head: Conversation, added: Sequence[New]) -> tuple[Conversation, list[Item]]:
         """Items behind the last one. Raises ConversationMoved where the head is not as it was read."""
-        async with self._database.writing() as connection:
-            moved = await _move(connection, head, head.segment, head.depth + len(added), title_of(added))
-            return moved, await _add_items(connection, head.segment, head.depth, added)
+
+        def act(connection: Connection) -> tuple[Conversation, list[Item]]:
+            moved = _move(connection, head, head.segment, head.depth + len(added), title_of(added))
+            return moved, _add_items(connection, head.segment, head.depth, added)
+
+        return await self._database.do(act)
 
     async def update(self, head: Conversation, metadata: Mapping[str, Any]) -> Conversation:
         """Other metadata."""
-        async with self._database.writing() as connection:
-            moved = await _move(connection, head, head.segment, head.depth)
-            await connection.execute(
+
+        def act(connection: Connection) -> Conversation:
+            moved = _move(connection, head, head.segment, head.depth)
+            connection.execute(
                 update(conversations).where(conversations.c.id == head.id).values(metadata=dict(metadata))
             )
-        return await self.get(moved.id, moved.owner)
+            return _head(connection, moved.id, moved.owner)
+
+        return await self._database.do(act)
 
     async def rewind(self, head: Conversation, position: int) -> Conversation:
         """Go on after an earlier item; what came after it stays in its segment, and can be read there."""
         _refuse_beyond(head, position)
         segment = new_id("seg")
-        async with self._database.writing() as connection:
-            parent = await _segment_at(connection, head.segment, position)
-            await _open(connection, Segment(segment, head.id, parent, position, "rewind", milliseconds()))
-            return await _move(connection, head, segment, position)
+
+        def act(connection: Connection) -> Conversation:
+            parent = _segment_at(connection, head.segment, position)
+            _open(connection, Segment(segment, head.id, parent, position, "rewind", milliseconds()))
+            return _move(connection, head, segment, position)
+
+        return await self._database.do(act)
 
     async def fork(self, head: Conversation, position: int) -> Conversation:
         """A conversation of its own that has the items up to `position` in common with this one."""
         _refuse_beyond(head, position)
         now, segment = milliseconds(), new_id("seg")
         forked = replace(head, id=new_id("conv"), created=now, touched=now, segment=segment, depth=position, revision=0)
-        async with self._database.writing() as connection:
-            await _head(connection, head.id, head.owner)
-            parent = await _segment_at(connection, head.segment, position)
-            await _open(connection, Segment(segment, forked.id, parent, position, "fork", now))
-            await connection.execute(insert(conversations).values(_row_of(forked)))
-        return forked
+
+        def act(connection: Connection) -> Conversation:
+            _head(connection, head.id, head.owner)
+            parent = _segment_at(connection, head.segment, position)
+            _open(connection, Segment(segment, forked.id, parent, position, "fork", now))
+            connection.execute(insert(conversations).values(_row_of(forked)))
+            return forked
+
+        return await self._database.do(act)
 
     async def compact(self, head: Conversation, summary: Summary) -> Conversation:
         """Open a segment whose first item stands for those that it covers. Nothing is changed or taken away."""
         id_ = new_id("seg")
         segment = Segment(id_, head.id, head.segment, head.depth, "compaction", milliseconds(), *summary[1:])
-        async with self._database.writing() as connection:
-            await _open(connection, segment)
-            await _add_items(connection, id_, head.depth, [New(summary.item)])
-            return await _move(connection, head, id_, head.depth + 1)
+
+        def act(connection: Connection) -> Conversation:
+            _open(connection, segment)
+            _add_items(connection, id_, head.depth, [New(summary.item)])
+            return _move(connection, head, id_, head.depth + 1)
+
+        return await self._database.do(act)
 
     async def items(self, head: Conversation, after: int = 0, limit: int = _MOST_AT_ONCE) -> list[Item]:
         """The whole history, oldest first, whatever was covered."""
-        async with self._database.reading() as connection:
-            return await _read(connection, head, items.c.position > after, limit)
+
+        def act(connection: Connection) -> list[Item]:
+            return _read(connection, head, items.c.position > after, limit)
+
+        return await self._database.do(act, read_only=True)
 
     async def latest(self, head: Conversation, before: int | None = None, limit: int = _MOST_AT_ONCE) -> list[Item]:
         """The same from its end, newest first; `before`: a position."""
         among = items.c.position < (before if before is not None else head.depth + 1)
-        async with self._database.reading() as connection:
-            return await _read(connection, head, among, limit, newest_first=True)
+
+        def act(connection: Connection) -> list[Item]:
+            return _read(connection, head, among, limit, newest_first=True)
+
+        return await self._database.do(act, read_only=True)
 
     async def item(self, head: Conversation, id_: str) -> Item:
         """Raises ItemNotFound for one that is not on the conversation's path."""
-        async with self._database.reading() as connection:
-            found = await _read(connection, head, items.c.id == id_, 1)
-        if not found:
-            raise ItemNotFound(f"The conversation {head.id} has no item '{id_}'.")
-        return found[0]
+
+        def act(connection: Connection) -> Item:
+            found = _read(connection, head, items.c.id == id_, 1)
+            if not found:
+                raise ItemNotFound(f"The conversation {head.id} has no item '{id_}'.")
+            return found[0]
+
+        return await self._database.do(act, read_only=True)
 
     async def told(self, head: Conversation) -> list[Item]:
         """What a model is told: the newest summary in the place of the items that it covers."""
-        async with self._database.reading() as connection:
-            chain = await _chain(connection, head.segment)
+
+        def act(connection: Connection) -> list[Item]:
+            chain = _chain(connection, head.segment)
             newest = next((one for one in chain if one.cause == "compaction"), None)
             if newest is None or newest.covers is None:
-                return await _read(connection, head, items.c.position > 0, None)
+                return _read(connection, head, items.c.position > 0, None)
             first, last = newest.covers
             open_ = or_(items.c.position < first, items.c.position > last, items.c.position.in_(newest.keeps))
-            read = await _read(connection, head, open_, None)
-        place = newest.base + 1
-        summary = [item for item in read if item.position == place]
-        before = [item for item in read if item.position <= last and item.position < first]
-        kept = [item for item in read if first <= item.position <= last]
-        return [*before, *summary, *kept, *(item for item in read if item.position > last and item.position != place)]
+            read = _read(connection, head, open_, None)
+            place = newest.base + 1
+            summary = [item for item in read if item.position == place]
+            before = [item for item in read if item.position <= last and item.position < first]
+            kept = [item for item in read if first <= item.position <= last]
+            return [
+                *before,
+                *summary,
+                *kept,
+                *(item for item in read if item.position > last and item.position != place),
+            ]
+
+        return await self._database.do(act, read_only=True)
 
     async def lineage(self, head: Conversation) -> list[Segment]:
         """The segments of its path, the root first."""
-        async with self._database.reading() as connection:
-            return (await _chain(connection, head.segment))[::-1]
+
+        def act(connection: Connection) -> list[Segment]:
+            return _chain(connection, head.segment)[::-1]
+
+        return await self._database.do(act, read_only=True)
 
     async def children(self, id_: str) -> list[Segment]:
         """The segments that go on from segments of a conversation: its own, and those of its forks."""
         own = select(segments.c.id).where(segments.c.conversation == id_)
-        async with self._database.reading() as connection:
-            found = await connection.execute(
-                select(segments).where(segments.c.parent.in_(own)).order_by(segments.c.created)
-            )
+
+        def act(connection: Connection) -> list[Segment]:
+            found = connection.execute(select(segments).where(segments.c.parent.in_(own)).order_by(segments.c.created))
             return [_segment(row) for row in found]
+
+        return await self._database.do(act, read_only=True)
 
     async def delete(self, head: Conversation) -> None:
         """Take it away with its runs; items that a fork has in common with it stay with the fork."""
         async with self._database.writing() as connection:
-            await _head(connection, head.id, head.owner)
+            await connection.run_sync(_head, head.id, head.owner)
             await _erase(connection, [head.id])
 
     async def erase(self, owner: Owner, *, all_users: bool = False) -> int:
@@ -187,18 +232,16 @@ def _refuse_beyond(head: Conversation, position: int) -> None:
         raise ItemNotFound(f"The conversation {head.id} has {head.depth} items.")
 
 
-async def _head(connection: AsyncConnection, id_: str, owner: Owner) -> Conversation:
+def _head(connection: Connection, id_: str, owner: Owner) -> Conversation:
     c = conversations.c
     wanted = select(*_HEAD).where(c.id == id_, c.tenant == owner.tenant, c.user == owner.user)
-    row = (await connection.execute(wanted)).one_or_none()
+    row = connection.execute(wanted).one_or_none()
     if row is None:
         raise ConversationNotFound(f"There is no conversation '{id_}'.")
     return _conversation(row)
 
 
-async def _move(
-    connection: AsyncConnection, head: Conversation, segment: str, depth: int, title: str = ""
-) -> Conversation:
+def _move(connection: Connection, head: Conversation, segment: str, depth: int, title: str = "") -> Conversation:
     """Compare and set: the head, if it is still as it was read."""
     c = conversations.c
     now = max(milliseconds(), head.touched)
@@ -206,14 +249,14 @@ async def _move(
     if title and not head.title:
         values["title"] = title
     same = [c.id == head.id, c.revision == head.revision, c.tenant == head.owner.tenant, c.user == head.owner.user]
-    if (await connection.execute(update(conversations).where(*same).values(values))).rowcount:
+    if connection.execute(update(conversations).where(*same).values(values)).rowcount:
         title = values.get("title", head.title)
         return replace(head, segment=segment, depth=depth, revision=head.revision + 1, touched=now, title=title)
-    await _head(connection, head.id, head.owner)
+    _head(connection, head.id, head.owner)
     raise ConversationMoved(f"The conversation {head.id} has moved on.")
 
 
-async def _add_items(connection: AsyncConnection, segment: str, depth: int, added: Sequence[New]) -> list[Item]:
+def _add_items(connection: Connection, segment: str, depth: int, added: Sequence[New]) -> list[Item]:
     now = milliseconds()
     made = [
         Item(str(new.data["id"]), segment, depth + number, new.run, now, new.data)
@@ -231,11 +274,11 @@ async def _add_items(connection: AsyncConnection, segment: str, depth: int, adde
             }
             for one in made
         ]
-        await connection.execute(insert(items), rows)
+        connection.execute(insert(items), rows)
     return made
 
 
-async def _open(connection: AsyncConnection, segment: Segment) -> None:
+def _open(connection: Connection, segment: Segment) -> None:
     first, last = segment.covers or (None, None)
     row = {
         "id": segment.id,
@@ -249,7 +292,7 @@ async def _open(connection: AsyncConnection, segment: Segment) -> None:
         "keeps": list(segment.keeps),
         "told": dict(segment.told),
     }
-    await connection.execute(insert(segments).values(row))
+    connection.execute(insert(segments).values(row))
 
 
 def _path(segment: str, depth: int) -> CTE:
@@ -261,10 +304,10 @@ def _path(segment: str, depth: int) -> CTE:
     return path.union_all(select(s.id, s.parent, s.base, left).join(path, s.id == path.c.parent))
 
 
-async def _chain(connection: AsyncConnection, segment: str) -> list[Segment]:
+def _chain(connection: Connection, segment: str) -> list[Segment]:
     """From a segment up to the root."""
     path = _path(segment, 0)
-    found = await connection.execute(select(segments).join(path, segments.c.id == path.c.id))
+    found = connection.execute(select(segments).join(path, segments.c.id == path.c.id))
     known = {row.id: _segment(row) for row in found}
     chain = []
     while segment:
@@ -273,19 +316,19 @@ async def _chain(connection: AsyncConnection, segment: str) -> list[Segment]:
     return chain
 
 
-async def _segment_at(connection: AsyncConnection, segment: str, position: int) -> str:
+def _segment_at(connection: Connection, segment: str, position: int) -> str:
     """The segment of a path in which an item lies; of position 0, the root."""
-    chain = await _chain(connection, segment)
+    chain = _chain(connection, segment)
     return next((one.id for one in chain if one.base < position), chain[-1].id)
 
 
-async def _read(
-    connection: AsyncConnection, head: Conversation, among: Any, limit: int | None, *, newest_first: bool = False
+def _read(
+    connection: Connection, head: Conversation, among: Any, limit: int | None, *, newest_first: bool = False
 ) -> list[Item]:
     path = _path(head.segment, head.depth)
     wanted = select(items).join(path, and_(items.c.segment == path.c.id, items.c.position <= path.c.upto)).where(among)
     order = items.c.position.desc() if newest_first else items.c.position
-    rows = await connection.execute(wanted.order_by(order).limit(limit))
+    rows = connection.execute(wanted.order_by(order).limit(limit))
     return [Item(row.id, row.segment, row.position, row.run, row.created, row.data) for row in rows]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headgate.conversations.store.tables import conversations, events, stored_runs
@@ -34,17 +34,23 @@ class Runs:
         c, now = conversations.c, milliseconds()
         free = or_(c.holder == "", c.holder == holder, c.held_until < now)
         taking = update(conversations).where(c.id == head.id, free)
-        async with self._database.writing() as connection:
-            values = {"holder": holder, "held_until": now + int(seconds * 1000)}
-            if not (await connection.execute(taking.values(values))).rowcount:
+        values = {"holder": holder, "held_until": now + int(seconds * 1000)}
+
+        def act(connection: Connection) -> None:
+            if not connection.execute(taking.values(values)).rowcount:
                 raise ConversationBusy(f"Another turn of the conversation {head.id} is under way.", retry_after=1)
+
+        await self._database.do(act)
 
     async def release(self, head: Conversation, holder: str) -> None:
         """Give one's own lease back; somebody else's stays."""
         c = conversations.c
         mine = update(conversations).where(c.id == head.id, c.holder == holder)
-        async with self._database.writing() as connection:
-            await connection.execute(mine.values(holder="", held_until=0))
+
+        def act(connection: Connection) -> None:
+            connection.execute(mine.values(holder="", held_until=0))
+
+        await self._database.do(act)
 
     async def holder(self, head: Conversation) -> str:
         """Who holds the conversation now; empty for nobody."""
