@@ -6,11 +6,11 @@ and what was committed survives a loss of power.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -33,6 +33,7 @@ _PRAGMAS = (
 
 
 Found = TypeVar("Found")
+Act = Callable[[AsyncConnection], Awaitable[Found]]
 
 
 class Database:
@@ -45,10 +46,11 @@ class Database:
         self._place = _place(file)
         self._threads = None if file is None else _Threads(engine.url)
 
-    async def do(self, act: Callable[[Connection], Found], *, read_only: bool = False) -> Found:
-        """A whole transaction in one go; raises DatabaseUnavailable. `act` runs in a thread, and so waits for nothing.
+    async def do(self, act: Act[Found], *, read_only: bool = False) -> Found:
+        """A whole transaction in one go; raises DatabaseUnavailable. `act` awaits nothing but the connection.
 
-        Of a file, this takes a fifth of the time of `reading` and `writing`, which wait for each statement.
+        Of a file it runs in a thread from end to end, which takes a fraction of the time of `reading` and `writing`: in
+        those, every statement is a matter between two threads.
         """
         with _told():
             await self._stay()
@@ -56,7 +58,7 @@ class Database:
                 found = await self._threads.run(act, read_only=read_only)
             else:
                 async with self._reader.connect() if read_only else self.engine.begin() as connection:
-                    found = await connection.run_sync(act)
+                    found = await act(connection)
             if not read_only:
                 await self._stay()
             return found
@@ -112,24 +114,45 @@ class _Threads:
         self._writing = ThreadPoolExecutor(1, "headgate-writes")
         self._reading = ThreadPoolExecutor(_READERS, "headgate-reads")
 
-    async def run(self, act: Callable[[Connection], Found], *, read_only: bool) -> Found:
+    async def run(self, act: Act[Found], *, read_only: bool) -> Found:
         loop = asyncio.get_running_loop()
         if read_only:
             return await loop.run_in_executor(self._reading, self._read, act)
         return await loop.run_in_executor(self._writing, self._write, act)
 
-    def _read(self, act: Callable[[Connection], Found]) -> Found:
+    def _read(self, act: Act[Found]) -> Found:
         with self._reader.connect() as connection:
-            return act(connection)
+            return _finished(act(cast("AsyncConnection", _AtOnce(connection))))
 
-    def _write(self, act: Callable[[Connection], Found]) -> Found:
+    def _write(self, act: Act[Found]) -> Found:
         with self.engine.begin() as connection:
-            return act(connection)
+            return _finished(act(cast("AsyncConnection", _AtOnce(connection))))
 
     def close(self) -> None:
         self._writing.shutdown()
         self._reading.shutdown()
         self.engine.dispose()
+
+
+class _AtOnce:
+    """A connection in the thread that uses it: what it is asked is there when it is awaited."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def execute(self, statement: Any, parameters: Any = None) -> Any:
+        return self._connection.execute(statement, parameters)
+
+
+def _finished(awaited: Awaitable[Found]) -> Found:
+    """The result of what never has to wait."""
+    steps = awaited.__await__()
+    try:
+        next(steps)
+    except StopIteration as end:
+        found: Found = end.value
+        return found
+    raise RuntimeError("A transaction waited for something else than its connection.")
 
 
 class _told:  # noqa: N801 - used like a function

@@ -4,7 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import CTE, BigInteger, Connection, Row, and_, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    Row,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headgate.conversations.store.tables import actions, conversations, events, items, memories, segments, stored_runs
@@ -21,6 +36,7 @@ from headgate.conversations.types import (
     title_of,
 )
 from headgate.core.state_errors import ConversationMoved, ConversationNotFound, ItemNotFound
+from headgate.db.columns import Name
 from headgate.db.engine import Database
 
 _HEAD = [column for column in conversations.c if column.name not in ("holder", "held_until")]
@@ -40,17 +56,16 @@ class Heads:
         now, segment = milliseconds(), new_id("seg")
         head = Conversation(new_id("conv"), owner, agent, model, "", now, now, segment, 0, 0, dict(metadata or {}))
 
-        def act(connection: Connection) -> Conversation:
-            _open(connection, Segment(segment, head.id, "", 0, "root", now))
-            connection.execute(insert(conversations).values(_row_of(head)))
+        async def act(connection: AsyncConnection) -> Conversation:
+            await _open(connection, Segment(segment, head.id, "", 0, "root", now))
+            await connection.execute(_CREATE, _row_of(head))
             return head
 
         return await self._database.do(act)
 
     async def get(self, id_: str, owner: Owner) -> Conversation:
-
-        def act(connection: Connection) -> Conversation:
-            return _head(connection, id_, owner)
+        async def act(connection: AsyncConnection) -> Conversation:
+            return await _head(connection, id_, owner)
 
         return await self._database.do(act, read_only=True)
 
@@ -59,153 +74,123 @@ class Heads:
         c = conversations.c
         chosen = [c.tenant == owner.tenant, c.user == owner.user]
         if query.after is not None:
-            touched, id_ = query.after
-            chosen.append(or_(c.touched < touched, and_(c.touched == touched, c.id < id_)))
+            chosen.append(tuple_(c.touched, c.id) < query.after)
         if query.agent is not None:
             chosen.append(c.agent == query.agent)
         if query.text:
             chosen.append(func.lower(c.title).contains(query.text.lower(), autoescape=True))
         wanted = select(*_HEAD).where(*chosen).order_by(c.touched.desc(), c.id.desc()).limit(query.limit + 1)
-
-        def act(connection: Connection) -> list[Conversation]:
-            return [_conversation(row) for row in connection.execute(wanted)]
-
-        return await self._database.do(act, read_only=True)
+        async with self._database.reading() as connection:
+            return [_conversation(row) for row in await connection.execute(wanted)]
 
     async def append(self, head: Conversation, added: Sequence[New]) -> tuple[Conversation, list[Item]]:
         """Items behind the last one. Raises ConversationMoved where the head is not as it was read."""
 
-        def act(connection: Connection) -> tuple[Conversation, list[Item]]:
-            moved = _move(connection, head, head.segment, head.depth + len(added), title_of(added))
-            return moved, _add_items(connection, head.segment, head.depth, added)
+        async def act(connection: AsyncConnection) -> tuple[Conversation, list[Item]]:
+            moved = await _move(connection, head, head.segment, head.depth + len(added), title_of(added))
+            return moved, await _add_items(connection, head.segment, head.depth, added)
 
         return await self._database.do(act)
 
     async def update(self, head: Conversation, metadata: Mapping[str, Any]) -> Conversation:
         """Other metadata."""
-
-        def act(connection: Connection) -> Conversation:
-            moved = _move(connection, head, head.segment, head.depth)
-            connection.execute(
+        async with self._database.writing() as connection:
+            moved = await _move(connection, head, head.segment, head.depth)
+            await connection.execute(
                 update(conversations).where(conversations.c.id == head.id).values(metadata=dict(metadata))
             )
-            return _head(connection, moved.id, moved.owner)
-
-        return await self._database.do(act)
+        return await self.get(moved.id, moved.owner)
 
     async def rewind(self, head: Conversation, position: int) -> Conversation:
         """Go on after an earlier item; what came after it stays in its segment, and can be read there."""
         _refuse_beyond(head, position)
         segment = new_id("seg")
-
-        def act(connection: Connection) -> Conversation:
-            parent = _segment_at(connection, head.segment, position)
-            _open(connection, Segment(segment, head.id, parent, position, "rewind", milliseconds()))
-            return _move(connection, head, segment, position)
-
-        return await self._database.do(act)
+        async with self._database.writing() as connection:
+            parent = await _segment_at(connection, head.segment, position)
+            await _open(connection, Segment(segment, head.id, parent, position, "rewind", milliseconds()))
+            return await _move(connection, head, segment, position)
 
     async def fork(self, head: Conversation, position: int) -> Conversation:
         """A conversation of its own that has the items up to `position` in common with this one."""
         _refuse_beyond(head, position)
         now, segment = milliseconds(), new_id("seg")
         forked = replace(head, id=new_id("conv"), created=now, touched=now, segment=segment, depth=position, revision=0)
-
-        def act(connection: Connection) -> Conversation:
-            _head(connection, head.id, head.owner)
-            parent = _segment_at(connection, head.segment, position)
-            _open(connection, Segment(segment, forked.id, parent, position, "fork", now))
-            connection.execute(insert(conversations).values(_row_of(forked)))
-            return forked
-
-        return await self._database.do(act)
+        async with self._database.writing() as connection:
+            await _head(connection, head.id, head.owner)
+            parent = await _segment_at(connection, head.segment, position)
+            await _open(connection, Segment(segment, forked.id, parent, position, "fork", now))
+            await connection.execute(insert(conversations).values(_row_of(forked)))
+        return forked
 
     async def compact(self, head: Conversation, summary: Summary) -> Conversation:
         """Open a segment whose first item stands for those that it covers. Nothing is changed or taken away."""
         id_ = new_id("seg")
         segment = Segment(id_, head.id, head.segment, head.depth, "compaction", milliseconds(), *summary[1:])
-
-        def act(connection: Connection) -> Conversation:
-            _open(connection, segment)
-            _add_items(connection, id_, head.depth, [New(summary.item)])
-            return _move(connection, head, id_, head.depth + 1)
-
-        return await self._database.do(act)
+        async with self._database.writing() as connection:
+            await _open(connection, segment)
+            await _add_items(connection, id_, head.depth, [New(summary.item)])
+            return await _move(connection, head, id_, head.depth + 1)
 
     async def items(self, head: Conversation, after: int = 0, limit: int = _MOST_AT_ONCE) -> list[Item]:
         """The whole history, oldest first, whatever was covered."""
-
-        def act(connection: Connection) -> list[Item]:
-            return _read(connection, head, items.c.position > after, limit)
-
-        return await self._database.do(act, read_only=True)
+        async with self._database.reading() as connection:
+            return await _read(connection, head, items.c.position > after, limit)
 
     async def latest(self, head: Conversation, before: int | None = None, limit: int = _MOST_AT_ONCE) -> list[Item]:
         """The same from its end, newest first; `before`: a position."""
         among = items.c.position < (before if before is not None else head.depth + 1)
-
-        def act(connection: Connection) -> list[Item]:
-            return _read(connection, head, among, limit, newest_first=True)
-
-        return await self._database.do(act, read_only=True)
+        async with self._database.reading() as connection:
+            return await _read(connection, head, among, limit, newest_first=True)
 
     async def item(self, head: Conversation, id_: str) -> Item:
         """Raises ItemNotFound for one that is not on the conversation's path."""
-
-        def act(connection: Connection) -> Item:
-            found = _read(connection, head, items.c.id == id_, 1)
-            if not found:
-                raise ItemNotFound(f"The conversation {head.id} has no item '{id_}'.")
-            return found[0]
-
-        return await self._database.do(act, read_only=True)
+        async with self._database.reading() as connection:
+            found = await _read(connection, head, items.c.id == id_, 1)
+        if not found:
+            raise ItemNotFound(f"The conversation {head.id} has no item '{id_}'.")
+        return found[0]
 
     async def told(self, head: Conversation) -> list[Item]:
         """What a model is told: the newest summary in the place of the items that it covers."""
 
-        def act(connection: Connection) -> list[Item]:
-            chain = _chain(connection, head.segment)
+        async def act(connection: AsyncConnection) -> tuple[Segment | None, list[Item]]:
+            chain = await _chain(connection, head.segment)
             newest = next((one for one in chain if one.cause == "compaction"), None)
             if newest is None or newest.covers is None:
-                return _read(connection, head, items.c.position > 0, None)
+                found = await connection.execute(_ALL, {"at": head.segment, "until": head.depth})
+                return None, [_item(row) for row in found]
             first, last = newest.covers
             open_ = or_(items.c.position < first, items.c.position > last, items.c.position.in_(newest.keeps))
-            read = _read(connection, head, open_, None)
-            place = newest.base + 1
-            summary = [item for item in read if item.position == place]
-            before = [item for item in read if item.position <= last and item.position < first]
-            kept = [item for item in read if first <= item.position <= last]
-            return [
-                *before,
-                *summary,
-                *kept,
-                *(item for item in read if item.position > last and item.position != place),
-            ]
+            return newest, await _read(connection, head, open_, None)
 
-        return await self._database.do(act, read_only=True)
+        newest, read = await self._database.do(act, read_only=True)
+        if newest is None or newest.covers is None:
+            return read
+        first, last = newest.covers
+        place = newest.base + 1
+        summary = [item for item in read if item.position == place]
+        before = [item for item in read if item.position <= last and item.position < first]
+        kept = [item for item in read if first <= item.position <= last]
+        return [*before, *summary, *kept, *(item for item in read if item.position > last and item.position != place)]
 
     async def lineage(self, head: Conversation) -> list[Segment]:
         """The segments of its path, the root first."""
-
-        def act(connection: Connection) -> list[Segment]:
-            return _chain(connection, head.segment)[::-1]
-
-        return await self._database.do(act, read_only=True)
+        async with self._database.reading() as connection:
+            return (await _chain(connection, head.segment))[::-1]
 
     async def children(self, id_: str) -> list[Segment]:
         """The segments that go on from segments of a conversation: its own, and those of its forks."""
         own = select(segments.c.id).where(segments.c.conversation == id_)
-
-        def act(connection: Connection) -> list[Segment]:
-            found = connection.execute(select(segments).where(segments.c.parent.in_(own)).order_by(segments.c.created))
+        async with self._database.reading() as connection:
+            found = await connection.execute(
+                select(segments).where(segments.c.parent.in_(own)).order_by(segments.c.created)
+            )
             return [_segment(row) for row in found]
-
-        return await self._database.do(act, read_only=True)
 
     async def delete(self, head: Conversation) -> None:
         """Take it away with its runs; items that a fork has in common with it stay with the fork."""
         async with self._database.writing() as connection:
-            await connection.run_sync(_head, head.id, head.owner)
+            await _head(connection, head.id, head.owner)
             await _erase(connection, [head.id])
 
     async def erase(self, owner: Owner, *, all_users: bool = False) -> int:
@@ -227,36 +212,45 @@ class Heads:
         return len(ids)
 
 
+_c = conversations.c  # what is asked for with each turn is put together once, which takes as long as asking it
+_CREATE, _OPEN, _ADD = insert(conversations), insert(segments), insert(items)
+_GET = select(*_HEAD).where(_c.id == bindparam("id"), _c.tenant == bindparam("tenant"), _c.user == bindparam("user"))
+_MOVE = update(conversations).where(
+    _c.id == bindparam("id_"),
+    _c.revision == bindparam("revision_"),
+    _c.tenant == bindparam("tenant_"),
+    _c.user == bindparam("user_"),
+)
+
+
 def _refuse_beyond(head: Conversation, position: int) -> None:
     if not 0 <= position <= head.depth:
         raise ItemNotFound(f"The conversation {head.id} has {head.depth} items.")
 
 
-def _head(connection: Connection, id_: str, owner: Owner) -> Conversation:
-    c = conversations.c
-    wanted = select(*_HEAD).where(c.id == id_, c.tenant == owner.tenant, c.user == owner.user)
-    row = connection.execute(wanted).one_or_none()
+async def _head(connection: AsyncConnection, id_: str, owner: Owner) -> Conversation:
+    whose = {"id": id_, "tenant": owner.tenant, "user": owner.user}
+    row = (await connection.execute(_GET, whose)).one_or_none()
     if row is None:
         raise ConversationNotFound(f"There is no conversation '{id_}'.")
     return _conversation(row)
 
 
-def _move(connection: Connection, head: Conversation, segment: str, depth: int, title: str = "") -> Conversation:
+async def _move(
+    connection: AsyncConnection, head: Conversation, segment: str, depth: int, title: str = ""
+) -> Conversation:
     """Compare and set: the head, if it is still as it was read."""
-    c = conversations.c
     now = max(milliseconds(), head.touched)
+    title = head.title or title
     values: dict[str, Any] = {"segment": segment, "depth": depth, "revision": head.revision + 1, "touched": now}
-    if title and not head.title:
-        values["title"] = title
-    same = [c.id == head.id, c.revision == head.revision, c.tenant == head.owner.tenant, c.user == head.owner.user]
-    if connection.execute(update(conversations).where(*same).values(values)).rowcount:
-        title = values.get("title", head.title)
+    same = {"id_": head.id, "revision_": head.revision, "tenant_": head.owner.tenant, "user_": head.owner.user}
+    if (await connection.execute(_MOVE, {**values, "title": title, **same})).rowcount:
         return replace(head, segment=segment, depth=depth, revision=head.revision + 1, touched=now, title=title)
-    _head(connection, head.id, head.owner)
+    await _head(connection, head.id, head.owner)
     raise ConversationMoved(f"The conversation {head.id} has moved on.")
 
 
-def _add_items(connection: Connection, segment: str, depth: int, added: Sequence[New]) -> list[Item]:
+async def _add_items(connection: AsyncConnection, segment: str, depth: int, added: Sequence[New]) -> list[Item]:
     now = milliseconds()
     made = [
         Item(str(new.data["id"]), segment, depth + number, new.run, now, new.data)
@@ -274,11 +268,11 @@ def _add_items(connection: Connection, segment: str, depth: int, added: Sequence
             }
             for one in made
         ]
-        connection.execute(insert(items), rows)
+        await connection.execute(_ADD, rows)
     return made
 
 
-def _open(connection: Connection, segment: Segment) -> None:
+async def _open(connection: AsyncConnection, segment: Segment) -> None:
     first, last = segment.covers or (None, None)
     row = {
         "id": segment.id,
@@ -292,22 +286,31 @@ def _open(connection: Connection, segment: Segment) -> None:
         "keeps": list(segment.keeps),
         "told": dict(segment.told),
     }
-    connection.execute(insert(segments).values(row))
+    await connection.execute(_OPEN, row)
 
 
-def _path(segment: str, depth: int) -> CTE:
+def _path(segment: Any, depth: Any) -> CTE:
     """(id, upto): the segments of a path, each with the last position that is read in it."""
     s = segments.c
-    start = select(s.id, s.parent, s.base, literal(depth, BigInteger).label("upto")).where(s.id == segment)
+    start = select(s.id, s.parent, s.base, depth.label("upto")).where(s.id == segment)
     path = start.cte("path", recursive=True)
     left = case((path.c.base < path.c.upto, path.c.base), else_=path.c.upto)
     return path.union_all(select(s.id, s.parent, s.base, left).join(path, s.id == path.c.parent))
 
 
-def _chain(connection: Connection, segment: str) -> list[Segment]:
+_HERE = _path(bindparam("at", type_=Name), literal(0, BigInteger))
+_CHAIN = select(segments).join(_HERE, segments.c.id == _HERE.c.id)
+_WHOLE = _path(bindparam("at", type_=Name), bindparam("until", type_=BigInteger))
+_ALL = (
+    select(items)
+    .join(_WHOLE, and_(items.c.segment == _WHOLE.c.id, items.c.position <= _WHOLE.c.upto))
+    .order_by(items.c.position)
+)
+
+
+async def _chain(connection: AsyncConnection, segment: str) -> list[Segment]:
     """From a segment up to the root."""
-    path = _path(segment, 0)
-    found = connection.execute(select(segments).join(path, segments.c.id == path.c.id))
+    found = await connection.execute(_CHAIN, {"at": segment})
     known = {row.id: _segment(row) for row in found}
     chain = []
     while segment:
@@ -316,20 +319,20 @@ def _chain(connection: Connection, segment: str) -> list[Segment]:
     return chain
 
 
-def _segment_at(connection: Connection, segment: str, position: int) -> str:
+async def _segment_at(connection: AsyncConnection, segment: str, position: int) -> str:
     """The segment of a path in which an item lies; of position 0, the root."""
-    chain = _chain(connection, segment)
+    chain = await _chain(connection, segment)
     return next((one.id for one in chain if one.base < position), chain[-1].id)
 
 
-def _read(
-    connection: Connection, head: Conversation, among: Any, limit: int | None, *, newest_first: bool = False
+async def _read(
+    connection: AsyncConnection, head: Conversation, among: Any, limit: int | None, *, newest_first: bool = False
 ) -> list[Item]:
-    path = _path(head.segment, head.depth)
+    path = _path(literal(head.segment), literal(head.depth, BigInteger))
     wanted = select(items).join(path, and_(items.c.segment == path.c.id, items.c.position <= path.c.upto)).where(among)
     order = items.c.position.desc() if newest_first else items.c.position
-    rows = connection.execute(wanted.order_by(order).limit(limit))
-    return [Item(row.id, row.segment, row.position, row.run, row.created, row.data) for row in rows]
+    rows = await connection.execute(wanted.order_by(order).limit(limit))
+    return [_item(row) for row in rows]
 
 
 async def _erase(connection: AsyncConnection, ids: Sequence[str]) -> None:
@@ -382,6 +385,11 @@ def _row_of(head: Conversation) -> dict[str, Any]:
 def _conversation(row: "Row[Any]") -> Conversation:
     id_, tenant, user, *more = tuple(row)
     return Conversation(id_, Owner(tenant, user), *more)
+
+
+def _item(row: "Row[Any]") -> Item:
+    segment, position, id_, run, created, data = tuple(row)
+    return Item(id_, segment, position, run, created, data)
 
 
 def _segment(row: "Row[Any]") -> Segment:

@@ -21,7 +21,7 @@ conversations = Table(
     Column("metadata", Json, nullable=False),
     Column("holder", Name, nullable=False),
     Column("held_until", BigInteger, nullable=False),
-    Index(None, "tenant", "user", "touched", "id"),
+    Index(None, "tenant", "user", "touched", "id", "title"),
 )
 segments = Table(
     "segments",

@@ -28,7 +28,8 @@ def upgrade() -> None:
         *names("holder"),
         *numbers("held_until"),
     )
-    op.create_index("ix_conversations_tenant_user_touched_id", "conversations", ["tenant", "user", "touched", "id"])
+    path = ["tenant", "user", "touched", "id", "title"]
+    op.create_index("ix_conversations_tenant_user_touched_id_title", "conversations", path)
     op.create_table(
         "segments",
         sa.Column("id", name, primary_key=True),
