@@ -168,7 +168,7 @@ def _litellm(site: Site) -> Launch:
         f"""model_list:
   - model_name: bench
     litellm_params: {{model: openai/bench-upstream, api_base: "{site.stub}/v1", api_key: bench}}
-  - model_name: bench-responses
+  - model_name: bench-chat-only
     litellm_params: {{model: hosted_vllm/bench-upstream, api_base: "{site.stub}/v1", api_key: bench}}
 general_settings: {{master_key: {KEY}}}
 litellm_settings: {{telemetry: false, drop_params: true}}
@@ -322,21 +322,11 @@ PEERS = (
     Peer(
         name="litellm-messages",
         launch=_litellm,
-        note="as litellm; asked in Anthropic's Messages",
+        note="as litellm; asked in Anthropic's Messages, translated into chat completions",
         pip=("litellm[proxy]",),
         folder="peer-litellm",
+        model="bench-chat-only",
         words=MESSAGES,
-        json_requests=(200, 400),
-        most_streams=20,
-    ),
-    Peer(
-        name="litellm-responses",
-        launch=_litellm,
-        note="as litellm; asked in OpenAI's Responses, translated into chat completions",
-        pip=("litellm[proxy]",),
-        folder="peer-litellm",
-        model="bench-responses",
-        words=RESPONSES,
         json_requests=(200, 400),
         most_streams=20,
     ),

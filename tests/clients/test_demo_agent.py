@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ import yaml
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from headgate.config.discovery import has_packaged_model
-from headgate.upstreams.local import LocalProcess
-from headgate.upstreams.types import LocalAddress, LocalSettings
+from headgate.upstreams.types import LocalAddress
+from tests.clients.local_model import local
 from tests.clients.test_openai_python import Sdk, text_of
 from tests.harness.gateway import KEY, Gateway, running_gateway
 from tests.harness.stub import BOUND, DONE, USAGE, Answer, Recorded, Stub, chat, chunk, stream, stream_pieces
 from tests.journeys.test_agents import calling, calling_in_pieces
 from tests.requirements import covers
+
+__all__ = ["local"]
 
 pytestmark = covers("demo-agent")
 ROOT = Path(__file__).parents[2]
@@ -178,18 +180,6 @@ async def test_the_litellm_sdk_gets_the_same(gateway: Gateway) -> None:
         deltas = [one["choices"][0]["delta"] for one in several if one["choices"]]
         assert "".join(one.get("content") or "" for one in deltas) == ANSWER
     assert await tools_used(gateway, 4) == [BOTH_USED] * 4
-
-
-@pytest.fixture(scope="module")
-def local() -> Iterator[LocalAddress]:
-    """The packaged model, loaded."""
-    process = LocalProcess("smollm2-135m", LocalSettings(context=4096, parallel=1), lambda _: None)
-    process.start()
-    try:
-        assert process.tried.wait(60)
-        yield process.address
-    finally:
-        process.stop()
 
 
 class Guide:

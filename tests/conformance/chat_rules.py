@@ -56,6 +56,9 @@ class Stream:
         self.said.seals += _seals(delta)
         for piece in delta.get("tool_calls", ()):
             self._piece(piece)
+        for name, listed in delta.items():
+            if isinstance(listed, list) and all(isinstance(one, dict) for one in listed):
+                rule(all(isinstance(one.get("index"), int) for one in listed), f"members of {name} are numbered", delta)
 
     def _piece(self, piece: dict[str, Any]) -> None:
         index, function = piece["index"], piece["function"]

@@ -28,6 +28,8 @@ from headgate.core.chat_request import (
     ToolResult,
 )
 
+EXAMPLES = 30
+"""How many of them a test tries; many more with `--long`."""
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 DOCUMENT = "data:application/pdf;base64,JVBERi0="
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -149,10 +151,13 @@ def turns(draw: st.DrawFn, dialect: str, number: int) -> list[Item]:
     ]
     if said or not (spoken or calls):
         spoken.append(Message("assistant", tuple(said) or (TextPart("So be it."),)))
+    made: list[Item] = [*spoken, *calls]
+    if dialect != "chat":
+        made = draw(st.permutations(made))  # thoughts, words and calls come in any order there
     answered: list[Item] = [ToolResult(call.id, *draw(results(dialect))) for call in calls]
     goes_on = draw(st.booleans())
     after: list[Item] = [Message("assistant", (TextPart("Done."),))] if calls and goes_on else []
-    return [*asked, *spoken, *calls, *answered, *after]
+    return [*asked, *made, *answered, *after]
 
 
 def _systems(dialect: str) -> st.SearchStrategy[list[Item]]:
@@ -205,6 +210,7 @@ def everything(dialect: str) -> ChatRequest:
         Thinking("So."),
         ForeignItem(FOREIGN_ITEMS[dialect]),
         ToolCall("call.1", "get_weather", "{}"),
+        Message("assistant", (TextPart("I asked."),)),
         ToolResult("call.1", (ImagePart(PICTURE),), failed=True),
     )
     return ChatRequest(

@@ -21,13 +21,14 @@ model's name. Where they do not, the request and its answer are translated. This
   rule there is a planted violation that it must report.
 - Recorded answers, after real streams of many providers, go from each dialect into each: by the rules, saying the same
   streamed and whole, and to the letter as committed.
+- The official clients of OpenAI and Anthropic put every translated stream together as it was said.
 - Every recorded stream is cut at every byte; what the caller gets stays the same.
 - Generated requests come out of their own dialect as they went in, and lose in another one what is declared below, and
   nothing else. What every dialect can carry comes out equal on all ways.
 - Recorded streams are damaged: events left out, doubled, swapped and cut, values of wrong types, bytes flipped. What
   the caller gets keeps to the rules: it ends well, or with an error.
 
-`python -m pytest tests/conformance` runs it; with `--long`, the damage is done many times more often.
+`python -m pytest tests/conformance` runs it; with `--long`, far more is generated and damaged.
 """
 
 

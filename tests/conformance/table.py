@@ -136,6 +136,38 @@ def _pictures_behind(request: ChatRequest) -> ChatRequest:
     return replace(request, items=tuple(items))
 
 
+def _calls_last(request: ChatRequest) -> ChatRequest:
+    """A chat message has its thoughts, then its words, then its calls; behind a call no other one may begin."""
+    items: list[Item] = []
+    thoughts: list[Item] = []
+    said: list[Message] = []
+    calls: list[Item] = []
+
+    def close() -> None:
+        items.extend(thoughts)
+        if said:
+            items.append(replace(said[0], parts=tuple(part for one in said for part in one.parts)))
+        items.extend(calls)
+        for kind in (thoughts, said, calls):
+            kind.clear()
+
+    for item in request.items:
+        is_word = isinstance(item, Message) and item.role == "assistant"
+        if (is_word or isinstance(item, Thinking)) and said and not calls:
+            close()
+        if isinstance(item, Message) and is_word:
+            said.append(item)
+        elif isinstance(item, Thinking):
+            thoughts.append(item)
+        elif isinstance(item, ToolCall):
+            calls.append(item)
+        else:
+            close()
+            items.append(item)
+    close()
+    return replace(request, items=tuple(items))
+
+
 def _refusal_as_text(part: Part) -> Part:
     return TextPart(part.text) if isinstance(part, RefusalPart) else part
 
@@ -255,7 +287,7 @@ _ROWS = {
         Row("the limit to some of the tools", "the others are not offered", _allowed_only, of=_OF_RESPONSES),
         Row("a budget of thinking", "the least effort that stands for as much", _budget_as_effort, of=_OF_MESSAGES),
         Row("a schema without a name", "is called `answer`", _named_schema),
-        Row("words and thoughts behind a call", "stand in one message with it, in front of the calls", same),
+        Row("words and thoughts behind a call", "stand in one message with it, in front of the calls", _calls_last),
     ),
     "messages": (
         Row(_FOREIGN, _LEFT_OUT, without(ForeignPart), rf"{_ITEMS}\.content\[\]\..+"),

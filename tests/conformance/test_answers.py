@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from headgate.core.chat import CallBegun, CallPiece, ChatEvent, Ended, Finish, Refusal, Sealed, Text, Thought
 from headgate.core.tokens import Tokens
+from tests.conformance import conversations
 from tests.conformance.conversations import names, words
 from tests.conformance.golden import CHECK_STREAM, CHECK_WHOLE
 from tests.conformance.said import Said, in_words_of, of_events
 from tests.conformance.through import NAMES, SPOKEN, Heard, hear, hear_whole, told, told_whole
 from tests.requirements import covers
 
-pytestmark = covers("conformance")
-thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+pytestmark = [covers("conformance"), pytest.mark.timeout(1800)]
+thorough = settings(max_examples=conversations.EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 seals = st.sampled_from([Sealed("EqQB"), Sealed(sealed="gAAAAAB"), Sealed(sealed="Emw"), None])
 
 

@@ -8,14 +8,17 @@ from hypothesis import strategies as st
 
 from headgate.core.chat_request import ChatRequest, Format
 from headgate.dialects.table import DIALECTS
+from tests.conformance import conversations
 from tests.conformance.conversations import everything, requests
 from tests.conformance.table import ROWS, bare, joined, rows_of, same, told_beside
 from tests.conformance.through import NAMES
 from tests.requirements import covers
 
-pytestmark = covers("conformance", "dialects")
+pytestmark = [covers("conformance", "dialects"), pytest.mark.timeout(1800)]
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
-thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
+thorough = settings(
+    max_examples=conversations.EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES
+)
 
 
 @pytest.mark.parametrize("dialect", NAMES)

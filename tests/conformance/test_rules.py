@@ -91,6 +91,7 @@ PLANTED: list[tuple[str, Edit, str]] = [
     ("chat", swap(b'"id":"call_b"', b'"id":"call_a"'), "calls have ids of their own"),
     ("chat", swap(b'{"index":1,', b'{"index":2,'), "indexes of calls rise"),
     ("chat", swap_once(b'"finish_reason":null', b'"x":null'), "a choice has its index and finish_reason"),
+    ("chat", swap(b'{"index":0,"type":"thinking"', b'{"type":"thinking"'), "members of thinking_blocks are numbered"),
     ("chat", swap(b"data: ", b"event: x\ndata: "), "events have no names"),
     ("chat", swap(b"data: ", b"id: 1\ndata: "), "nothing but its name and its data"),
     ("chat", cut, "ends behind a complete event"),

@@ -136,8 +136,8 @@ def test_a_signed_thought_is_told_whole_when_its_seal_comes() -> None:
     )
     blocks = [block for one in told for block in one["choices"][0]["delta"].get("thinking_blocks", ())]
     assert blocks == [
-        {"type": "thinking", "thinking": "ab", "signature": "s"},
-        {"type": "thinking", "thinking": "c", "data": "d"},
+        {"index": 0, "type": "thinking", "thinking": "ab", "signature": "s"},
+        {"index": 1, "type": "thinking", "thinking": "c", "data": "d"},
     ]
 
 

@@ -154,7 +154,7 @@ async def test_a_stream_tells_of_the_action_and_its_answer_can_be_streamed(
     told = (await say(gateway, "Clean up.", model="cleaner", stream=True)).text
     [action] = [
         one["proxy_status"]["action_id"]
-        for one in (json.loads(line[6:]) for line in told.split("\n\n") if line.startswith("data: {"))
+        for one in (json.loads(line[6:]) for line in told.split("\n") if line.startswith("data: {"))
         if "action_id" in one.get("proxy_status", {})
     ]
     stub.answer(stream(stream_pieces(["All ", "clean."])))

@@ -82,6 +82,8 @@ CHANGES: dict[tuple[str, str], tuple[str, Body]] = {
     ("DELETE", "/v1/tenant/config/{key}"): ("tenant_config.updated", {}),
     ("POST", "/v1/runs/{id:path}/cancel"): ("run.cancelled", {}),
     ("POST", "/a1/actions/{id}"): ("action.rejected", {}),
+    ("DELETE", "/admin/data/{tenant}"): ("data.erased", {}),
+    ("DELETE", "/admin/data/{tenant}/{user:path}"): ("data.erased", {}),
     ("POST", "/admin/reload"): ("configuration.reloaded", {}),
 }
 """Every route that changes something, with the act it has to leave. A new one has to be entered here."""
@@ -95,17 +97,41 @@ READINGS = (
 )
 OLLAMA = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
 COUNTS = tuple(f"{prefix}/messages/count_tokens" for prefix in ("/v1", "", "/anthropic/v1"))
-CALLS = (*OLLAMA, *COUNTS, "/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat")
+TURNS = ("/c1/chat", "/a1/agents/{name:path}/sessions/{id}/messages")
+COMPACTIONS = tuple(f"{one}/{{id}}/compact" for one in ("/c1/conversations", "/a1/agents/{name:path}/sessions"))
+CALLS = (
+    *(*OLLAMA, *TURNS, *COMPACTIONS, *COUNTS),
+    *("/v1/tools/execute", "/tools/execute", "/a1/agents/{name:path}/chat"),
+)
 """As calls of models: in the request log, with the key, and no act of administration."""
-KEPT_NOWHERE = {
-    (method, f"{prefix}/responses/{{id}}{rest}")
+CONVERSED = {
+    (method, f"{prefix}/{path}")
     for prefix in ("/v1", "")
-    for method, rest in (("DELETE", ""), ("POST", "/cancel"))
+    for method, path in (
+        ("DELETE", "responses/{id}"),
+        ("POST", "responses/{id}/cancel"),
+        ("POST", "conversations"),
+        ("POST", "conversations/{id}"),
+        ("DELETE", "conversations/{id}"),
+        ("POST", "conversations/{id}/items"),
+        ("DELETE", "conversations/{id}/items/{item}"),
+    )
 }
-"""There is nothing behind them that could be changed."""
-OWN = {("DELETE", "/v1/memory"), ("DELETE", "/v1/memory/{id}")}
-"""What users do with what is theirs: in the request log, and no act of administration."""
-CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | KEPT_NOWHERE | OWN
+_SESSIONS = "/a1/agents/{name:path}/sessions"
+OWN = {
+    ("DELETE", "/v1/memory"),
+    ("DELETE", "/v1/memory/{id}"),
+    ("PATCH", "/c1/conversations/{id}"),
+    ("PUT", "/c1/conversations/{id}/compaction"),
+    ("POST", _SESSIONS),
+    *(
+        (method, f"{one}{rest}")
+        for one in ("/c1/conversations/{id}", f"{_SESSIONS}/{{id}}")
+        for method, rest in (("DELETE", ""), ("POST", "/fork"), ("POST", "/rewind"))
+    ),
+}
+"""What callers do with what is theirs is in the request log, and no act of administration."""
+CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | CONVERSED | OWN
 
 
 async def made(gateway: Gateway, path: str) -> str:

@@ -38,9 +38,12 @@ async def respond(gateway: Gateway, **fields: Any) -> httpx.Response:
     return await gateway.http.post("/v1/responses", json={"model": "small", "input": "Hi", **fields})
 
 
-async def test_a_call_reaches_the_provider_as_it_was_sent(native_gateway: Gateway, stub: Stub) -> None:
+async def test_a_call_reaches_the_provider_as_it_was_sent(stub: Stub) -> None:
+    """Where nothing is kept here, the provider's own state is reached."""
+    stub.otherwise = native
     body = b'{"store": true, "model":"small", "previous_response_id": "resp_x", "input":"Hi", "new": [1, 2]}'
-    answer = await native_gateway.http.post("/v1/responses", content=body)
+    async with running_gateway(speaking(stub, "chat", "responses")) as gateway:
+        answer = await gateway.http.post("/v1/responses", content=body)
     assert stub.last.path == "/v1/responses"
     assert stub.last.body == body.replace(b'"small"', b'"stub-small"')
     assert answer.content == whole().body.replace(b'"stub-small"', b'"small"')
@@ -50,7 +53,7 @@ async def test_a_call_reaches_the_provider_as_it_was_sent(native_gateway: Gatewa
 async def test_a_stream_comes_through_byte_for_byte_and_is_counted(native_gateway: Gateway, stub: Stub) -> None:
     output = (reasoning("Hm.", sealed="gAAAA"), message("Hello."), call())
     stub.answer(streamed(*output))
-    answer = await respond(native_gateway, stream=True)
+    answer = await respond(native_gateway, stream=True, store=False)
     expected = b"".join(pieces(*output)).replace(b'"model":"stub-small"', b'"model":"small"')
     assert answer.content == expected
     (line,) = await native_gateway.wait_for_lines(1)

@@ -128,7 +128,6 @@ GARBAGE = [
     {"tool_calls": [1]},
     {"tool_calls": {"a": 1}},
     {"content": ["x"]},
-    {"reasoning": {"a": 1}},
 ]
 
 

@@ -34,7 +34,7 @@ TESTS = {
     *("websocket-reconnect-store-false-recovery", "websocket-previous-response-not-found"),
     *("websocket-failed-continuation-evicts-cache", "websocket-compact-new-chain"),
 }
-"""All that the revision 2026-04-24 has. None needs a response to be stored."""
+"""All that the revision 2026-04-24 has."""
 pytestmark = [
     covers("open-responses"),
     pytest.mark.skipif("not config.getoption('--long')", reason="scripts/soak responses"),
@@ -82,12 +82,15 @@ async def results(suite: list[str | Path], url: str) -> dict[str, dict[str, Any]
 
 
 @pytest.mark.parametrize("speaks", ["chat", "responses"])
-async def test_every_test_of_the_specification_passes(suite: list[str | Path], stub: Stub, speaks: str) -> None:
+@pytest.mark.parametrize("keeps", [True, False], ids=["stored", "stateless"])
+async def test_every_test_of_the_specification_passes(
+    suite: list[str | Path], stub: Stub, speaks: str, tmp_path: Path, *, keeps: bool
+) -> None:
     """Where the provider speaks chat completions all is ours; else its own bytes come through."""
     stub.otherwise = provider if speaks == "chat" else native
     settings = settings_for(stub)
     settings["upstreams"][0]["speaks"] = [speaks]
-    async with running_gateway(settings) as gateway:
+    async with running_gateway(settings, tmp_path / "data" if keeps else None) as gateway:
         found = await results(suite, gateway.url)
     print(f"\nHeadgate {__version__}, a provider that speaks {speaks}:")
     for name in sorted(found):

@@ -42,6 +42,19 @@ class DelegateSettings(BaseModel):
     history: History = Field("off", description="How much of the conversation it is shown.")
 
 
+class AgentCompactionSettings(BaseModel):
+    """How conversations with this agent are compacted; what is not set is taken from the section `compaction`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Literal["none", "trim", "compact"] | None = Field(None, description="none, trim or compact.")
+    at: float | None = Field(None, gt=0, le=1, description="Share of the room at which it begins.")
+    keep_turns: int | None = Field(None, ge=1, le=1000, description="Last turns that stay word by word.")
+    user_text_tokens: int | None = Field(None, ge=0, description="Tokens of the user's earlier words that stay.")
+    model: str | None = Field(None, description="The model that writes the summary.")
+    read_history: bool | None = Field(None, description="Whether the model can read what was covered.")
+
+
 class AgentSettings(BaseModel):
     """One agent."""
 
@@ -87,6 +100,7 @@ class AgentSettings(BaseModel):
         default_factory=dict, description="What `{{name}}` in the prompt stands for."
     )
     bounds: BoundsSettings = Field(default_factory=BoundsSettings)
+    compaction: AgentCompactionSettings = Field(default_factory=AgentCompactionSettings)
 
     @property
     def known_as(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from headgate.agents.types import AgentSettings
 from headgate.api.answers import json_answer, without_secrets
+from headgate.api.door import door_request
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.relay import ModelRoute
 from headgate.core.agent_errors import AgentNotFound
@@ -15,7 +16,7 @@ from headgate.core.errors import InvalidField
 from headgate.core.principal import Principal
 from headgate.core.request import JsonRequest, ModelRequest, parse_json
 from headgate.core.run import Run
-from headgate.core.surfaces import CHAT
+from headgate.core.surfaces import CHAT, Surface
 from headgate.identity.access import may_use
 from headgate.identity.scopes import ANY, tenants_with
 
@@ -117,7 +118,7 @@ class AgentChat(ModelRoute):
     def _parse(self, raw: bytes, headers: dict[bytes, bytes], run: Run, scope: Scope) -> ModelRequest:
         """The body's `model`, if any, is the one that the agent inherits."""
         agent = agent_for(scope["agent"], run.who, self._gate)
-        request = parse_json(replace(CHAT, default_model=agent.name), raw)
+        request = self._read_chat(replace(CHAT, default_model=agent.name), raw)
         given = request.model
         if given not in agent.known_as:
             if agent.model != "inherit":
@@ -126,17 +127,7 @@ class AgentChat(ModelRoute):
             if self._gate.deps.agents is not None and self._gate.deps.agents.find(given) is not None:
                 raise InvalidField(f"'{given}' is an agent; name a model.", param="model")
             run.inherits = given
-        return _renamed(request, agent.name)
+        return door_request(request, agent.name, agent.name.encode())
 
-
-class _DoorRequest(JsonRequest):
-    """A request whose agent stands in the path, not in its bytes."""
-
-    @property
-    def identity(self) -> bytes:
-        return b"%b\0%b" % (self.model.encode(), self.raw)
-
-
-def _renamed(request: JsonRequest, name: str) -> JsonRequest:
-    fields = {**request.fields, "model": name}
-    return _DoorRequest(CHAT, request.raw, fields, name, request.stream, request.wants_usage)
+    def _read_chat(self, surface: Surface, raw: bytes) -> JsonRequest:
+        return parse_json(surface, raw)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.errors import error_response
+from headgate.api.errors import error_response, locate
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.core.audit import ORIGIN, Act, Origin
 from headgate.core.errors import HeadgateError, InternalError, ScopeMissing
@@ -66,6 +66,7 @@ class ControlRoute:
                     "route.refused", "route", f"{scope['method']} {scope['path']}", run.who.tenant, error=error.code
                 )
                 await gate.audit.refused(act)
+            locate(error, scope["path"])
             await _send_error(error, run, send, access=self._access)
         except Exception:
             log.exception("request %s failed", run.id)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -11,6 +12,7 @@ from headgate.core import sse
 from headgate.core.catalogue import catalogue
 from headgate.core.errors import HeadgateError, LimitReached, UpstreamRejected
 from headgate.core.run import Run
+from headgate.core.state_errors import ConversationArchived
 from headgate.core.version import __version__
 from headgate.dialects.table import CALLERS
 
@@ -69,6 +71,8 @@ def error_response(
     ]
     if error.retry_after is not None:
         headers.append((b"retry-after", str(math.ceil(error.retry_after)).encode()))
+    if isinstance(error, ConversationArchived) and error.location:
+        headers.append((b"location", error.location.encode()))
     if error.should_retry is False:
         headers.append((b"x-should-retry", b"false"))
     if isinstance(error, LimitReached) and error.standing is not None:
@@ -78,6 +82,12 @@ def error_response(
     if dialect == "messages":
         headers.append((b"request-id", request_id.encode()))
     return status, headers, body
+
+
+def locate(error: HeadgateError, path: str) -> None:
+    """Tell where an archived segment of a conversation goes on: the same path with the conversation's id."""
+    if isinstance(error, ConversationArchived) and error.member in path:
+        error.location = quote(path.replace(error.member, error.successor))
 
 
 def broken_off(error: HeadgateError, run: Run, *, litellm: bool = False) -> bytes:

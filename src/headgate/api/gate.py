@@ -18,6 +18,8 @@ from headgate.core.run import Run
 from headgate.idempotency.keeper import Keeper
 from headgate.identity.compose import Identity
 from headgate.identity.keys import KeyRing
+from headgate.identity.people import People
+from headgate.pipeline.compact import Compactor
 from headgate.pipeline.context import Deps
 from headgate.pipeline.system import SystemPrompts
 from headgate.settings.service import TenantConfig
@@ -108,9 +110,13 @@ class Gate:
     """Read the configuration anew; None where nothing can be."""
     skills: Skills = field(default_factory=Skills)
     """What agents know how to do."""
+    people: People | None = None
+    """What is kept of people; None where nothing is kept."""
     identity: Identity | None = None
     """Keys and tenants, for operators; None where nothing is kept."""
     reports: Reports | None = None
+    compactor: Compactor | None = None
+    """Compacts stored conversations; None where nothing is kept."""
     runs: Runs | None = None
     """Runs that have ended; None where nothing is kept."""
     audit: AuditLog | None = None
@@ -164,17 +170,22 @@ class Gate:
         """Whose key the headers carry; raises Unauthenticated."""
         return self.keys.recognise(key_of(headers, self.key_header))
 
+    def acting(self, who: Principal, headers: Mapping[bytes, bytes]) -> Principal:
+        """The same holder, for the end user whom the headers name; raises UserForbidden or UserRequired."""
+        if user := headers.get(b"x-user-id"):
+            who = self.keys.for_user(who, _user(user))
+        if not who.user and (self.requires_user if who.terms.requires_user is None else who.terms.requires_user):
+            message = "Name the end user whom this call is for in the header X-User-Id."
+            raise UserRequired(message, param="x-user-id")
+        return who
+
     def enter(self, run: Run, headers: Mapping[bytes, bytes]) -> None:
         """Let a request in by its headers alone; raises Unauthenticated, Draining or Overloaded.
 
         Or UserForbidden, or UserRequired.
         """
         run.who = who = self.keys.recognise(key_of(headers, self.key_header))
-        if user := headers.get(b"x-user-id"):
-            run.who = who = self.keys.for_user(who, _user(user))
-        if not who.user and (self.requires_user if who.terms.requires_user is None else who.terms.requires_user):
-            message = "Name the end user whom this call is for in the header X-User-Id."
-            raise UserRequired(message, param="x-user-id")
+        run.who = self.acting(who, headers)
         if self.draining:
             raise Draining("This process is shutting down.", retry_after=1)
         if self.bounds.in_flight and len(self.active) > self.bounds.in_flight:

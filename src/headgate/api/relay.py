@@ -7,12 +7,14 @@ from headgate.api.body import read_body
 from headgate.api.conversations import CONVERSATION, conversation_id
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.idempotency import Asked, Story, answer_once
+from headgate.api.responses import continuation
+from headgate.api.resume import resumed
 from headgate.api.stream import Reply
 from headgate.api.wishes import wishes_of
 from headgate.core.errors import Draining, HeadgateError, InternalError, UnsupportedEncoding
 from headgate.core.request import ModelRequest, parse_form, parse_json
 from headgate.core.run import Continues, Run
-from headgate.core.surfaces import RESPONSES, Surface
+from headgate.core.surfaces import COMPACTION, RESPONSES, Surface
 from headgate.pipeline.run import execute
 from headgate.pipeline.settle import settle
 
@@ -45,6 +47,9 @@ class ModelRoute:
             if gate.keys.is_stale:
                 await gate.keys.refresh()
             gate.enter(run, headers)
+            if (seen := headers.get(b"last-event-id")) is not None:
+                await reply.deliver(await resumed(seen, run, gate), gate.bounds.keep_alive)
+                return
             request = await self._read(receive, headers, run, scope)
             pings = gate.bounds.keep_alive if request.stream and self._surface.obeys_stream else 0.0
             key = headers.get(b"idempotency-key")
@@ -84,7 +89,12 @@ class ModelRoute:
             run.mode = mode.decode("latin-1")
         run.tells_more = self._tells_more(headers.get(b"x-events", b"").lower())
         run.wishes = wishes_of(headers, stream=request.stream)
-        if (conversation := headers.get(CONVERSATION)) is not None:
+        conversation = headers.get(CONVERSATION)
+        if self._surface is RESPONSES and self._gate.deps.state is not None:
+            run.continues = continuation(request.fields, conversation)
+        elif self._surface is COMPACTION and self._gate.deps.state is not None:
+            run.continues = continuation({**request.fields, "store": False, "background": None}, conversation)
+        elif run.continues is None and conversation is not None:
             run.continues = Continues(conversation_id(conversation))
         return request
 

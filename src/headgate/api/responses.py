@@ -1,16 +1,175 @@
-"""Responses as objects: what OpenAI's API keeps, and the gateway does not."""
+"""Stored responses as callers see them: shown, streamed again, cancelled, deleted; and what calls say of state."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headgate.api.answers import json_answer
+from headgate.api.conversations import conversation_id
 from headgate.api.gate import Gate
-from headgate.core.state_errors import ResponseNotFound
+from headgate.api.queries import is_true, whole_number
+from headgate.api.resume import number_after, owner_in, state_of, stream_of
+from headgate.conversations.store import State
+from headgate.conversations.types import Conversation, Item, StoredRun
+from headgate.core.errors import InvalidField, RunCancelled
+from headgate.core.run import Continues
+from headgate.core.state_errors import ItemNotFound, ResponseNotFound, ResponseNotInBackground
+from headgate.pipeline.background import cancelled
+
+_STOP_SECONDS = 5.0
+_MOST_LISTED = 100
+_LONGEST_ID = 128
 
 
-async def not_stored(request: Request, _gate: Gate) -> Response:
-    """Always 404: responses are not stored here."""
-    raise ResponseNotFound(
-        f"There is no response '{request.path_params['id']}': responses are not stored here, "
-        "so keep what POST /v1/responses answers.",
-        param="id",
-    )
+def continuation(fields: Mapping[str, Any], header: bytes | None) -> Continues | None:
+    """What a call says of stored state; None for one that neither keeps anything nor goes on from what is kept."""
+    store, background = _flag(fields, "store"), _flag(fields, "background") or False
+    previous, told = fields.get("previous_response_id"), fields.get("conversation")
+    if previous is not None and (type(previous) is not str or not 0 < len(previous) <= _LONGEST_ID):
+        raise InvalidField(
+            "The field 'previous_response_id' must be the id of a response.", param="previous_response_id"
+        )
+    conversation = _conversation(told)
+    if not conversation and header is not None:
+        conversation = conversation_id(header)
+    if previous and conversation:
+        message = "A response goes on from 'previous_response_id' or in a 'conversation', not both."
+        raise InvalidField(message, param="conversation")
+    keeps = store is not False
+    if background and not keeps:
+        raise InvalidField(
+            "The field 'background' needs 'store' to be true: the answer is fetched later.", param="background"
+        )
+    if not keeps and not previous and not conversation:
+        return None
+    return Continues(conversation, "", previous or "", keeps, background)
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool | None:
+    value = fields.get(name)
+    if value is not None and type(value) is not bool:
+        raise InvalidField(f"The field '{name}' must be true or false.", param=name)
+    return value
+
+
+def _conversation(told: object) -> str:
+    if told is None:
+        return ""
+    given = told.get("id") if isinstance(told, dict) else told
+    if type(given) is not str or not 0 < len(given) <= _LONGEST_ID:
+        message = "The field 'conversation' must be the id of a conversation, or an object with it as 'id'."
+        raise InvalidField(message, param="conversation")
+    return given
+
+
+async def get(request: Request, gate: Gate) -> Response:
+    """One response; with `stream=true` its events, as they were sent, behind `starting_after`."""
+    stored = await _found(request, gate)
+    if is_true(request, "stream"):
+        return await stream_of(stored, number_after(request, stored.id), gate)
+    return json_answer(_shown(stored))
+
+
+async def delete(request: Request, gate: Gate) -> Response:
+    """Take it away with its events; its items stay in their conversation. One in the background is stopped first."""
+    stored = await _found(request, gate)
+    if stored.background and stored.status in ("queued", "in_progress"):
+        await _stop(stored, gate)
+    await state_of(gate).runs.delete(stored)
+    return json_answer({"id": stored.id, "object": "response", "deleted": True})
+
+
+async def cancel(request: Request, gate: Gate) -> Response:
+    """Stop a response in the background, whichever worker makes it. One that has ended stays as it is."""
+    stored = await _found(request, gate)
+    if not stored.background:
+        raise ResponseNotInBackground(f"The response '{stored.id}' was not made in the background.", param="id")
+    if stored.status in ("queued", "in_progress"):
+        await _stop(stored, gate)
+        stored = await _found(request, gate)
+    return json_answer(_shown(stored))
+
+
+async def _stop(stored: StoredRun, gate: Gate) -> None:
+    """Here, if it is at work here; else it is noted, and whoever works on it finds out within seconds."""
+    who = RunCancelled("The response was cancelled.")
+    for task, run in list(gate.deps.background.items()):
+        if run.stored_as == stored.id and run.stopped_by is None:
+            run.stopped_by = who
+            task.cancel()
+            await asyncio.wait([task], timeout=_STOP_SECONDS)
+            break
+    await cancelled(stored, gate.deps)
+
+
+async def input_items(request: Request, gate: Gate) -> Response:
+    """What the model was told before it answered, page by page; the newest first, unless `order` is `asc`."""
+    stored = await _found(request, gate)
+    state = state_of(gate)
+    head = await state.heads.get(stored.conversation, stored.owner)
+    upto = stored.base
+    if stored.status in ("queued", "in_progress"):
+        given = stored.request.get("input")
+        items = given if isinstance(given, list) else [{"type": "message", "role": "user", "content": given}]
+        return json_answer(_list([dict(one) for one in items if isinstance(one, dict)], has_more=False))
+    at_end = replace(head, segment=stored.segment or head.segment, depth=upto)
+    return json_answer(await item_page(request, state, at_end))
+
+
+async def item_page(request: Request, state: State, head: Conversation) -> dict[str, Any]:
+    """A page of a conversation's items, as `limit`, `order`, `after` and `before` ask for it."""
+    limit = whole_number(request, "limit", 20, _MOST_LISTED)
+    order = request.query_params.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise InvalidField("The parameter 'order' must be 'asc' or 'desc'.", param="order")
+    after, before = await _place(request, "after", state, head), await _place(request, "before", state, head)
+    if order == "asc":
+        found = await state.heads.items(head, after=after or 0, limit=limit + 1)
+        found = [one for one in found if before is None or one.position < before]
+    else:
+        found = await state.heads.latest(head, before=after, limit=limit + 1)
+        found = [one for one in found if before is None or one.position > before]
+    return _list([shown_item(one) for one in found[:limit]], has_more=len(found) > limit)
+
+
+async def _place(request: Request, name: str, state: State, head: Conversation) -> int | None:
+    given = request.query_params.get(name)
+    if not given:
+        return None
+    try:
+        return (await state.heads.item(head, given)).position
+    except ItemNotFound:
+        raise InvalidField(f"The parameter '{name}' must be the id of an item of the list.", param=name) from None
+
+
+def shown_item(item: Item) -> dict[str, Any]:
+    return dict(item.data)
+
+
+def _list(data: Sequence[Mapping[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    first, last = (data[0].get("id"), data[-1].get("id")) if data else (None, None)
+    return {"object": "list", "data": list(data), "first_id": first, "last_id": last, "has_more": has_more}
+
+
+def _shown(stored: StoredRun) -> dict[str, Any]:
+    response = dict(stored.response or {})
+    if stored.status == "requires_action":
+        return {**response, "status": "completed"}
+    return {**response, "status": stored.status}
+
+
+async def _found(request: Request, gate: Gate) -> StoredRun:
+    id_ = request.path_params["id"]
+    if gate.deps.state is None:
+        raise ResponseNotFound(
+            f"There is no response '{id_}': responses are not stored here, so keep what POST /v1/responses answers.",
+            param="id",
+        )
+    try:
+        return await gate.deps.state.runs.get(id_, owner_in(request, gate))
+    except ResponseNotFound:
+        raise ResponseNotFound(f"There is no response '{id_}'.", param="id") from None

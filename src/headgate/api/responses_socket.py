@@ -1,7 +1,7 @@
 """The WebSocket form of the Responses API (https://www.openresponses.org/specification): one message, one response.
 
 Each response goes the way of an HTTP call, with its own key check, limits, run and settlement. What a connection adds
-is the memory of its last response, from which the next one may go on; it ends with the connection.
+is the memory of its last response, if that is not stored, from which the next one may go on; it ends with it.
 """
 
 import asyncio
@@ -63,7 +63,8 @@ class ResponsesSocket:
         try:
             with suppress(OSError):  # the caller left while something was sent
                 await send({"type": "websocket.accept"})
-                await _Connection(scope, receive, send, self._call).serve()
+                keeps = self._gate.deps.state is not None
+                await _Connection(scope, receive, send, self._call, keeps=keeps).serve()
         finally:
             self._open -= 1
 
@@ -81,7 +82,8 @@ class ResponsesSocket:
 class _Connection:
     """One caller's. Responses are made one after another; messages that come meanwhile wait."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, call: Call) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, call: Call, *, keeps: bool) -> None:
+        self._keeps = keeps
         self._headers = [header for header in scope["headers"] if header[0] not in _NOT_OF_A_CALL]
         self._receive = receive
         self._send = send
@@ -131,7 +133,8 @@ class _Connection:
         if reply.finished is None:
             self._forget(continues)
         else:
-            self._memory = _remembered(body, reply.finished)
+            is_kept = self._keeps and reply.finished.get("store") is True
+            self._memory = ("", []) if is_kept else _remembered(body, reply.finished)
         return True
 
     async def _respond(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
@@ -165,10 +168,15 @@ class _Connection:
         """The body of the HTTP call that a message stands for; raises PreviousResponseNotFound."""
         body = {name: value for name, value in fields.items() if name not in _TRANSPORT}
         previous = body.get("previous_response_id")
+        if body.get("background"):
+            message = "A response over a WebSocket is not made in the background: leave the field 'background' out."
+            raise InvalidField(message, param="background")
         if previous is not None and previous == self._memory[0]:
             body["input"] = [*self._memory[1], *_items(body.get("input"))]
             del body["previous_response_id"]
-        elif previous is not None and False in (body.get("store"), body.get("generate")):
+        elif previous is not None and (
+            body.get("generate") is False or (body.get("store") is False and not self._keeps)
+        ):
             message = f"Previous response with id '{previous}' not found: this connection does not hold it."
             raise PreviousResponseNotFound(message, param="previous_response_id")
         return {**body, "stream": True}

@@ -15,6 +15,8 @@ from starlette.routing import Route as StarletteRoute
 from headgate.api import (
     actions,
     agents,
+    compaction,
+    conversation_objects,
     health,
     info,
     litellm_health,
@@ -26,13 +28,16 @@ from headgate.api import (
     models,
     ollama,
     responses,
+    resume,
     runs,
+    stored_conversations,
     tenant_config,
     tools,
 )
-from headgate.api.admin import audit, budgets, keys, mcp, reload, template, tenants
+from headgate.api.admin import audit, budgets, data, keys, mcp, reload, template, tenants
 from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
+from headgate.api.c1 import C1Chat
 from headgate.api.control import Access, ControlRoute, refuse
 from headgate.api.count_tokens import count_tokens
 from headgate.api.gate import Gate, Receive, Scope, Send
@@ -41,6 +46,7 @@ from headgate.api.litellm_reports import LitellmReports
 from headgate.api.mcp import PATH as MCP_PATH
 from headgate.api.relay import ModelRoute
 from headgate.api.responses_socket import ResponsesSocket
+from headgate.api.sessions import SessionTurn
 from headgate.api.spend import SpendRoutes
 from headgate.core.errors import MethodNotAllowed, RouteNotFound
 from headgate.core.surfaces import MESSAGES, RESPONSES, SURFACES
@@ -102,10 +108,14 @@ def control_routes(gate: Gate) -> list[Route]:
         *_tenant_config_routes(),
         *_run_routes(),
         *_response_routes(),
+        *_conversation_object_routes(),
         *_audit_routes(),
+        *_data_routes(),
         *_litellm_user_routes(),
         *_litellm_team_routes(),
         *_litellm_health_routes(),
+        *_conversation_routes(gate),
+        *_compaction_routes(),
         *_agent_routes(gate),
         *_action_routes(gate),
         *_memory_routes(),
@@ -124,6 +134,39 @@ def _count_routes() -> list[Route]:
     return [
         Route(f"{prefix}/messages/count_tokens", count_tokens, ("POST",), logged=True, dialect="messages")
         for prefix in MESSAGES_PREFIXES
+    ]
+
+
+def _conversation_routes(gate: Gate) -> list[Route]:
+    """They need no scope: callers see what is their own. Those of sessions come before the agents', for names of
+    agents may hold slashes.
+    """
+    stored, sessions = stored_conversations, "/a1/agents/{name:path}/sessions"
+    one = f"{sessions}/{{id}}"
+    return [
+        Route("/c1/chat", C1Chat(gate), ("POST",)),
+        Route("/c1/conversations", stored.list_all, logged=True),
+        Route("/c1/conversations/{id}", stored.update, ("PATCH",), logged=True),
+        *_kept_routes("/c1/conversations/{id}"),
+        Route("/c1/conversations/{id}/items", stored.list_items, logged=True),
+        Route(sessions, stored.list_all, logged=True),
+        Route(sessions, stored.create_session, ("POST",), logged=True),
+        *_kept_routes(one),
+        Route(f"{one}/messages", stored.list_items, logged=True),
+        Route(f"{one}/messages", SessionTurn(gate), ("POST",)),
+    ]
+
+
+def _kept_routes(one: str) -> list[Route]:
+    """What conversations and sessions have in common."""
+    stored = stored_conversations
+    return [
+        Route(one, stored.get, logged=True),
+        Route(one, stored.delete, ("DELETE",), logged=True),
+        Route(f"{one}/fork", stored.fork, ("POST",), logged=True),
+        Route(f"{one}/rewind", stored.rewind, ("POST",), logged=True),
+        Route(f"{one}/lineage", stored.lineage, logged=True),
+        Route(f"{one}/diff", stored.diff, logged=True),
     ]
 
 
@@ -157,11 +200,23 @@ def _memory_routes() -> list[Route]:
     ]
 
 
+def _compaction_routes() -> list[Route]:
+    """They need no scope: a key sees its own conversations."""
+    c1, a1 = "/c1/conversations/{id}", "/a1/agents/{name:path}/sessions/{id}"
+    return [
+        Route(f"{c1}/compact", compaction.compact, ("POST",), logged=True),
+        Route(f"{a1}/compact", compaction.compact, ("POST",), logged=True),
+        Route(f"{c1}/compaction", compaction.put_policy, ("PUT",), logged=True),
+        Route(f"{c1}/compaction", compaction.get_policy, logged=True),
+    ]
+
+
 def _run_routes() -> list[Route]:
     """They need no scope: a key without it sees its own runs. Ids that callers choose may hold slashes."""
     return [
         Route("/v1/runs", runs.list_all, logged=True),
         Route("/v1/runs/{id:path}/cancel", runs.cancel, ("POST",), logged=True),
+        Route("/v1/runs/{id}/events", resume.events, logged=True),
         Route("/v1/runs/{id:path}", runs.get, logged=True),
     ]
 
@@ -171,9 +226,30 @@ def _response_routes() -> list[Route]:
         route
         for one in (f"{path}/{{id}}" for path in SOCKET_PATHS)
         for route in (
-            Route(one, responses.not_stored, ("GET", "DELETE"), logged=True),
-            Route(f"{one}/cancel", responses.not_stored, ("POST",), logged=True),
-            Route(f"{one}/input_items", responses.not_stored, logged=True),
+            Route(one, responses.get, logged=True),
+            Route(one, responses.delete, ("DELETE",), logged=True),
+            Route(f"{one}/cancel", responses.cancel, ("POST",), logged=True),
+            Route(f"{one}/input_items", responses.input_items, logged=True),
+        )
+    ]
+
+
+def _conversation_object_routes() -> list[Route]:
+    """As in OpenAI's API. They need no scope: a key sees what belongs to its tenant and user."""
+    theirs = conversation_objects
+    return [
+        route
+        for every in ("/v1/conversations", "/conversations")
+        for one in (f"{every}/{{id}}",)
+        for route in (
+            Route(every, theirs.create, ("POST",), logged=True),
+            Route(one, theirs.get, logged=True),
+            Route(one, theirs.update, ("POST",), logged=True),
+            Route(one, theirs.delete, ("DELETE",), logged=True),
+            Route(f"{one}/items", theirs.list_items, logged=True),
+            Route(f"{one}/items", theirs.add_items, ("POST",), logged=True),
+            Route(f"{one}/items/{{item}}", theirs.get_item, logged=True),
+            Route(f"{one}/items/{{item}}", theirs.delete_item, ("DELETE",), logged=True),
         )
     ]
 
@@ -183,6 +259,18 @@ def _audit_routes() -> list[Route]:
     return [
         Route("/admin/audit", audit.list_all, logged=True, needs="audit:read"),
         Route("/admin/audit/verify", audit.verify, logged=True, needs="audit:read"),
+    ]
+
+
+def _data_routes() -> list[Route]:
+    read, write = "data:read", "data:write"
+    return [
+        route
+        for path in ("/admin/data/{tenant}", "/admin/data/{tenant}/{user:path}")
+        for route in (
+            Route(path, data.export, logged=True, needs=read),
+            Route(path, data.erase, ("DELETE",), logged=True, needs=write),
+        )
     ]
 
 
@@ -382,6 +470,7 @@ class Application:
         self._model_routes = {
             prefix + surface.path: ModelRoute(surface, gate) for surface in SURFACES for prefix in ("/v1", "")
         }
+        self._archived = ControlRoute(compaction.archived, gate, "archived", Access(logged=True))
         self._socket = ResponsesSocket(gate, self._model_routes[SOCKET_PATHS[0]])
         messages = ModelRoute(MESSAGES, gate)
         self._model_routes |= {prefix + MESSAGES.path: messages for prefix in MESSAGES_PREFIXES}
@@ -414,6 +503,9 @@ class Application:
     async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == MCP_PATH and self._gate.mcp_route is not None:
             await self._gate.mcp_route(self._gate, scope, receive, send)
+            return
+        if "/seg_" in scope["path"] and compaction.ARCHIVED.match(scope["path"]):
+            await self._archived(scope, receive, send)
             return
         allowed: set[str] = set()
         for route in self._router.routes:

@@ -85,7 +85,7 @@ async def cancel(request: Request, gate: Gate) -> Response:
     assert isinstance(one, Running)
     if gate.audit is not None:
         await gate.audit.record(_act(one))
-    if not await _stopped(one, who_asks(request).key_id, gate):
+    if not await stop_anywhere(one.span, who_asks(request).key_id, gate):
         if gate.audit is not None:
             await gate.audit.record(_act(one, RunNotRunning.code))
         raise RunNotRunning("The run has ended already.")
@@ -112,7 +112,7 @@ async def _stop_here(span: str, by: str, gate: Gate) -> bool:
 def _tasks(gate: Gate) -> dict["asyncio.Task[Any]", Run]:
     """Of a call that goes on without its caller, the task that makes it, not those who listen."""
     heard = {task: run for task, run in gate.active.items() if not run.is_accounted}
-    return {**heard, **gate.detached, **gate.deps.mirrors}
+    return {**heard, **gate.detached, **gate.deps.mirrors, **gate.deps.background}
 
 
 async def _running(query: RunQuery, gate: Gate, limit: int) -> list[Running]:
@@ -124,10 +124,11 @@ async def _running(query: RunQuery, gate: Gate, limit: int) -> list[Running]:
     return sorted(found, key=lambda one: one.place, reverse=True)
 
 
-async def _stopped(one: Running, by: str, gate: Gate) -> bool:
-    if await _stop_here(one.span, by, gate):
+async def stop_anywhere(span: str, by: str, gate: Gate) -> bool:
+    """Stop the run of a span on whichever worker of this machine; False if it has ended."""
+    if await _stop_here(span, by, gate):
         return True
-    return gate.peers is not None and any(await gate.peers.ask({"stop": one.span, "by": by}))
+    return gate.peers is not None and any(await gate.peers.ask({"stop": span, "by": by}))
 
 
 async def _both(query: RunQuery, gate: Gate) -> tuple[list[Running], list[Past]]:

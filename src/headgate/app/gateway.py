@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from headgate.api.gate import Bounds, Gate
 from headgate.api.mcp import McpRoute
 from headgate.app.agents import mcp_of, offered_of, skills_of, steer_with
+from headgate.app.compaction import compacting
 from headgate.app.diary import noting
 from headgate.app.governance import governed, keys_of
 from headgate.app.idempotency import repeating
@@ -56,6 +57,7 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
         key_header=(settings.auth.key_header or "").lower().encode(),
         lists=parts.lists,
     )
+    gate.deps.provider_of = parts.lists.provider_of
     gate.mcp = mcp_of(settings, prepared.data_dir)
     registry = equip(gate, settings, remembers=prepared.data_dir is not None)
     gate.skills = skills_of(settings)
@@ -74,6 +76,7 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
             repeating(prepared, gate),
             reloading(reloader, gate, prepared),
             noting(settings, gate),
+            compacting(settings, gate),
         ):
             yield gate
     finally:

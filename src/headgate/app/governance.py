@@ -12,8 +12,10 @@ from headgate.api.gate import Gate
 from headgate.app.allotments import allotments_of
 from headgate.app.gauges import measuring
 from headgate.app.lessons import Lessons
-from headgate.app.oversight import audit_log, note_start, overseen
+from headgate.app.oversight import audit_log, note_start, overseen, stopping
+from headgate.app.people import people_of
 from headgate.app.prepare import Prepared
+from headgate.app.state import remembering
 from headgate.config.tenants import markups_of, standing_of
 from headgate.config.tree import Settings
 from headgate.conversations.store import state_of
@@ -29,6 +31,7 @@ from headgate.limits.limiter import Limiter
 from headgate.limits.local import LocalTable
 from headgate.limits.shared import SharedTable
 from headgate.limits.types import BoundSettings, bound_of
+from headgate.pipeline.second_turn import SecondTurn
 from headgate.settings.cascade import Cascade
 from headgate.settings.compose import reader_of
 from headgate.settings.service import TenantConfig
@@ -103,6 +106,8 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Casc
         database = _opened(prepared, folder)
         try:
             await migrate(database)
+            turns = settings.conversations
+            gate.deps.second_turn = SecondTurn(turns.second_turn, turns.wait_seconds, stopping(gate))
             signal = Signal(folder / "run" / "keys")
             try:
                 gate.audit = audit_log(database, prepared.pepper, folder)
@@ -113,7 +118,12 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Casc
                 if settings.server.workers == 1:
                     await note_start(gate.audit, settings)
                 attempts = AttemptStore(database, markups_of(cascade))
-                async with _recorded(folder, attempts, settings, gate, prices), overseen(folder, gate):
+                async with (
+                    _recorded(folder, attempts, settings, gate, prices) as ledger,
+                    overseen(folder, gate),
+                    remembering(gate),
+                ):
+                    gate.people = people_of(gate, database, attempts, ledger)
                     yield
             finally:
                 signal.close()
@@ -126,7 +136,7 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Casc
 @contextlib.asynccontextmanager
 async def _recorded(
     folder: Path, store: AttemptStore, settings: Settings, gate: Gate, prices: Prices
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Ledger]:
     """The ledger: replayed, told to the limits, and drained until the end."""
     journal = Journal(folder / "journal")
     ledger = Ledger(folder / "journal", journal, store, most_lag=settings.usage.most_lag)
@@ -148,7 +158,7 @@ async def _recorded(
     duties = [loop.create_task(ledger.keep_draining()), loop.create_task(asyncio.to_thread(pricing.load))]
     refreshing = await _allotted(store, settings, gate)
     try:
-        yield
+        yield ledger
     finally:
         repeating.cancel()
         refreshing.cancel()

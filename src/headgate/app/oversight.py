@@ -3,13 +3,13 @@
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from time import time
 from typing import Any
 
 from headgate.api.gate import Gate
-from headgate.api.runs import answer_peer
+from headgate.api.runs import answer_peer, stop_anywhere
 from headgate.audit.chain import Chain
 from headgate.audit.head import HeadFile
 from headgate.audit.log import AuditLog
@@ -46,6 +46,15 @@ async def note_start(audit: AuditLog, settings: Settings) -> None:
         await audit.record(Act("configuration.loaded", "configuration", "headgate", DEFAULT_TENANT, after=after))
     except DatabaseUnavailable as error:
         log.error("the start is missing in the audit log: %s", error.message)
+
+
+def stopping(gate: Gate) -> Callable[[str, str], Awaitable[bool]]:
+    """Stops the run of a span on behalf of a key, whichever worker of this machine serves it."""
+
+    async def stop(span: str, by: str) -> bool:
+        return await stop_anywhere(f"{span}-", by, gate)
+
+    return stop
 
 
 @contextlib.asynccontextmanager

@@ -71,6 +71,7 @@ class Reloader:
                 skills = skills_of(settings)
                 parts = parts_of(settings, self._wire, self._prepared.local, self._gate.deps.book, self._parts)
                 deps = replace(self._gate.deps, catalog=parts.catalog, planner=parts.planner, upstreams=parts.upstreams)
+                deps.provider_of = parts.lists.provider_of
                 mcp = mcp_of(settings, self._prepared.data_dir, self._gate.mcp)
                 templates = steer_with(deps, settings, skills, self._registry, mcp)
             except StartupError as error:

@@ -11,7 +11,7 @@ import orjson
 from headgate.audit.chain import START, Chain
 from headgate.audit.head import HeadFile
 from headgate.audit.types import AuditQuery, Head, Row, Verdict
-from headgate.core.audit import ORIGIN, Act
+from headgate.core.audit import ERASED, ORIGIN, Act
 from headgate.core.errors import HeadgateError
 from headgate.telemetry.redact import redact
 
@@ -93,7 +93,40 @@ class AuditLog:
             last, wrong = self._chain.check(rows, last)
             if wrong is not None:
                 return wrong
+        if signed is not None and at_signed != signed.hash and await self._was_rewritten(signed):
+            at_signed = signed.hash
         return self._against(last, signed, kept, at_signed)
+
+    async def erased(self, transaction: Any, change: Callable[[Row], Row]) -> tuple[int, Head]:
+        """Exchange rows for others, and sign all that come after anew. How many differ, and the last row before.
+
+        Whoever does it has to note an act with that last row as `before`: by it the file outside the database is
+        known to be of the log as it was, and so is anybody's copy of a hash.
+        """
+        last = await self._store.hold(transaction)
+        await self._follow(last)
+        changed, at, head = 0, 0, START
+        while rows := await self._store.since(transaction, at, _PAGE):
+            at, made = rows[-1].seq, []
+            for row in rows:
+                new = change(row)
+                changed += new != row
+                if new != row or row.previous != head.hash:
+                    new = self._chain.signed(new._replace(previous=head.hash))
+                    made.append(new)
+                head = Head(new.seq, new.hash)
+            await self._store.exchange(transaction, made)
+        await self._store.move_head(transaction, head)
+        return changed, last
+
+    async def _was_rewritten(self, seen: Head) -> bool:
+        """Whether a signed row tells that data were erased when this was the last one."""
+        query = AuditQuery(action=ERASED, after=seen.seq, oldest_first=True)
+        for row in await self._store.chosen(query, _PAGE):
+            before = orjson.loads(row.before or b"null")
+            if row.hash == self._chain.hash_of(row) and before == {"seq": seen.seq, "hash": seen.hash}:
+                return True
+        return False
 
     def _against(self, last: Head, signed: Head | None, kept: Head, at_signed: str | None) -> Verdict:
         """The chain is sound in itself; is it all of it?"""
@@ -115,7 +148,7 @@ class AuditLog:
             seen = await asyncio.to_thread(self._step, head, None)
             if seen is None:
                 return
-            if await self._store.hash_at(seen.seq) != seen.hash:
+            if await self._store.hash_at(seen.seq) != seen.hash and not await self._was_rewritten(seen):
                 raise ValueError(f"row {seen.seq} is not the one it was; run `headgate audit verify`")
             if await asyncio.to_thread(self._step, head, seen) is None:
                 return

@@ -1,8 +1,9 @@
-"""The audit log's tables. Rows are added and read; nothing here changes or removes one."""
+"""The audit log's tables. Rows are added and read; they are exchanged only when somebody's data are erased."""
 
+from collections.abc import Sequence
 from typing import Any, get_type_hints
 
-from sqlalchemy import BigInteger, Column, Index, Integer, Select, Table, Text, and_, insert, select, update
+from sqlalchemy import BigInteger, Column, Index, Integer, Select, Table, Text, and_, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headgate.audit.types import AuditQuery, Head, Row
@@ -54,6 +55,22 @@ class AuditStore:
         async with self.database.reading() as connection:
             found: str | None = (await connection.execute(select(audit.c.hash).where(audit.c.seq == seq))).scalar()
             return found
+
+    async def since(self, connection: AsyncConnection, seq: int, limit: int) -> list[Row]:
+        """The rows behind a number, oldest first, as the transaction sees them."""
+        query = select(audit).where(audit.c.seq > seq).order_by(audit.c.seq).limit(limit)
+        return [Row(*row) for row in await connection.execute(query)]
+
+    async def exchange(self, connection: AsyncConnection, rows: Sequence[Row]) -> None:
+        """Put rows in the place of those of the same numbers; the last row must be held."""
+        if rows:
+            numbers = [row.seq for row in rows]
+            await connection.execute(delete(audit).where(audit.c.seq.between(numbers[0], numbers[-1])))
+            await connection.execute(insert(audit), [row._asdict() for row in rows])
+
+    async def move_head(self, connection: AsyncConnection, head: Head) -> None:
+        """The last row is another one now."""
+        await connection.execute(update(heads).values(seq=head.seq, hash=head.hash))
 
     async def chosen(self, query: AuditQuery, limit: int) -> list[Row]:
         async with self.database.reading() as connection:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "budgets": "Show what a running gateway's budgets have left.",
     "mcp": "Look at the MCP servers of a running gateway, and log in to them.",
     "demo-mcp": "Run a small MCP server with made-up tools, to try things out.",
+    "data": "Hand out or erase all that is kept of a tenant or of a user.",
     "usage": "Show what a running gateway was used for and what it cost.",
     "launch": "Start a client, such as Claude Code or Codex, that talks to a running gateway.",
     "completion": "Print the completion for a shell.",

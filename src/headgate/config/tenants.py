@@ -11,19 +11,22 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue
 
 from headgate.config.tree import Settings
+from headgate.conversations.policy import MODES, Mode
 from headgate.core.bounds import Budget, Rate
 from headgate.core.money import nano
 from headgate.core.terms import NO_TERMS, Parameters, Terms
 from headgate.identity.types import Budgets, Environment, Pattern, Tag, Tenant
 from headgate.routing.types import Effort
 from headgate.settings.cascade import Cascade, Registry
-from headgate.settings.narrow import BUDGETS, HIGHER, LOWER, STRICTER
+from headgate.settings.narrow import BUDGETS, HIGHER, LOWER, STRICTER, not_after
 from headgate.settings.types import AT_RUN_TIME, BY_OPERATOR, BY_TENANT, FIXED, IN_FILE, Setting, Standing
 
 _Count = Annotated[int, Field(strict=True, ge=1, le=10**12)]
 _Flag = Annotated[bool, Field(strict=True)]
 _Patterns = Annotated[list[Pattern], Field(max_length=1000)]
 _RATE = ("requests_per_minute", "tokens_per_minute", "streams")
+
+LESSER = not_after(MODES)
 
 REGISTRY = Registry(
     [
@@ -139,6 +142,22 @@ REGISTRY = Registry(
             "None of these models, besides those that are denied.",
             default=[],
             levels=AT_RUN_TIME,
+        ),
+        Setting(
+            "compaction.mode",
+            Mode,
+            "What may become of stored conversations that grow too long: none, trim or compact.",
+            "compact",
+            BY_TENANT,
+            narrowing=LESSER,
+        ),
+        Setting(
+            "compaction.at",
+            Annotated[float, Field(gt=0, le=1)],
+            "Share of a model's room at which a conversation is compacted at the latest.",
+            1.0,
+            BY_TENANT,
+            narrowing=LOWER,
         ),
         Setting("models.allow", _Patterns, "Models that may be used; all, if empty.", [], IN_FILE, of_record=True),
         Setting("models.deny", _Patterns, "Models that may not be used.", [], IN_FILE, of_record=True),

@@ -3,6 +3,8 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from headgate.agents.types import AgentSettings, StrategySettings
+from headgate.conversations.policy import CompactionSettings
+from headgate.conversations.settings import ConversationSettings
 from headgate.db.types import DatabaseSettings
 from headgate.idempotency.types import IdempotencySettings
 from headgate.identity.types import AuthSettings, TenantSettings
@@ -97,10 +99,12 @@ class Settings(BaseModel):
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     tools: ToolSettings = Field(default_factory=ToolSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)
+    compaction: CompactionSettings = Field(default_factory=CompactionSettings)
     idempotency: IdempotencySettings = Field(default_factory=IdempotencySettings)
     strategies: StrategySettings = Field(default_factory=StrategySettings)
     agents: list[AgentSettings] = Field(default_factory=list, description="Models with a prompt, tools and skills.")
     mcp: McpSettings = Field(default_factory=McpSettings)
+    conversations: ConversationSettings = Field(default_factory=ConversationSettings)
     conf: str | None = Field(
         None, description="Folder with `agents/`, `skills/` and `prompts/`; `conf` beside this file when not set."
     )

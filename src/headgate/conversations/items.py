@@ -1,27 +1,46 @@
 """Between items as they are kept, in the words of the Responses API, and the values that every dialect shares."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from headgate.conversations.types import new_id
 from headgate.core.chat_request import ImagePart, Item, Message, TextPart, Thinking, ToolCall, ToolResult
 from headgate.dialects.fields import WORDLESS, Losses
-from headgate.dialects.responses_items import render_items, stored_items
+from headgate.dialects.responses_items import COMPACTED, render_items, stored_items
 
+__all__ = ["COMPACTED", "kept_of", "news", "told_of", "with_id"]
 _PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco"}
 WAITS = "The call waits for the approval of a person. It was not made yet."
 _APPROVALS = frozenset(("mcp_approval_request", "mcp_approval_response"))
 _AROUND = _APPROVALS | {"mcp_call"}
 _NOTES = frozenset(("annotations", "logprobs"))
+_OF_THOUGHTS = ("type", "id", "summary", "encrypted_content")
 _INSTRUCTING = frozenset(("system", "developer"))
 
 
 def told_of(stored: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
-    """What a model is told of kept items. A call of the gateway's own tools becomes the call and its result."""
+    """What a model is told of kept items. A call of the gateway's own tools becomes the call and its result.
+
+    Thoughts that led to an answer are not told again: no provider asks for them, and some refuse them. Those that led
+    to a call are, and those that their provider signed or sealed.
+    """
     flat: list[Mapping[str, Any]] = []
     for one in without_approvals(list(stored)):
         flat += _call_and_result(one) if one.get("type") == "mcp_call" else (_without_notes(one),)
-    return stored_items(flat)
+    return stored_items(one for number, one in enumerate(flat) if not _is_over(one, flat, number))
+
+
+def _is_over(item: Mapping[str, Any], items: Sequence[Mapping[str, Any]], number: int) -> bool:
+    """Whether it is a plain thought that led to an answer."""
+    if item.get("type") != "reasoning" or item.get("encrypted_content"):
+        return False
+    for after in islice(items, number + 1, None):
+        if after.get("type") == "function_call":
+            return False
+        if after.get("type") != "reasoning" and after.get("role") != "assistant":
+            return True
+    return True
 
 
 def without_approvals(stored: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -68,6 +87,19 @@ def _call_and_result(item: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 def kept_of(items: Sequence[Item]) -> list[dict[str, Any]]:
     """A caller's items as they are kept, each with an id of its own and a status."""
     return [with_id(fields) for fields in render_items(items, True, Losses())]
+
+
+def retold_of(stored: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What a model is told of kept items, in the words of the Responses API. A thought is told if its provider sealed
+    it, with the name that the provider knows it by; nobody else can make use of it.
+    """
+    told: list[dict[str, Any]] = []
+    for one in without_approvals(list(stored)):
+        if one.get("type") != "reasoning":
+            told += render_items(told_of((one,)), True, Losses())
+        elif one.get("encrypted_content"):
+            told.append({name: one[name] for name in _OF_THOUGHTS if name in one})
+    return told
 
 
 def with_id(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,12 @@ class Conversation:
     depth: int
     revision: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    tokens: int = 0
+    """What the last call with it and its answer came to, as its provider counted; 0 if nobody did."""
+    counted: int = 0
+    """The position of the last item that is among these tokens."""
+    compaction: Mapping[str, Any] = field(default_factory=dict)
+    """What is set of its compaction alone; see policy.CompactionWishes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +195,7 @@ class Query(NamedTuple):
     after: tuple[int, str] | None = None
     agent: str | None = None
     text: str = ""
+    offset: int = 0
 
 
 def new_id(kind: str) -> str:

@@ -34,6 +34,8 @@ class Origin:
     request_id: str = ""
 
 
+ERASED = "data.erased"
+"""The act by which somebody's data went; see audit/log.py."""
 SYSTEM = Principal("system")
 ITSELF = Origin(SYSTEM)
 ORIGIN: ContextVar[Origin] = ContextVar("origin", default=ITSELF)

@@ -1,6 +1,6 @@
 """Protocols between features, each with at least two real implementations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -97,6 +97,25 @@ class Counters(Protocol):
 
     async def close(self) -> None:
         """Let go of files and connections; whatever is still held is given back."""
+
+
+class Whose(NamedTuple):
+    """A user of a tenant; the whole tenant where `user` is None."""
+
+    tenant: str
+    user: str | None = None
+
+
+class Holding(Protocol):
+    """What one part of the gateway keeps of people."""
+
+    name: str
+
+    def export(self, whose: Whose) -> AsyncIterator[Mapping[str, Any]]:
+        """Each thing as fields, with its `type`. Raises DatabaseUnavailable."""
+
+    async def erase(self, transaction: Any, whose: Whose, name: str) -> int:
+        """Take it away within a transaction, or put `name` in the place of the id where sums need one; how many."""
 
 
 class Witness(Protocol):

@@ -85,6 +85,12 @@ class Continues(NamedTuple):
 
     conversation: str = ""
     agent: str = ""
+    previous: str = ""
+    """Go on after this response instead."""
+    keeps: bool = True
+    """Whether the turn is kept."""
+    background: bool = False
+    """Whether it goes on without its caller."""
 
 
 @dataclass(slots=True)
@@ -143,6 +149,12 @@ class Run:
     """Which stored conversation the caller wants it to go on with; None for none."""
     conversation: str = ""
     """The one that it goes on with, once that is known."""
+    provider: str = ""
+    """The upstream, or the provider behind it, that the caller wants to answer; empty for any."""
+    stored_as: str = ""
+    """The id of the stored response that it makes, `resp_…`; empty for none."""
+    segment: str = ""
+    """The segment of it that is told, where a summary stands for what came before."""
     mode: str = ""
     """How the caller wants it answered, as the header says it."""
     strategy: StrategyChoice | None = None

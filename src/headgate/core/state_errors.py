@@ -33,12 +33,71 @@ class ConversationMoved(HeadgateError):
     should_retry = False
 
 
+class ConversationArchived(HeadgateError):
+    """`location` is the same path with the successor's id, once somebody who knows the path has put it there."""
+
+    code = "conversation_archived"
+    status = 308
+    type = "conflict"
+    title = "The id is that of a segment of a conversation, which goes on under another id"
+    remedy = "Follow the header `location`, or take the conversation's own id."
+    typical_param = "conversation"
+    should_retry = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        member: str = "",
+        successor: str = "",
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, param=param, retry_after=retry_after)
+        self.member = member
+        self.successor = successor
+        self.location = ""
+
+
 class ConversationBusy(HeadgateError):
     code = "conversation_busy"
     status = 409
     type = "conflict"
     title = "Another turn of the conversation is under way"
     remedy = "Wait until it has ended or cancel it; or set what happens to a second turn to `enqueue` or `interrupt`."
+    should_retry = False
+
+
+class ResponseUnfinished(HeadgateError):
+    code = "response_unfinished"
+    status = 409
+    type = "conflict"
+    title = "The response is still being made"
+    remedy = "Wait until its status is neither `queued` nor `in_progress`, or cancel it."
+    typical_param = "previous_response_id"
+    should_retry = False
+
+
+class ResponseNotInBackground(Invalid):
+    code = "response_not_in_background"
+    title = "Only a response in the background can be cancelled by its id"
+    remedy = "Close the connection of the call that makes it; or ask with `background: true`."
+    typical_param = "id"
+
+
+class EventsGone(Invalid):
+    code = "events_not_kept"
+    title = "The response was not made as a stream, so it has no events"
+    remedy = "Get it without `stream`; or ask with `stream: true`."
+    typical_param = "stream"
+
+
+class ItemsStay(HeadgateError):
+    code = "items_stay"
+    status = 405
+    type = "invalid_request_error"
+    title = "Items of a conversation are not deleted one by one"
+    remedy = "Go on from an earlier item instead, or delete the whole conversation."
     should_retry = False
 
 

@@ -71,6 +71,7 @@ class StreamWriter:
         self._began = False
         self._called = 0
         self._places: dict[int, int] = {}
+        self._counts: dict[str, int] = {}
 
     def feed(self, event: ChatEvent) -> bytes:
         match event:
@@ -81,7 +82,7 @@ class StreamWriter:
                 return self._delta({"reasoning_content": text})
             case Sealed():
                 blocks = self._thoughts.seal(event)
-                return self._delta({"thinking_blocks": blocks}) if blocks else b""
+                return self._delta(self._numbered({"thinking_blocks": blocks})) if blocks else b""
             case Refusal(text):
                 return self._delta({"refusal": text})
             case Call(id_, name, arguments):
@@ -99,10 +100,26 @@ class StreamWriter:
     def _aside(self, event: ChatEvent) -> bytes:
         if isinstance(event, Other):
             known = _foreign(event.fields)
-            return self._delta(known) if known else b""
+            return self._delta(self._numbered(known)) if known else b""
         if not self._extensions:
             return b""
         return self._delta({"reasoning_event": step_of(event)}) if isinstance(event, Step) else self._status(event)
+
+    def _numbered(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Official clients put lists in deltas together by the `index` of their members, and fail where one has none.
+        Of one name and index, texts are joined; so pictures are numbered anew, for each batch of tools begins at 0.
+        """
+        numbered = {**fields}
+        for name, value in fields.items():
+            if name == "tool_calls" or not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+                continue
+            first = self._counts.get(name, 0)
+            self._counts[name] = first + len(value)
+            if name == "images":
+                numbered[name] = [{**one, "index": first + at} for at, one in enumerate(value)]
+            else:
+                numbered[name] = [{"index": first + at, **one} for at, one in enumerate(value)]
+        return numbered
 
     def _place(self) -> int:
         self._called += 1

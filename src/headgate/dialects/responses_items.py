@@ -36,8 +36,11 @@ _TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 _SHOWN: dict[str, Any] = {"annotations": [], "logprobs": []}
 
 
-def parse_items(told: object) -> tuple[Item, ...]:
-    """The conversation; raises InvalidField naming the item, or the part of one, that cannot be read."""
+def parse_items(told: object, before: Iterable[Item] = ()) -> tuple[Item, ...]:
+    """The conversation, or what follows `before`.
+
+    Raises InvalidField naming the item, or the part of one, that cannot be read.
+    """
     if isinstance(told, str):
         return (Message("user", (TextPart(told),)),)
     if told is None:
@@ -45,7 +48,7 @@ def parse_items(told: object) -> tuple[Item, ...]:
     if type(told) is not list:
         fail("input", "a string or an array of items")
     items = stored_items(told)
-    _refuse_orphans(items)
+    _refuse_orphans(items, before)
     return items
 
 
@@ -181,9 +184,10 @@ def _file(fields: dict[str, Any]) -> FilePart:
     return FilePart(url, str(fields.get("file_id") or ""), name, beside)
 
 
-def _refuse_orphans(items: Iterable[Item]) -> None:
+def _refuse_orphans(items: Iterable[Item], before: Iterable[Item]) -> None:
     """A result without its call: no provider takes it."""
-    called = set()
+    called: set[Any] = {one.id for one in before if isinstance(one, ToolCall)}
+    called |= {one.fields.get("call_id") for one in before if isinstance(one, ForeignItem)}
     for number, item in enumerate(items):
         match item:
             case ToolCall(id_):

@@ -14,7 +14,7 @@ _TEXT_FORMAT = {"type": "text"}
 
 def response_id(run_id: str) -> str:
     """The id of the response of a run."""
-    return f"resp_{run_id.removeprefix('req_')}"
+    return f"resp_{run_id.removeprefix('req_').removeprefix('resp_')}"
 
 
 def resource(occasion: Occasion) -> dict[str, Any]:

@@ -103,6 +103,13 @@ class KeyRing:
             raise MissingAuthorization("No key was sent.")
         return self._anyone
 
+    def by_id(self, key_id: str) -> Principal | None:
+        """The holder of a key that is in force, for work that was asked for earlier; None if there is none."""
+        if not self._required and key_id == self._anyone.key_id:
+            return self._anyone
+        held = (who for who in list(self._holders.values()) if who.key_id == key_id)
+        return next((who for who in held if not who.expires_at or who.expires_at > time()), None)
+
     def _refusal(self, digest: bytes, who: Principal | None) -> Exception:
         if who is not None:
             return KeyExpired("The key has expired.")

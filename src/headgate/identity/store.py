@@ -226,7 +226,7 @@ class Change:
     """What can be read and written within one change."""
 
     def __init__(self, connection: AsyncConnection, revision: int, witness: Witness | None = None) -> None:
-        self._connection = connection
+        self.transaction = connection
         self._revision = revision
         self._witness = witness
         self.noted: list[Any] = []
@@ -235,13 +235,13 @@ class Change:
     async def note(self, act: Act) -> None:
         """Have it kept, with the change and only with it."""
         if self._witness is not None:
-            self.noted.append(await self._witness.note(self._connection, act))
+            self.noted.append(await self._witness.note(self.transaction, act))
 
     async def key(self, key_id: str) -> KeyRecord | None:
-        return await _key(self._connection, key_id)
+        return await _key(self.transaction, key_id)
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
-        return await _tenant_of(self._connection, tenant_id)
+        return await _tenant_of(self.transaction, tenant_id)
 
     async def has_alias(self, tenant: str, alias: str) -> bool:
         """Whether a key that is not revoked has an alias."""
@@ -256,10 +256,10 @@ class Change:
         return await self._any(select(keys.c.id).where(keys.c.tenant == tenant, ~keys.c.erased, keys.c.revoked_at == 0))
 
     async def add_key(self, record: KeyRecord) -> None:
-        await self._connection.execute(keys.insert().values(self._key_values(record)))
+        await self.transaction.execute(keys.insert().values(self._key_values(record)))
 
     async def put_key(self, record: KeyRecord) -> None:
-        await self._connection.execute(keys.update().where(keys.c.id == record.id).values(self._key_values(record)))
+        await self.transaction.execute(keys.update().where(keys.c.id == record.id).values(self._key_values(record)))
 
     async def erase_key(self, key_id: str) -> None:
         """Forget everything but the hash, so that the key stays unknown for ever."""
@@ -267,25 +267,34 @@ class Change:
         values = {**self._key_values(blank), "erased": True, "updated_at": time()}
         for kept in ("id", "digest", "tenant", "created_at"):
             del values[kept]
-        await self._connection.execute(keys.update().where(keys.c.id == key_id).values(values))
+        await self.transaction.execute(keys.update().where(keys.c.id == key_id).values(values))
 
     async def put_tenant(self, tenant: Tenant) -> None:
         values = self._tenant_values(tenant)
-        done = await self._connection.execute(tenants.update().where(tenants.c.id == tenant.id).values(values))
+        done = await self.transaction.execute(tenants.update().where(tenants.c.id == tenant.id).values(values))
         if not done.rowcount:
-            await self._connection.execute(tenants.insert().values(values))
+            await self.transaction.execute(tenants.insert().values(values))
 
     async def erase_tenant(self, tenant_id: str) -> None:
         """The tenant, and what is known of its users."""
         theirs = and_(users.c.tenant == tenant_id, ~users.c.erased)
-        for row in (await self._connection.execute(select(users).where(theirs))).all():
+        for row in (await self.transaction.execute(select(users).where(theirs))).all():
             await self.put_user(User(tenant_id, row.id, updated_at=time()), erased=True)
         values = {**self._tenant_values(Tenant(tenant_id, updated_at=time())), "erased": True}
-        await self._connection.execute(tenants.update().where(tenants.c.id == tenant_id).values(values))
+        await self.transaction.execute(tenants.update().where(tenants.c.id == tenant_id).values(values))
+
+    async def purge(self, tenant: str, user: str | None, name: str) -> None:
+        """Leave no row that names the user, or the tenant: keys that are gone get `name` as their tenant."""
+        mine = users.c.tenant == tenant
+        await self.transaction.execute(users.delete().where(mine if user is None else and_(mine, users.c.id == user)))
+        if user is None:
+            await self.transaction.execute(tenants.delete().where(tenants.c.id == tenant))
+            gone = keys.update().where(keys.c.tenant == tenant, keys.c.erased)
+            await self.transaction.execute(gone.values(tenant=name, revision=self._revision))
 
     async def user(self, tenant: str, user_id: str) -> User | None:
         query = select(users).where(users.c.tenant == tenant, users.c.id == user_id, ~users.c.erased)
-        row = (await self._connection.execute(query)).one_or_none()
+        row = (await self.transaction.execute(query)).one_or_none()
         return None if row is None else _user(row)
 
     async def put_user(self, user: User, *, erased: bool = False) -> None:
@@ -303,18 +312,18 @@ class Change:
             "revision": self._revision,
         }
         mine = and_(users.c.tenant == user.tenant, users.c.id == user.id)
-        if not (await self._connection.execute(users.update().where(mine).values(values))).rowcount:
-            await self._connection.execute(users.insert().values(values))
+        if not (await self.transaction.execute(users.update().where(mine).values(values))).rowcount:
+            await self.transaction.execute(users.insert().values(values))
 
     async def keys_of(self, tenant: str, user_id: str | None = None) -> list[KeyRecord]:
         """All keys of a tenant, or of a user there."""
         query = select(keys).where(keys.c.tenant == tenant, ~keys.c.erased)
         if user_id is not None:
             query = query.where(keys.c.user_id == user_id)
-        return [_record(row) for row in await self._connection.execute(query)]
+        return [_record(row) for row in await self.transaction.execute(query)]
 
     async def _any(self, query: Select[Any]) -> bool:
-        return (await self._connection.execute(query.limit(1))).first() is not None
+        return (await self.transaction.execute(query.limit(1))).first() is not None
 
     def _key_values(self, record: KeyRecord) -> dict[str, Any]:
         return {

@@ -21,6 +21,7 @@ from headgate.core.errors import InvalidField
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Run, ToolCall
 from headgate.core.state_errors import ActionGone, ConversationBusy, ConversationMoved, ItemNotFound
+from headgate.core.surfaces import CHAT
 from headgate.identity.access import refuse_model
 from headgate.pipeline.asking import digest_of
 from headgate.pipeline.context import Deps
@@ -28,7 +29,6 @@ from headgate.pipeline.delegation import add_delegates
 from headgate.pipeline.prepare import Prompt, prepare
 from headgate.pipeline.steer import steer
 from headgate.pipeline.tools import bounds_of
-from headgate.pipeline.translate import as_chat
 from headgate.tools.runner import problem, run_tool
 from headgate.tools.types import Caller, Tool
 
@@ -74,10 +74,8 @@ def answers_in(request: ModelRequest) -> tuple[ModelRequest, list[Answer]]:
     return request, []
 
 
-async def catch_up(
-    request: ModelRequest, head: Conversation, run: Run, deps: Deps
-) -> tuple[ModelRequest, Conversation]:
-    """The request without its answers, and the conversation with what came of these. Its lease must be held.
+async def catch_up(request: ModelRequest, head: Conversation, holder: str, run: Run, deps: Deps) -> Conversation:
+    """The conversation with what came of the answers in the request. `holder` holds it.
 
     Raises ActionNotFound, ActionGone, ActionExpired, ActionAnswered, and InvalidField for answers that do not fit.
     """
@@ -86,8 +84,8 @@ async def catch_up(
     head = await _recover(head, state)
     request, answers = answers_in(request)
     for answer in answers:
-        head = await _settle(answer, head, request, run, deps)
-    return request, head
+        head = await _settle(answer, head, holder, run, deps)
+    return head
 
 
 async def waiting(action: Action, state: State) -> int:
@@ -107,18 +105,18 @@ async def _recover(head: Conversation, state: State) -> Conversation:
     return head
 
 
-async def _settle(answer: Answer, head: Conversation, request: ModelRequest, run: Run, deps: Deps) -> Conversation:
+async def _settle(answer: Answer, head: Conversation, holder: str, run: Run, deps: Deps) -> Conversation:
     state = deps.state
     assert state is not None
     action = await state.actions.get(answer.action, Owner(run.who.tenant, run.who.user))
     await _check_place(action, head, state)
-    prompt = await _prompt(action, request, run, deps)
+    prompt = await _prompt(action, run, deps)
     tool = prompt.tools.get(action.tool) if prompt is not None else None
     await _check(answer, action, tool)
     by = f"{run.who.key_id} for {run.who.user}" if run.who.user else run.who.key_id
     origin = ORIGIN.get()
     ORIGIN.set(Origin(run.who, origin.address if origin.request_id == run.id else "", run.id))
-    async with _holding(head, run.id, state):
+    async with _holding(head, holder, state):
         action = await state.actions.answer(action, answer.verdict, answer.said, by)
         told, failed = UNKNOWN, True
         try:
@@ -155,12 +153,11 @@ async def _check(answer: Answer, action: Action, tool: Tool | None) -> None:
         raise InvalidField(message, param=f"arguments.{wrong[0]}")
 
 
-async def _prompt(action: Action, request: ModelRequest, run: Run, deps: Deps) -> Prompt | None:
+async def _prompt(action: Action, run: Run, deps: Deps) -> Prompt | None:
     """What whoever asked works with; None if there is no such agent any more. Raises ModelForbidden."""
-    chat, _ = as_chat(request)
+    chat = json_request(CHAT, {"model": action.model, "messages": []})
     agent = deps.agents.find(action.model) if deps.agents is not None else None
     if agent is None and deps.inject is not None:
-        chat = json_request(chat.surface, {**chat.fields, "model": action.model})
         agent = deps.inject(chat, run)
     if agent is None:
         return None

@@ -3,19 +3,22 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from headgate.agents.book import Agents
 from headgate.agents.prompts import Prompts
 from headgate.agents.reasoner import Reasoner
 from headgate.agents.types import AgentSettings, ReasoningSettings
 from headgate.conversations.store import State
+from headgate.conversations.types import Conversation, Item
 from headgate.core.bounds import Bound
 from headgate.core.money import Price
 from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import CostOf, Run, StrategyChoice
 from headgate.limits.limiter import Limiter
+from headgate.pipeline.scribe import Scribe
+from headgate.pipeline.second_turn import SecondTurn
 from headgate.routing.catalog import Catalog
 from headgate.routing.health import Book
 from headgate.routing.plan import Ask, Planner
@@ -46,6 +49,18 @@ def _no_price(_: Target) -> None:
 
 def _is_written(_: tuple[Bound, ...]) -> str:
     return ""
+
+
+class Compacting(Protocol):
+    """Keeps conversations within what their models can read; see pipeline/compact.py."""
+
+    async def make_room(
+        self, head: Conversation, told: Sequence[Item], added: int, asking: Any
+    ) -> tuple[Conversation, Sequence[Item]]: ...
+
+    def after(self, head: Conversation, tokens: int, asking: Any) -> None: ...
+
+    def equipped(self, head: Conversation, told: Sequence[Item], asking: Any) -> "Deps": ...
 
 
 class Plan(NamedTuple):
@@ -80,6 +95,15 @@ class Deps:
     """What is kept of conversations; None where nothing is kept."""
     action_seconds: float = 86_400.0
     """How long an action waits for its answer."""
+    second_turn: SecondTurn = field(default_factory=SecondTurn)
+    """What happens to a turn of a conversation while another one is under way."""
+    provider_of: Callable[[str], str] = str
+    """The provider behind an upstream's name."""
+    scribe: Scribe | None = None
+    """Writes down what stored runs tell; None where nothing is kept."""
+    background: "dict[asyncio.Task[None], Run]" = field(default_factory=dict)
+    """Runs that go on without their callers."""
+    compactor: Compacting | None = None
     toolbox: Callable[[AgentSettings, Run], Awaitable[Sequence[Tool]]] = _no_tools
     """The gateway's own tools that an agent has now, in a stable order; the run is told of those that are absent."""
     system_prompt: Callable[[AgentSettings, Run], Awaitable[str]] = _plain_prompt

@@ -14,6 +14,7 @@ from headgate.core.state_errors import StateUnavailable
 from headgate.pipeline.answering import LEASE_SECONDS, answers_in, catch_up, waiting
 from headgate.pipeline.context import Deps
 from headgate.pipeline.run import execute
+from headgate.pipeline.second_turn import holder_of
 
 
 async def go_on(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
@@ -38,14 +39,14 @@ async def _answered_alone(request: ModelRequest, run: Run, deps: Deps) -> "Model
         return request
     head = await state.heads.get(action.conversation, owner)
     run.conversation = head.id
-    await state.runs.hold(head, run.id, LEASE_SECONDS)
+    await deps.second_turn.take(state.runs, head, run, LEASE_SECONDS)
     try:
-        rest, _ = await catch_up(request, await state.heads.get(head.id, owner), run, deps)
+        await catch_up(request, await state.heads.get(head.id, owner), holder_of(run), run, deps)
         if await waiting(action, state):
             return await state.actions.get(action.id, owner)
-        return rest
+        return answers_in(request)[0]
     finally:
-        await asyncio.shield(state.runs.release(head, run.id))
+        await asyncio.shield(state.runs.release(head, holder_of(run)))
 
 
 def shape_of(action: Action) -> dict[str, object]:

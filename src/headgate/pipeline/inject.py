@@ -38,7 +38,7 @@ class Injection:
             return None
         own = run.who.inject
         models, wanted = (self.models, None) if own is None else own
-        if not models or not self._is_among(request.model, models) or not _goes_with(request):
+        if not models or not self._is_among(request.model, models) or not goes_with(request):
             return None
         chosen = tuple(one.info.name for one in self.tools if wanted is None or named(one.info, wanted))
         if self.mcp and (wanted is None or self._goes_beyond(wanted)):
@@ -59,7 +59,7 @@ class Injection:
         return any(fnmatchcase(one, pattern) for one in names for pattern in patterns)
 
 
-def _goes_with(request: ModelRequest) -> bool:
+def goes_with(request: ModelRequest) -> bool:
     """Whether the answer stays what the caller asked for: one message, and tools called only as the model likes."""
     fields = request.fields
     if (fields.get("n") or 1) != 1 or any(fields.get(name) for name in _LEFT_ALONE):

@@ -6,28 +6,33 @@ nothing behind: the caller may ask again.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
+from headgate.conversations.compaction import weight
 from headgate.conversations.items import kept_of, news, told_of, with_id
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, New, Owner
+from headgate.conversations.types import Item as StoredItem
 from headgate.core.chat import ChatEvent, Ended
 from headgate.core.chat_request import ChatRequest, Item
 from headgate.core.errors import InvalidHeader
 from headgate.core.events import Event, Opened, Room, Sink, Whole
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Continues, Run
-from headgate.core.state_errors import ConversationBusy, ConversationMoved, StateUnavailable
-from headgate.core.surfaces import CHAT
+from headgate.core.state_errors import ConversationBusy, ConversationMoved, ConversationNotFound, StateUnavailable
+from headgate.core.surfaces import CHAT, MESSAGES
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
-from headgate.pipeline.answering import catch_up, concerns_actions
+from headgate.pipeline.answering import answers_in, catch_up, concerns_actions
+from headgate.pipeline.compact import Asking, counted_in, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
+from headgate.pipeline.numbered import numbered
+from headgate.pipeline.second_turn import holder_of
 
 LEASE_SECONDS = 60.0
 _RENEWED_AFTER = LEASE_SECONDS / 3
@@ -45,16 +50,20 @@ async def remembered(tell: Tell, request: ModelRequest, run: Run, deps: Deps) ->
     """
     if deps.state is None:
         raise StateUnavailable("Nothing is kept here: the gateway runs without a data directory.")
-    if request.surface.dialect != CHAT.dialect:
-        message = "A stored conversation goes on by chat completions: leave out X-Conversation-ID here."
+    if request.surface.dialect not in _MARKS:
+        message = "A stored conversation goes on by a chat with a model: leave out X-Conversation-ID here."
         raise InvalidHeader(message, param="x-conversation-id")
     turn = await Turn.begin(request, run, deps.state, deps)
+    asking = Asking(request.model, request, run, deps)
     try:
-        async with aclosing(turn.follow(tell, request, run, deps)) as story:
+        equipped = await turn.make_room(asking)
+        async with aclosing(numbered(turn.follow(tell, request, run, equipped), turn, run, deps)) as story:
             async for event in story:
                 yield event
     finally:
         await asyncio.shield(turn.leave())
+        if deps.compactor is not None and turn.is_kept:
+            deps.compactor.after(turn.head, turn.weight, asking)
 
 
 @dataclass(slots=True)
@@ -63,47 +72,74 @@ class Turn:
 
     state: State
     head: Conversation
+    told: Sequence[StoredItem]
     history: tuple[Item, ...]
     added: list[dict[str, Any]]
     holder: str
     record: "Record"
+    said: list[dict[str, Any]] = field(default_factory=list)
+    """The answer's items, once they are kept."""
     is_kept: bool = False
     renewing: "asyncio.Task[None] | None" = None
+    weight: int = 0
+    """Tokens of the conversation, as far as they are known."""
 
     @classmethod
     async def begin(cls, request: ModelRequest, run: Run, state: State, deps: Deps) -> "Turn":
         """Hold the conversation and read what is told of it."""
         owner = Owner(run.who.tenant, run.who.user)
+        bare, _ = answers_in(request)
+        chat = DIALECTS[request.surface.dialect].parse(bare.fields)
         asked = run.continues or Continues()
         if asked.conversation:
             head = await state.heads.get(asked.conversation, owner)
+            if asked.agent and head.agent != asked.agent:
+                raise ConversationNotFound(f"The agent '{asked.agent}' has no session '{head.id}'.")
         else:
             head = await state.heads.create(owner, agent=asked.agent, model=request.model)
         run.conversation = head.id
-        await state.runs.hold(head, run.id, LEASE_SECONDS)
+        holder = holder_of(run)
         try:
+            await deps.second_turn.take(state.runs, head, run, LEASE_SECONDS)
             head = await state.heads.get(head.id, owner)
-            stored = await state.heads.told(head)
-            if concerns_actions(request, stored):
-                request, head = await catch_up(request, head, run, deps)
-                stored = await state.heads.told(head)
-            history = told_of([item.data for item in stored])
-            chat = DIALECTS[CHAT.dialect].parse(request.fields)
-            added = kept_of(news(chat.items, history))
-        except BaseException:
-            await asyncio.shield(state.runs.release(head, run.id))
+            told = await state.heads.told(head)
+            if concerns_actions(request, told):
+                head = await catch_up(request, head, holder, run, deps)
+                told = await state.heads.told(head)
+            history = told_of([item.data for item in told])
+            known = await _as_known(chat.items, told, history, head, state)
+        except ConversationBusy:
             raise
-        turn = cls(state, head, history, added, run.id, Record(run, request))
+        except BaseException:
+            await asyncio.shield(state.runs.release(head, holder))
+            raise
+        turn = cls(state, head, told, history, kept_of(news(chat.items, known)), holder, Record(run, bare))
         turn.renewing = asyncio.get_running_loop().create_task(turn.keep_holding())
         return turn
+
+    async def make_room(self, asking: Asking) -> Deps:
+        """Compact the conversation if the call would overflow; gives the means of a run on it."""
+        compactor, run = asking.deps.compactor, asking.run
+        if compactor is None:
+            return asking.deps
+        added = sum(map(weight, self.added))
+        before = self.head.segment
+        self.head, self.told = await compactor.make_room(self.head, self.told, added, asking)
+        if self.head.segment != before:
+            self.history = told_of([item.data for item in self.told])
+        self.weight = tokens_of(self.head, self.told) + added
+        run.segment = self.head.segment if is_compacted(self.told) else ""
+        return compactor.equipped(self.head, self.told, asking)
 
     def request(self, request: ModelRequest) -> ModelRequest:
         """The call with the whole conversation. Messages come first, so that each turn's call begins like the last."""
         items = (*self.history, *told_of(self.added))
-        rendered = DIALECTS[CHAT.dialect].render(ChatRequest(CHAT.dialect, request.model, items)).fields
-        fields = {"model": request.model, "messages": rendered["messages"]}
+        surface = MESSAGES if request.surface.dialect == MESSAGES.dialect else CHAT
+        rendered = DIALECTS[surface.dialect].render(ChatRequest(surface.dialect, request.model, items)).fields
+        told: dict[str, Any] = {name: rendered[name] for name in ("system", "messages") if name in rendered}
+        fields = {"model": request.model, **told}
         others = {name: value for name, value in request.fields.items() if name not in fields}
-        made = json_request(CHAT, {**fields, **others})
+        made = json_request(surface, {**fields, **others})
         return replace(made, wants_usage=request.wants_usage)
 
     async def follow(self, tell: Tell, request: ModelRequest, run: Run, deps: Deps) -> Story:
@@ -134,13 +170,20 @@ class Turn:
         output = self.record.output(whole=whole)
         if not output and not whole:
             return
-        said = [New(fields, self.holder) for fields in (*self.added, *output)]
+        said = [New(fields, self.record.run.id) for fields in (*self.added, *output)]
+        tokens = counted_in(self.record.run)
+        self.weight = tokens or self.weight + sum(map(weight, output))
         for _ in range(_TRIES):
             try:
-                self.head, _ = await self.state.heads.append(self.head, said)
+                self.head, _ = await self.state.heads.append(self.head, said, tokens)
             except ConversationMoved:
+                segment = self.head.segment
                 self.head = await self.state.heads.get(self.head.id, self.head.owner)
+                if self.head.segment != segment:  # another one than was told, which nobody has counted
+                    tokens = 0
+                    self.weight = self.head.tokens + sum(weight(one.data) for one in said)
             else:
+                self.said = output
                 return
         raise ConversationBusy(f"The conversation {self.head.id} does not come to rest.")
 
@@ -159,6 +202,19 @@ class Turn:
                 await self.keep(whole=False)
         finally:
             await self.state.runs.release(self.head, self.holder)
+
+
+async def _as_known(
+    said: Sequence[Item], told: Sequence[StoredItem], history: tuple[Item, ...], head: Conversation, state: State
+) -> tuple[Item, ...]:
+    """What a caller may send along of the conversation: what is told of it, or all of it if that is more."""
+    if len(said) < 2 or not is_compacted(told):
+        return history
+    whole: list[StoredItem] = []
+    while page := await state.heads.items(head, whole[-1].position if whole else 0):
+        whole += page
+    everything = told_of([one.data for one in whole if one.data.get("type") != "compaction"])
+    return everything if len(news(said, everything)) < len(news(said, history)) else history
 
 
 async def _not_pushed(_sink: Sink, _room: Room) -> None:

@@ -11,6 +11,7 @@ from headgate.core.wishes import NOTHING, Wishes
 from headgate.identity.access import may_use
 from headgate.pipeline.context import Deps, Plan
 from headgate.pipeline.overrides import wishes_in_body
+from headgate.pipeline.provider import of_provider
 from headgate.routing.affinity import beginning_of
 from headgate.routing.plan import Ask, Policy
 from headgate.routing.types import Model
@@ -26,6 +27,8 @@ async def resolve(request: ModelRequest, run: Run, deps: Deps) -> Plan:
     model = deps.catalog.configured(request.model) or await deps.catalog.find(request.model)
     if not model.accepts_image_url and (where := _first_image(request.fields)):
         raise ImageUrlNotSupported(f"The model '{model.name}' does not take images.", param=where)
+    if run.provider:
+        model = of_provider(model, run.provider, deps)
     who, terms = run.who, run.who.terms
     is_bound = who.is_choosy
     is_usual = terms.retries is None and not terms.timeout

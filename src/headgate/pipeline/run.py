@@ -10,8 +10,10 @@ from headgate.core.errors import HeadgateError
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.request import ModelRequest
 from headgate.core.run import Run, now
+from headgate.core.surfaces import COMPACTION, RESPONSES
 from headgate.pipeline.admit import admit
 from headgate.pipeline.attempts import first_answer
+from headgate.pipeline.background import stored_response
 from headgate.pipeline.context import Deps
 from headgate.pipeline.diary import follow
 from headgate.pipeline.kept import KeptStream
@@ -26,7 +28,12 @@ from headgate.pipeline.translate import as_chat
 
 def execute(request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[Event | ChatEvent]:
     """One request, top to bottom. Settled when the iterator ends, on success, error and disconnect alike."""
-    story = story_of(request, run, deps) if run.continues is None else remembered(story_of, request, run, deps)
+    if run.continues is None:
+        story = story_of(request, run, deps)
+    else:
+        story = (stored_response if request.surface in (RESPONSES, COMPACTION) else remembered)(
+            story_of, request, run, deps
+        )
     return story if deps.note is None else follow(story, request, run, deps.note)
 
 

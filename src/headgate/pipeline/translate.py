@@ -56,7 +56,7 @@ def as_chat(request: ModelRequest) -> tuple[ModelRequest, tuple[str, ...]]:
 def writer_for(dialect: str, request: Mapping[str, Any], run: Run, *, usage: bool) -> Writer:
     """Who puts a run into the words of a dialect; `request` are the request's fields in them."""
     row = CALLERS[dialect or CHAT.dialect]
-    occasion = Occasion(run.id, run.model or "", int(time.time()), request, usage, run.tells_more)
+    occasion = Occasion(run.stored_as or run.id, run.model or "", int(time.time()), request, usage, run.tells_more)
     return (row.streamed if run.stream else row.whole)(occasion)
 
 

@@ -146,6 +146,19 @@ class MirrorSettings(BaseModel):
     share: float = Field(1.0, gt=0, le=1, description="Share of the requests that are copied.")
 
 
+class ModelCompactionSettings(BaseModel):
+    """How conversations with this model are compacted; what is not set is taken from the section `compaction`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Literal["none", "trim", "compact"] | None = Field(None, description="none, trim or compact.")
+    at: float | None = Field(None, gt=0, le=1, description="Share of the room at which it begins.")
+    keep_turns: int | None = Field(None, ge=1, le=1000, description="Last turns that stay word by word.")
+    user_text_tokens: int | None = Field(None, ge=0, description="Tokens of the user's earlier words that stay.")
+    model: str | None = Field(None, description="The model that writes the summary.")
+    read_history: bool | None = Field(None, description="Whether the model can read what was covered.")
+
+
 class ModelSettings(BaseModel):
     """A public name with its targets."""
 
@@ -170,6 +183,7 @@ class ModelSettings(BaseModel):
     constraints: ConstraintSettings = Field(default_factory=ConstraintSettings)
     parameters: ParameterSettings = Field(default_factory=ParameterSettings)
     price: PriceSettings | None = Field(None, description="What tokens cost; else the packaged list is asked.")
+    compaction: ModelCompactionSettings = Field(default_factory=ModelCompactionSettings)
     info: dict[str, Any] = Field(default_factory=dict, description="Further facts, shown in GET /model/info.")
 
 

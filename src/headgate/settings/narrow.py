@@ -1,5 +1,6 @@
 """How a tenant's own value may narrow the one above it, and never loosen it. Pure functions over JSON data."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -48,6 +49,18 @@ def _no_larger_budget(above: Any, own: Any) -> str:
             if is_alike and Decimal(str(one["usd"])) > Decimal(str(other["usd"])):
                 return f"at most {Decimal(str(other['usd'])).normalize():f} USD per {one['period']}"
     return ""
+
+
+def not_after(order: Sequence[str]) -> Narrowing:
+    """Of words in an order, the one from above or one before it."""
+
+    def meet(above: Any, own: Any) -> Any:
+        return own if above is None else min(above, own, key=order.index)
+
+    def complaint(above: Any, own: Any) -> str:
+        return "" if above is None or order.index(own) <= order.index(above) else f"at most {above}"
+
+    return Narrowing(meet, complaint)
 
 
 LOWER = Narrowing(_least, _not_above)

@@ -53,6 +53,18 @@ class Store:
             rows = tuple(Row(*row) for row in await connection.execute(query))
             return Read(revision, rows, is_all)
 
+    async def of(self, tenant: str) -> list[tuple[str, Any]]:
+        """(key, value) of all that a tenant has set."""
+        query = select(settings.c.key, settings.c.value).where(
+            settings.c.tenant == tenant, settings.c.value.is_not(None)
+        )
+        async with self._database.reading() as connection:
+            return [(key, value) for key, value in await connection.execute(query.order_by(settings.c.key))]
+
+    async def purge(self, connection: AsyncConnection, tenant: str) -> int:
+        """Leave no row of a tenant that is gone, nor the marks by which others learn that there is none."""
+        return int((await connection.execute(settings.delete().where(settings.c.tenant == tenant))).rowcount)
+
     async def put(self, tenant: str, values: Mapping[str, Any], by: str, act: Act) -> None:
         """Set values, or take those away that are None: all or none, and only if the act can be noted."""
         async with self._changing(act) as (connection, revision):

@@ -16,13 +16,16 @@ from sqlalchemy import (
     Text,
     and_,
     case,
+    delete,
     func,
     insert,
     literal_column,
     or_,
     select,
+    update,
 )
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headgate.db.columns import Name, metadata
 from headgate.db.engine import Database
@@ -205,6 +208,27 @@ class AttemptStore:
             conditions += [row.started_at <= at, or_(row.started_at < at, row.id < query.after)]
         found = select(attempts).where(row.final == 1, _condition(Span(query.since, query.until), ANY), *conditions)
         return await self._entries(found.order_by(row.started_at.desc(), row.id.desc()).limit(limit))
+
+    async def disown(self, connection: AsyncConnection, tenant: str, user: str | None, name: str) -> int:
+        """Put `name` in the place of a user's id. Of a whole tenant, leave out all that its callers could choose:
+        users, tags, ids of runs.
+
+        The sums stay as they are. How many attempts that were.
+        """
+        row = attempts.c
+        if user is None:
+            all_ = row.tenant == tenant
+            await connection.execute(delete(attempt_tags).where(attempt_tags.c.attempt.in_(select(row.id).where(all_))))
+            blank = {"user": "", "tags": "[]", "decision": "", "run": row.id, "parent": ""}
+            return int((await connection.execute(update(attempts).where(all_).values(**blank))).rowcount)
+        mine = and_(row.tenant == tenant, row.user == user)
+        ids = select(row.id).where(mine)
+        tagged = update(attempt_tags).where(attempt_tags.c.tag == user, attempt_tags.c.attempt.in_(ids))
+        await connection.execute(tagged.values(tag=name))
+        quoted, other = orjson.dumps(user).decode(), orjson.dumps(name).decode()
+        values: dict[str, Any] = {one: case((row[one] == user, name), else_=row[one]) for one in ("run", "parent")}
+        values |= {one: func.replace(row[one], quoted, other) for one in ("tags", "decision")}
+        return int((await connection.execute(update(attempts).where(mine).values(user=name, **values))).rowcount)
 
     async def of_runs(self, ids: Iterable[str], span: Span) -> list[Entry]:
         """Every attempt of runs with these ids in a span of time, for many runs may have an id that a caller chose."""

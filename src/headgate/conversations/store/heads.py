@@ -35,7 +35,7 @@ from headgate.conversations.types import (
     new_id,
     title_of,
 )
-from headgate.core.state_errors import ConversationMoved, ConversationNotFound, ItemNotFound
+from headgate.core.state_errors import ConversationArchived, ConversationMoved, ConversationNotFound, ItemNotFound
 from headgate.db.columns import Name
 from headgate.db.engine import Database
 
@@ -64,10 +64,27 @@ class Heads:
         return await self._database.do(act)
 
     async def get(self, id_: str, owner: Owner) -> Conversation:
+        """Raises ConversationArchived for the id of one of its segments: that one goes on under its own id."""
+        if id_.startswith("seg_"):
+            segment = await self.segment(id_, owner)
+            message = f"The segment {id_} belongs to the conversation {segment.conversation}, which goes on."
+            raise ConversationArchived(message, member=id_, successor=segment.conversation)
+
         async def act(connection: AsyncConnection) -> Conversation:
             return await _head(connection, id_, owner)
 
         return await self._database.do(act, read_only=True)
+
+    async def segment(self, id_: str, owner: Owner) -> Segment:
+        """One of a conversation that is there."""
+        c = conversations.c
+        wanted = select(segments).join(conversations, segments.c.conversation == c.id)
+        wanted = wanted.where(segments.c.id == id_, c.tenant == owner.tenant, c.user == owner.user)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(wanted)).one_or_none()
+        if row is None:
+            raise ConversationNotFound(f"There is no conversation '{id_}'.")
+        return _segment(row)
 
     async def page(self, owner: Owner, query: Query) -> list[Conversation]:
         """One more than `limit`, where there are more."""
@@ -80,26 +97,49 @@ class Heads:
         if query.text:
             chosen.append(func.lower(c.title).contains(query.text.lower(), autoescape=True))
         wanted = select(*_HEAD).where(*chosen).order_by(c.touched.desc(), c.id.desc()).limit(query.limit + 1)
+        if query.offset:
+            wanted = wanted.offset(query.offset)
         async with self._database.reading() as connection:
             return [_conversation(row) for row in await connection.execute(wanted)]
 
-    async def append(self, head: Conversation, added: Sequence[New]) -> tuple[Conversation, list[Item]]:
-        """Items behind the last one. Raises ConversationMoved where the head is not as it was read."""
+    async def append(
+        self, head: Conversation, added: Sequence[New], tokens: int = 0
+    ) -> tuple[Conversation, list[Item]]:
+        """Items behind the last one. `tokens` are those of the conversation with them, 0 if nobody counted.
+
+        Raises ConversationMoved where the head is not as it was read.
+        """
+        depth = head.depth + len(added)
+        weight = (tokens, depth) if tokens else (head.tokens, head.counted)
 
         async def act(connection: AsyncConnection) -> tuple[Conversation, list[Item]]:
-            moved = await _move(connection, head, head.segment, head.depth + len(added), title_of(added))
+            moved = await _move(connection, head, head.segment, depth, title_of(added), weight)
             return moved, await _add_items(connection, head.segment, head.depth, added)
 
         return await self._database.do(act)
 
-    async def update(self, head: Conversation, metadata: Mapping[str, Any]) -> Conversation:
-        """Other metadata."""
+    async def update(
+        self, head: Conversation, metadata: Mapping[str, Any] | None = None, *, title: str | None = None
+    ) -> Conversation:
+        """Other metadata, or another title; None for what stays."""
+        values: dict[str, Any] = {} if metadata is None else {"metadata": dict(metadata)}
+        if title is not None:
+            values["title"] = title
+        if not values:
+            return head
+        async with self._database.writing() as connection:
+            moved = await _move(connection, head, head.segment, head.depth)
+            await connection.execute(update(conversations).where(conversations.c.id == head.id).values(**values))
+        return await self.get(moved.id, moved.owner)
+
+    async def set_compaction(self, head: Conversation, wishes: Mapping[str, Any]) -> Conversation:
+        """What is to hold of this conversation's compaction alone."""
         async with self._database.writing() as connection:
             moved = await _move(connection, head, head.segment, head.depth)
             await connection.execute(
-                update(conversations).where(conversations.c.id == head.id).values(metadata=dict(metadata))
+                update(conversations).where(conversations.c.id == head.id).values(compaction=dict(wishes))
             )
-        return await self.get(moved.id, moved.owner)
+        return replace(moved, compaction=dict(wishes))
 
     async def rewind(self, head: Conversation, position: int) -> Conversation:
         """Go on after an earlier item; what came after it stays in its segment, and can be read there."""
@@ -108,13 +148,15 @@ class Heads:
         async with self._database.writing() as connection:
             parent = await _segment_at(connection, head.segment, position)
             await _open(connection, Segment(segment, head.id, parent, position, "rewind", milliseconds()))
-            return await _move(connection, head, segment, position)
+            return await _move(connection, head, segment, position, "", _weight_at(head, position))
 
     async def fork(self, head: Conversation, position: int) -> Conversation:
         """A conversation of its own that has the items up to `position` in common with this one."""
         _refuse_beyond(head, position)
         now, segment = milliseconds(), new_id("seg")
         forked = replace(head, id=new_id("conv"), created=now, touched=now, segment=segment, depth=position, revision=0)
+        tokens, counted = _weight_at(head, position)
+        forked = replace(forked, tokens=tokens, counted=counted)
         async with self._database.writing() as connection:
             await _head(connection, head.id, head.owner)
             parent = await _segment_at(connection, head.segment, position)
@@ -122,14 +164,17 @@ class Heads:
             await connection.execute(insert(conversations).values(_row_of(forked)))
         return forked
 
-    async def compact(self, head: Conversation, summary: Summary) -> Conversation:
-        """Open a segment whose first item stands for those that it covers. Nothing is changed or taken away."""
+    async def compact(self, head: Conversation, summary: Summary, tokens: int = 0) -> Conversation:
+        """Open a segment whose first item stands for those that it covers. Nothing is changed or taken away.
+
+        `tokens` are those of the conversation from then on.
+        """
         id_ = new_id("seg")
         segment = Segment(id_, head.id, head.segment, head.depth, "compaction", milliseconds(), *summary[1:])
         async with self._database.writing() as connection:
             await _open(connection, segment)
             await _add_items(connection, id_, head.depth, [New(summary.item)])
-            return await _move(connection, head, id_, head.depth + 1)
+            return await _move(connection, head, id_, head.depth + 1, "", (tokens, head.depth + 1 if tokens else 0))
 
     async def items(self, head: Conversation, after: int = 0, limit: int = _MOST_AT_ONCE) -> list[Item]:
         """The whole history, oldest first, whatever was covered."""
@@ -195,21 +240,25 @@ class Heads:
 
     async def erase(self, owner: Owner, *, all_users: bool = False) -> int:
         """Everything of a user, or of a tenant; how many conversations that were."""
-        c = conversations.c
-        of_owner = [c.tenant == owner.tenant] if all_users else [c.tenant == owner.tenant, c.user == owner.user]
         async with self._database.writing() as connection:
-            ids = list((await connection.execute(select(c.id).where(*of_owner))).scalars())
-            for start in range(0, len(ids), _MOST_AT_ONCE):
-                await _erase(connection, ids[start : start + _MOST_AT_ONCE])
-            r = stored_runs.c
-            theirs = [r.tenant == owner.tenant] if all_users else [r.tenant == owner.tenant, r.user == owner.user]
-            await connection.execute(delete(events).where(events.c.run.in_(select(r.id).where(*theirs))))
-            await connection.execute(delete(stored_runs).where(*theirs))
-            for table in (actions, memories):
-                t = table.c
-                theirs = [t.tenant == owner.tenant] if all_users else [t.tenant == owner.tenant, t.user == owner.user]
-                await connection.execute(delete(table).where(*theirs))
-        return len(ids)
+            return await erase_of(connection, owner, all_users=all_users)
+
+
+async def erase_of(connection: AsyncConnection, owner: Owner, *, all_users: bool = False) -> int:
+    """See Heads.erase."""
+    c, r = conversations.c, stored_runs.c
+    of_owner = [c.tenant == owner.tenant] if all_users else [c.tenant == owner.tenant, c.user == owner.user]
+    ids = list((await connection.execute(select(c.id).where(*of_owner))).scalars())
+    for start in range(0, len(ids), _MOST_AT_ONCE):
+        await _erase(connection, ids[start : start + _MOST_AT_ONCE])
+    theirs = [r.tenant == owner.tenant] if all_users else [r.tenant == owner.tenant, r.user == owner.user]
+    await connection.execute(delete(events).where(events.c.run.in_(select(r.id).where(*theirs))))
+    await connection.execute(delete(stored_runs).where(*theirs))
+    for table in (actions, memories):
+        t = table.c
+        theirs = [t.tenant == owner.tenant] if all_users else [t.tenant == owner.tenant, t.user == owner.user]
+        await connection.execute(delete(table).where(*theirs))
+    return len(ids)
 
 
 _c = conversations.c  # what is asked for with each turn is put together once, which takes as long as asking it
@@ -237,17 +286,29 @@ async def _head(connection: AsyncConnection, id_: str, owner: Owner) -> Conversa
 
 
 async def _move(
-    connection: AsyncConnection, head: Conversation, segment: str, depth: int, title: str = ""
+    connection: AsyncConnection,
+    head: Conversation,
+    segment: str,
+    depth: int,
+    title: str = "",
+    weight: tuple[int, int] | None = None,
 ) -> Conversation:
     """Compare and set: the head, if it is still as it was read."""
     now = max(milliseconds(), head.touched)
+    tokens, counted = weight or (head.tokens, head.counted)
     title = head.title or title
     values: dict[str, Any] = {"segment": segment, "depth": depth, "revision": head.revision + 1, "touched": now}
+    values |= {"tokens": tokens, "counted": counted, "title": title}
     same = {"id_": head.id, "revision_": head.revision, "tenant_": head.owner.tenant, "user_": head.owner.user}
-    if (await connection.execute(_MOVE, {**values, "title": title, **same})).rowcount:
-        return replace(head, segment=segment, depth=depth, revision=head.revision + 1, touched=now, title=title)
+    if (await connection.execute(_MOVE, {**values, **same})).rowcount:
+        return replace(head, **values)
     await _head(connection, head.id, head.owner)
     raise ConversationMoved(f"The conversation {head.id} has moved on.")
+
+
+def _weight_at(head: Conversation, position: int) -> tuple[int, int]:
+    """What was counted of a conversation still holds where it goes on behind it."""
+    return (head.tokens, head.counted) if head.counted <= position else (0, 0)
 
 
 async def _add_items(connection: AsyncConnection, segment: str, depth: int, added: Sequence[New]) -> list[Item]:
@@ -361,6 +422,16 @@ async def _erase(connection: AsyncConnection, ids: Sequence[str]) -> None:
     await connection.execute(delete(stored_runs).where(stored_runs.c.conversation.in_(ids)))
     await connection.execute(delete(actions).where(actions.c.conversation.in_(ids)))
     await connection.execute(delete(conversations).where(conversations.c.id.in_(ids)))
+    await _sweep(connection)
+
+
+async def _sweep(connection: AsyncConnection) -> None:
+    """Take away what stayed for the sake of a fork that is gone by now."""
+    s, child = segments.c, segments.alias("child")
+    left = select(s.id).where(s.conversation == "", ~select(child.c.id).where(child.c.parent == s.id).exists())
+    while gone := list((await connection.execute(left.limit(_MOST_AT_ONCE))).scalars()):
+        await connection.execute(delete(items).where(items.c.segment.in_(gone)))
+        await connection.execute(delete(segments).where(s.id.in_(gone)))
 
 
 def _row_of(head: Conversation) -> dict[str, Any]:
@@ -379,6 +450,9 @@ def _row_of(head: Conversation) -> dict[str, Any]:
         "metadata": dict(head.metadata),
         "holder": "",
         "held_until": 0,
+        "tokens": head.tokens,
+        "counted": head.counted,
+        "compaction": dict(head.compaction),
     }
 
 

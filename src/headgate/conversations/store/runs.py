@@ -85,6 +85,12 @@ class Runs:
         async with self._database.reading() as connection:
             return [_run(row) for row in await connection.execute(wanted)]
 
+    async def note_all(self, told: Mapping[str, Sequence[StoredEvent]]) -> None:
+        """The same of several runs."""
+        async with self._database.writing() as connection:
+            for run, events_of_run in told.items():
+                await _note(connection, run, events_of_run)
+
     async def note(self, run: str, told: Sequence[StoredEvent]) -> None:
         """Further events, in the order of their numbers; one that is there already stays as it is."""
         async with self._database.writing() as connection:
@@ -105,6 +111,7 @@ class Runs:
         response: Mapping[str, Any] | None = None,
         told: Sequence[StoredEvent] = (),
         segment: str = "",
+        base: int | None = None,
     ) -> bool:
         """What became of a run, with its last events; False if it had ended already, and then nothing is changed."""
         r = stored_runs.c
@@ -113,6 +120,8 @@ class Runs:
             values["response"] = dict(response)
         if segment:
             values["segment"] = segment
+        if base is not None:
+            values["base"] = base
         if status not in OPEN:
             values |= {"ended": milliseconds(), "holder": "", "held_until": 0}
         async with self._database.writing() as connection:
@@ -130,6 +139,13 @@ class Runs:
         async with self._database.writing() as connection:
             taking = update(stored_runs).where(r.id == run, free).values(values)
             return bool((await connection.execute(taking)).rowcount)
+
+    async def give_back(self, run: str, holder: str) -> None:
+        """Let somebody else go on with a run that one works on."""
+        r = stored_runs.c
+        mine = update(stored_runs).where(r.id == run, r.holder == holder)
+        async with self._database.writing() as connection:
+            await connection.execute(mine.values(holder="", held_until=0))
 
     async def orphans(self, limit: int = 20) -> list[StoredRun]:
         """Runs that go on in the background, or should, while nobody works on them; the oldest first."""

@@ -21,6 +21,9 @@ conversations = Table(
     Column("metadata", Json, nullable=False),
     Column("holder", Name, nullable=False),
     Column("held_until", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("counted", BigInteger, nullable=False),
+    Column("compaction", Json, nullable=False),
     Index(None, "tenant", "user", "touched", "id", "title"),
 )
 segments = Table(

@@ -26,7 +26,8 @@ def upgrade() -> None:
         *numbers("depth revision"),
         sa.Column("metadata", sa.Text, nullable=False),
         *names("holder"),
-        *numbers("held_until"),
+        *numbers("held_until tokens counted"),
+        sa.Column("compaction", sa.Text, nullable=False),
     )
     path = ["tenant", "user", "touched", "id", "title"]
     op.create_index("ix_conversations_tenant_user_touched_id_title", "conversations", path)

@@ -1,0 +1,85 @@
+"""What happens to a turn of a conversation while another one is under way: it is refused, waits, or ends the other.
+
+Knows neither HTTP nor how a run is stopped.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from weakref import WeakValueDictionary
+
+from headgate.conversations.settings import SecondTurnPolicy
+from headgate.conversations.store import Runs
+from headgate.conversations.types import Conversation
+from headgate.core.run import Run
+from headgate.core.state_errors import ConversationBusy
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
+
+
+async def _nobody(_holder: str, _by: str) -> bool:
+    return False
+
+
+@dataclass(slots=True)
+class SecondTurn:
+    """`stop` ends the run of a holder on whatever worker, on behalf of a key; False where there is none."""
+
+    policy: SecondTurnPolicy = "reject"
+    seconds: float = 30.0
+    stop: Callable[[str, str], Awaitable[bool]] = _nobody
+    waiting: int = 0
+    """How many turns wait in this worker."""
+    _lines: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
+
+    async def take(self, runs: Runs, head: Conversation, run: Run, lease: float) -> None:
+        """Hold the conversation for a run; raises ConversationBusy where that does not come about in time."""
+        holder = holder_of(run)
+        if self.policy == "reject":
+            await runs.hold(head, holder, lease)
+            return
+        until = monotonic() + self.seconds
+        line = self._lines.setdefault(head.id, asyncio.Lock())
+        self.waiting += 1
+        try:
+            await self._line_up(line, head)
+            try:
+                await self._take(runs, head, run, lease, until)
+            finally:
+                line.release()
+        finally:
+            self.waiting -= 1
+
+    async def _line_up(self, line: asyncio.Lock, head: Conversation) -> None:
+        """Of this worker's turns, the one that came first goes first."""
+        try:
+            async with asyncio.timeout(self.seconds):
+                await line.acquire()
+        except TimeoutError:
+            raise _busy(head) from None
+
+    async def _take(self, runs: Runs, head: Conversation, run: Run, lease: float, until: float) -> None:
+        stopped, pause = "", _FIRST_PAUSE
+        while True:
+            try:
+                await runs.hold(head, holder_of(run), lease)
+            except ConversationBusy:
+                if monotonic() >= until:
+                    raise
+            else:
+                return
+            if self.policy == "interrupt" and (other := await runs.holder(head)) and other != stopped:
+                stopped = other
+                await self.stop(other, run.who.key_id)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def holder_of(run: Run) -> str:
+    """What holds a conversation for a run: callers choose the ids of runs, so that two may have the same."""
+    return run.trace.span_id
+
+
+def _busy(head: Conversation) -> ConversationBusy:
+    return ConversationBusy(f"Another turn of the conversation {head.id} is under way.", retry_after=1)
