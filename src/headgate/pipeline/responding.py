@@ -20,7 +20,7 @@ from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, New, Owner, Status, StoredEvent, StoredRun, milliseconds, new_id
 from headgate.conversations.types import Item as Kept
 from headgate.core.chat import Ended
-from headgate.core.errors import HeadgateError, RunCancelled
+from headgate.core.errors import HeadgateError, InvalidField, RunCancelled
 from headgate.core.events import Opened, Room, Sink, Whole
 from headgate.core.request import JsonRequest, ModelRequest
 from headgate.core.run import Run
@@ -33,6 +33,7 @@ from headgate.dialects.responses_items import parse_items
 from headgate.dialects.responses_resource import resource
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import EVENT_STREAM, Occasion, Writer
+from headgate.pipeline.answering import answers_in, catch_up, concerns_actions
 from headgate.pipeline.compact import Asking, counted_in, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
 from headgate.pipeline.placing import place, request_of
@@ -119,16 +120,24 @@ class ResponseTurn:
         asking = Asking(request.model, request, run, deps)
         try:
             kept: Sequence[Kept] = await state.heads.told(head) if head is not None else []
+            bare, answers = answers_in(request)
+            if answers and not is_held:
+                raise InvalidField(
+                    "An answer to an action goes on from a stored response or conversation.", param="input"
+                )
+            if head is not None and is_held and concerns_actions(request, kept):
+                head = await catch_up(request, head, holder_of(run), run, deps)
+                kept = await state.heads.told(head)
             if head is not None and is_held and deps.compactor is not None:
-                head, kept = await deps.compactor.make_room(head, kept, weight(request.fields), asking)
+                head, kept = await deps.compactor.make_room(head, kept, weight(bare.fields), asking)
             history = [one.data for one in kept]
-            added = kept_of(parse_items(request.fields.get("input"), told_of(history)))
+            added = kept_of(parse_items(bare.fields.get("input"), told_of(history)))
         except BaseException:
             if head is not None and is_held:
                 await asyncio.shield(state.runs.release(head, holder_of(run)))
             raise
         items = [*retold_of(history), *retold_of(added)]
-        made = request_of(request.surface, request.fields, items, stream=request.stream)
+        made = request_of(request.surface, bare.fields, items, stream=request.stream)
         id_ = new_id("resp") if asked.keeps else ""
         turn = cls(
             id_,
@@ -136,7 +145,7 @@ class ResponseTurn:
             state,
             scribe,
             owner,
-            request.fields,
+            bare.fields,
             made,
             added,
             head,
@@ -218,8 +227,9 @@ class ResponseTurn:
                     else:
                         is_first = self.writer is None
                         said = self._say(event)
-                        if run.stream and is_first:
+                        if is_first:
                             await self.open()
+                        if run.stream and is_first:
                             yield Opened(EVENT_STREAM, True, not_pushed)
                         if said:
                             yield await self.told(said) if run.stream else await self.whole(said)
