@@ -11,7 +11,7 @@ import click
 from headgate.cli.main import command
 from headgate.config.agents import agent_schema
 from headgate.config.schema import json_schema
-from headgate.config.tenants import REGISTRY
+from headgate.config.tenants import LESSER, REGISTRY
 from headgate.core.catalogue import catalogue
 from headgate.core.surfaces import SURFACES
 from headgate.settings.narrow import BUDGETS, HIGHER, LOWER, STRICTER
@@ -171,10 +171,16 @@ def tenant_settings() -> str:
         "| setting | default | levels | process | at run time | meaning |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    rules = {LOWER: "only lower", HIGHER: "only higher", STRICTER: "only stricter", BUDGETS: "only stricter"}
+    rules = {
+        LOWER: "only lower",
+        HIGHER: "only higher",
+        STRICTER: "only stricter",
+        BUDGETS: "only stricter",
+        LESSER: "only less",
+    }
     for one in REGISTRY.settings.values():
         default = f"`{json.dumps(one.default)}`" if one.default is not None else ""
-        rule = (rules[one.narrowing] if one.narrowing else "free") if one.is_writable else "read-only"
+        rule = (rules.get(one.narrowing, "only less") if one.narrowing else "free") if one.is_writable else "read-only"
         rule = f"up to `{one.ceiling}`" if one.ceiling else rule
         process = f"`{one.path}`" if one.path else ""
         cells = (f"`{one.key}`", default, ", ".join(one.levels), process, rule, one.meaning)

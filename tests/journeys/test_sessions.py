@@ -165,16 +165,27 @@ async def test_calls_of_the_gateways_own_tools_are_kept_and_told_again(
     assert (result["role"], result["tool_call_id"], "42" in result["content"]) == ("tool", again["id"], True)
 
 
+def thinking(answer: Answer) -> Answer:
+    body = json.loads(answer.body)
+    body["choices"][0]["message"]["reasoning_content"] = "Which hall?"
+    return Answer(body=json.dumps(body).encode())
+
+
 @covers("85")
-async def test_what_the_model_thought_is_kept(gateway: Gateway, stub: Stub) -> None:
+async def test_what_the_model_thought_is_kept_and_told_again_where_it_led_to_a_call(
+    gateway: Gateway, stub: Stub
+) -> None:
     id_ = await session(gateway.http)
-    answer = json.loads(chat("Done.").body)
-    answer["choices"][0]["message"]["reasoning_content"] = "Which hall?"
-    stub.answer(Answer(body=json.dumps(answer).encode()))
+    stub.answer(thinking(chat("Done.")), thinking(calling(("calculator", {"expression": "1"}))), chat("One."))
     await say(gateway.http, id_, "Hall on")
-    thought = (await history(gateway.http, id_))[1]
-    assert thought["type"] == "reasoning"
-    assert "Which hall?" in json.dumps(thought)
+    await say(gateway.http, id_, "1?")
+    kinds = [one["type"] for one in await history(gateway.http, id_)]
+    assert kinds == ["message", "reasoning", "message", "message", "reasoning", "mcp_call", "message"]
+    assert json.dumps(await history(gateway.http, id_)).count("Which hall?") == 2
+    stub.answer(chat("Yes."))
+    await say(gateway.http, id_, "Sure?")
+    told_thoughts = [one.get("reasoning_content") for one in stub.calls[-1].json["messages"]]
+    assert told_thoughts == [None, None, None, None, "Which hall?", None, None, None]
 
 
 @covers("85")

@@ -6,13 +6,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_as, who_asks
-from headgate.api.agents import agent_for
+from headgate.api.admin.fields import read_as
 from headgate.api.answers import json_answer
+from headgate.api.conversations import is_conversation_id
 from headgate.api.gate import Gate
+from headgate.api.stored_conversations import agent_of, owner_of, state_of
 from headgate.conversations.policy import CompactionWishes
-from headgate.conversations.store import State
-from headgate.conversations.types import Conversation, Owner
+from headgate.conversations.types import Conversation
 from headgate.core.errors import InvalidField
 from headgate.core.run import Run
 from headgate.core.state_errors import ConversationNotFound, StateUnavailable
@@ -20,7 +20,6 @@ from headgate.pipeline.compact import Asking, Outcome
 
 ARCHIVED = re.compile(r"^/(?:c1/conversations|a1/agents/.+/sessions)/(seg_[0-9a-f]{32})(?=/|$)")
 """Paths of segments; those that are not the last one of their conversation are archived."""
-_CONVERSATION = re.compile(r"conv_[0-9a-f]{32}")
 
 
 async def compact(request: Request, gate: Gate) -> Response:
@@ -35,7 +34,7 @@ async def compact(request: Request, gate: Gate) -> Response:
         message = "The conversation has no model of its own: name the one that is to write the summary."
         raise InvalidField(message, param="model")
     run.conversation, run.inherits = head.id, wishes.model or ""
-    outcome = await compactor.compact_now(head, Asking(name, {}, run, gate.deps), wishes.model_dump())
+    outcome = await compactor.compact_now(head, Asking(name, None, run, gate.deps), wishes.model_dump())
     return json_answer(_told(outcome))
 
 
@@ -43,7 +42,7 @@ async def put_policy(request: Request, gate: Gate) -> Response:
     """What is to hold of this conversation alone; what is left out is taken from above."""
     wishes = await _wishes(request)
     head = await _head(request, gate)
-    head = await _state(gate).heads.set_compaction(head, wishes.model_dump(exclude_none=True))
+    head = await state_of(gate).heads.set_compaction(head, wishes.model_dump(exclude_none=True))
     return json_answer(_policy(head))
 
 
@@ -56,7 +55,7 @@ async def archived(request: Request, gate: Gate) -> Response:
     """Raises ConversationArchived, which tells where the conversation of a segment goes on."""
     found = ARCHIVED.match(request.scope["path"])
     assert found is not None
-    head = await _state(gate).heads.get(found[1], _owner(request, gate))
+    head = await state_of(gate).heads.get(found[1], owner_of(request, gate))
     raise ConversationNotFound(f"There is no conversation '{head.id}'.")
 
 
@@ -66,32 +65,19 @@ async def _wishes(request: Request) -> CompactionWishes:
 
 
 async def _head(request: Request, gate: Gate) -> Conversation:
-    owner, id_ = _owner(request, gate), request.path_params["id"]
-    name = request.path_params.get("name")
-    agent = None if name is None else agent_for(name, who_asks(request), gate).name
-    if not _CONVERSATION.fullmatch(id_):
+    owner, state = owner_of(request, gate), state_of(gate)
+    agent, id_ = agent_of(request, gate), request.path_params["id"]
+    if not is_conversation_id(id_):
         raise ConversationNotFound(f"There is no conversation '{id_}'.")
-    head = await _state(gate).heads.get(id_, owner)
+    head = await state.heads.get(id_, owner)
     if agent is not None and head.agent != agent:
         raise ConversationNotFound(f"The agent '{agent}' has no session '{id_}'.")
     return head
 
 
-def _owner(request: Request, gate: Gate) -> Owner:
-    who = gate.acting(who_asks(request), dict(request.scope["headers"]))
-    request.scope["who"] = request.scope["run"].who = who
-    return Owner(who.tenant, who.user)
-
-
 def _run(request: Request) -> Run:
     run: Run = request.scope["run"]
     return run
-
-
-def _state(gate: Gate) -> State:
-    if gate.deps.state is None:
-        raise StateUnavailable("Nothing is kept here: the gateway runs without a data directory.")
-    return gate.deps.state
 
 
 def _policy(head: Conversation) -> dict[str, Any]:

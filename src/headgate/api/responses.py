@@ -8,9 +8,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import is_true, whole_number
 from headgate.api.answers import json_answer
 from headgate.api.gate import Gate
+from headgate.api.queries import is_true, whole_number
 from headgate.api.resume import number_after, owner_in, state_of, stream_of
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, Item, StoredRun

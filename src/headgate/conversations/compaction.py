@@ -4,7 +4,6 @@ The leading system messages stay where they are. After them comes the summary, t
 there is room for them, then the last turns. A call stays with its result, on one side or the other.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from headgate.conversations.policy import Policy
 from headgate.conversations.types import Item, new_id
 
 HEADINGS = ("Goal", "Constraints", "Done", "Decisions", "Facts", "Open items", "Lookup hints")
-_BYTES_PER_TOKEN = 4
+BYTES_PER_TOKEN = 4
 _ITEM_TOKENS = 4
 _IMAGE_TOKENS = 1000
 _UNTOLD = frozenset(("id", "type", "status", "role", "annotations", "logprobs", "created_by", "server_label"))
@@ -24,11 +23,7 @@ _ROOMY = 0.6
 """Share of the room that a conversation should not fill when it has just been compacted."""
 _LEAST_GAIN = 0.05
 _LONGEST_SAID, _LONGEST_RESULT, _LONGEST_ARGUMENTS = 400, 200, 160
-_EXACT = re.compile(
-    r"https?://[^\s)>\"']+|[\w.+-]+@[\w-]+\.[\w.]+|(?<![\w/])/?(?:[\w.-]+/)+[\w.-]+"
-    r"|\b(?=[\w:-]*\d)[A-Za-z0-9][\w:-]*(?:\.\w+)*\b|\b[a-z]+(?:_[a-z0-9]+)+\b|\b[A-Z][A-Z0-9_-]{3,}\b"
-)
-"""What has to be said letter by letter: addresses, paths, numbers, and names with digits, `_` or capitals."""
+PLACE = "\n\n(It stands for"
 
 
 class Plan(NamedTuple):
@@ -46,7 +41,7 @@ class Plan(NamedTuple):
 
 def weight(data: Mapping[str, Any]) -> int:
     """An estimate of the tokens of an item."""
-    return _ITEM_TOKENS + _size(data) // _BYTES_PER_TOKEN
+    return _ITEM_TOKENS + _size(data) // BYTES_PER_TOKEN
 
 
 def weights(told: Iterable[Item]) -> int:
@@ -55,7 +50,7 @@ def weights(told: Iterable[Item]) -> int:
 
 def _size(value: Any) -> int:
     if isinstance(value, str):
-        return _IMAGE_TOKENS * _BYTES_PER_TOKEN if value.startswith("data:") else len(value.encode())
+        return _IMAGE_TOKENS * BYTES_PER_TOKEN if value.startswith("data:") else len(value.encode())
     if isinstance(value, Mapping):
         return sum(_size(one) for name, one in value.items() if name not in _UNTOLD)
     if isinstance(value, list | tuple):
@@ -138,7 +133,7 @@ def _covering(told: Sequence[Item], start: int, cut: int, budget: int) -> Plan |
         return None
     kept = _words_that_stay(told[start:cut], budget)
     dropped = tuple(one for one in told[start:cut] if one.position not in kept)
-    if all(_is_summary(one) for one in dropped):
+    if all(is_summary(one) for one in dropped):
         return None
     first = told[start - 1].position + 1 if start else 1
     last = max(one.position for one in told[start:cut])
@@ -156,7 +151,7 @@ def _words_that_stay(old: Sequence[Item], budget: int) -> set[int]:
     return kept
 
 
-def _is_summary(item: Item) -> bool:
+def is_summary(item: Item) -> bool:
     return item.data.get("type") == "compaction"
 
 
@@ -191,58 +186,14 @@ Answer with the summary alone, in at most {tokens * 3 // 4} words, and call no t
 def with_place(text: str, plan: Plan) -> str:
     """A summary that says what it stands for."""
     first, last = plan.covers
-    return f"{text.strip()}\n\n(It stands for items {first} to {last} of this conversation, which are all kept.)"
+    return f"{text.strip()}{PLACE} items {first} to {last} of this conversation, which are all kept.)"
 
 
 def trimmed(plan: Plan) -> str:
     """What takes the place of items that are left out without a summary."""
-    earlier = [text_of(one.data) for one in plan.dropped if _is_summary(one)]
+    earlier = [text_of(one.data).partition(PLACE)[0] for one in plan.dropped if is_summary(one)]
     note = f"{len(plan.dropped) - len(earlier)} earlier items of this conversation are left out here."
-    return "\n\n".join((*(one.partition("\n\n(It stands for")[0] for one in earlier), note))
-
-
-def digest_of(plan: Plan, tokens: int) -> str:
-    """A summary that no model wrote: the beginnings of what was said and done, and all that must be said exactly.
-
-    The same items give the same text, which has at most about so many tokens; the newest lines are kept.
-    """
-    room = tokens * _BYTES_PER_TOKEN
-    earlier = next((text_of(one.data) for one in plan.dropped if _is_summary(one)), "")
-    earlier = earlier.partition("\n\n(It stands for")[0]
-    rest = [one for one in plan.dropped if not _is_summary(one)]
-    facts = _fitting(_exact_words(rest), room // 3, " ")
-    earlier = earlier if len(earlier) <= room // 3 else _shortened_digest(earlier, room // 3)
-    lines = _fitting([line for one in rest if (line := line_of(one))], room - len(earlier) - sum(map(len, facts)), "\n")
-    sections = {"Facts": ", ".join(facts) or "None", "Done": "\n".join(lines) or "None"}
-    told = "\n\n".join(f"## {name}\n{text}" for name, text in sections.items())
-    before = f"## Earlier\n{earlier}\n\n" if earlier else ""
-    return f"(Made without a model: beginnings of what was said, and words that have to be exact.)\n\n{before}{told}"
-
-
-def _shortened_digest(text: str, room: int) -> str:
-    """Its exact words come first, for they cannot be guessed."""
-    words = _fitting(list(dict.fromkeys(_EXACT.findall(text))), room * 2 // 3, " ")
-    return f"{text[: room // 3]} [...]\nExact words: {', '.join(words)}"
-
-
-def _exact_words(items: Sequence[Item]) -> list[str]:
-    found: dict[str, None] = {}
-    for one in items:
-        for word in _EXACT.findall(text_of(one.data)):
-            found.pop(word, None)
-            found[word] = None
-    return list(found)
-
-
-def _fitting(texts: Sequence[str], room: int, between: str) -> list[str]:
-    """The last ones that fit."""
-    kept: list[str] = []
-    for text in reversed(texts):
-        room -= len(text.encode()) + len(between) + 1
-        if room < 0:
-            break
-        kept.append(text)
-    return kept[::-1]
+    return "\n\n".join((*earlier, note))
 
 
 def line_of(item: Item, longest: Callable[[str], int] | None = None) -> str:

@@ -1,6 +1,7 @@
 """Between items as they are kept, in the words of the Responses API, and the values that every dialect shares."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from headgate.conversations.types import new_id
@@ -16,11 +17,27 @@ _INSTRUCTING = frozenset(("system", "developer"))
 
 
 def told_of(stored: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
-    """What a model is told of kept items. A call of the gateway's own tools becomes the call and its result."""
+    """What a model is told of kept items. A call of the gateway's own tools becomes the call and its result.
+
+    Thoughts that led to an answer are not told again: no provider asks for them, and some refuse them. Those that led
+    to a call are, and those that their provider signed or sealed.
+    """
     flat: list[Mapping[str, Any]] = []
     for one in stored:
         flat += _call_and_result(one) if one.get("type") == "mcp_call" else (_without_notes(one),)
-    return stored_items(flat)
+    return stored_items(one for number, one in enumerate(flat) if not _is_over(one, flat, number))
+
+
+def _is_over(item: Mapping[str, Any], items: Sequence[Mapping[str, Any]], number: int) -> bool:
+    """Whether it is a plain thought that led to an answer."""
+    if item.get("type") != "reasoning" or item.get("encrypted_content"):
+        return False
+    for after in islice(items, number + 1, None):
+        if after.get("type") == "function_call":
+            return False
+        if after.get("type") != "reasoning" and after.get("role") != "assistant":
+            return True
+    return True
 
 
 def _without_notes(item: Mapping[str, Any]) -> dict[str, Any]:

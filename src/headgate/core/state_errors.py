@@ -44,8 +44,16 @@ class ConversationArchived(HeadgateError):
     typical_param = "conversation"
     should_retry = False
 
-    def __init__(self, message: str, *, member: str = "", successor: str = "") -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        member: str = "",
+        successor: str = "",
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, param=param, retry_after=retry_after)
         self.member = member
         self.successor = successor
         self.location = ""

@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple
 from headgate.agents.types import AgentSettings
 from headgate.conversations.compaction import (
     Plan,
-    digest_of,
     is_worth,
     plan_of,
     summary_item,
@@ -22,22 +21,29 @@ from headgate.conversations.compaction import (
     weights,
     with_place,
 )
+from headgate.conversations.digest import digest_of
 from headgate.conversations.policy import CompactionSettings, Policy, narrowed, policy_of
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, Item, Segment, Summary
 from headgate.core.errors import HeadgateError
 from headgate.core.principal import Principal
+from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Run, now
 from headgate.core.state_errors import ConversationMoved, StateUnavailable
+from headgate.core.surfaces import RESPONSES
 from headgate.pipeline.context import Deps
 from headgate.pipeline.history import with_history
 from headgate.pipeline.summarise import Asked, Relay, Said, summarise
+from headgate.pipeline.translate import as_chat
 from headgate.routing.types import Model
 from headgate.tools.types import Caller
 
 Trigger = Literal["manual", "automatic", "overflow"]
 _TRIES = 5
-_LEAST_DIGEST = 60
+_STORED = frozenset(("input", "previous_response_id", "conversation", "store", "background"))
+"""Fields of Responses that refer to what is stored."""
+_ANSWERS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_LEAST_SUMMARY = 60
 log = logging.getLogger(__name__)
 
 
@@ -138,7 +144,8 @@ class Compactor:
         policy = policy_of(self.settings, *wishes, head.compaction, further or {})
         values = asking.who.terms.values
         policy = narrowed(policy, values.get("compaction.mode"), values.get("compaction.at"))
-        return policy, room_of(model, asking.fields, asking.deps)
+        fields = asking.request.fields if asking.request is not None else {}
+        return policy, room_of(model, fields, asking.deps)
 
     async def _quietly(self, job: Job) -> Outcome | None:
         try:
@@ -179,7 +186,7 @@ class Compactor:
         """The text that takes the place of what is covered, and how it was made."""
         if job.policy.mode == "trim":
             return trimmed(plan), {"kind": "trim"}
-        tokens = min(job.policy.summary_tokens, max(_LEAST_DIGEST, plan.gain // 2))
+        tokens = min(job.policy.summary_tokens, max(_LEAST_SUMMARY, plan.gain * 2 // 3))
         window = job.room.window
         why = "context_length_exceeded" if window and weights(plan.sent) + tokens > window else ""
         said: Said | None = None
@@ -204,7 +211,8 @@ class Asking:
     """The call that a conversation goes on by, or would. `name` is what it is made of: a model or an agent."""
 
     name: str
-    fields: Mapping[str, Any]
+    request: ModelRequest | None
+    """None where nobody calls a model, but somebody asks for a compaction."""
     run: Run
     deps: Deps
 
@@ -228,11 +236,24 @@ class Asking:
     def asked(self, head: Conversation) -> Asked:
         run = self.run
         caller = Caller(run.who, run.id, depth=run.depth, traceparent=run.trace.traceparent)
-        return Asked(self.name, self.fields, caller, head.id, run.inherits)
+        request = self.request
+        if request is None:
+            return Asked(self.name, {}, caller, head.id, run.inherits)
+        if request.surface is not RESPONSES:
+            return Asked(self.name, as_chat(request)[0].fields, caller, head.id, run.inherits)
+        bare = {name: value for name, value in request.fields.items() if name not in _STORED}
+        fields = as_chat(json_request(RESPONSES, {**bare, "input": []}))[0].fields
+        return Asked(self.name, fields, caller, head.id, run.inherits, fields["messages"])
 
 
 def is_compacted(told: Sequence[Item]) -> bool:
     return any(one.data.get("type") == "compaction" for one in told)
+
+
+def counted_in(run: Run) -> int:
+    """Tokens of a run's last call and its answer, as the provider counted; 0 if it did not."""
+    counts = [one.tokens for one in run.attempts if one.tokens is not None and one.error is None]
+    return counts[-1].prompt + counts[-1].completion if counts else 0
 
 
 def tokens_of(head: Conversation, told: Sequence[Item]) -> int:
@@ -248,7 +269,7 @@ def room_of(model: Model | None, fields: Mapping[str, Any], deps: Deps) -> Room:
     if model is None or not windows:
         return Room()
     window = min(windows)
-    asked = fields.get("max_completion_tokens") or fields.get("max_tokens")
+    asked = next((fields[name] for name in _ANSWERS if fields.get(name)), None)
     if isinstance(asked, int):
         return Room(window, window - min(asked, window // 2))
     usual = min((target.longest for target in model.targets if target.longest), default=deps.typical_answer)

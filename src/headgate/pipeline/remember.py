@@ -28,7 +28,7 @@ from headgate.core.state_errors import ConversationBusy, ConversationMoved, Conv
 from headgate.core.surfaces import CHAT, MESSAGES
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
-from headgate.pipeline.compact import Asking, is_compacted, tokens_of
+from headgate.pipeline.compact import Asking, counted_in, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
 from headgate.pipeline.numbered import numbered
 from headgate.pipeline.second_turn import SecondTurn, holder_of
@@ -53,7 +53,7 @@ async def remembered(tell: Tell, request: ModelRequest, run: Run, deps: Deps) ->
         message = "A stored conversation goes on by a chat with a model: leave out X-Conversation-ID here."
         raise InvalidHeader(message, param="x-conversation-id")
     turn = await Turn.begin(request, run, deps.state, deps.second_turn)
-    asking = Asking(request.model, request.fields, run, deps)
+    asking = Asking(request.model, request, run, deps)
     try:
         equipped = await turn.make_room(asking)
         async with aclosing(numbered(turn.follow(tell, request, run, equipped), turn, run, deps)) as story:
@@ -166,7 +166,7 @@ class Turn:
         if not output and not whole:
             return
         said = [New(fields, self.record.run.id) for fields in (*self.added, *output)]
-        tokens = self.record.tokens
+        tokens = counted_in(self.record.run)
         self.weight = tokens or self.weight + sum(map(weight, output))
         for _ in range(_TRIES):
             try:
@@ -234,12 +234,6 @@ class Record:
         self.reader = DIALECTS[dialect].reader(True)
         occasion = Occasion(run.id, run.model or "", 0, {}, usage=True, extensions=True)
         self.writer = DIALECTS["responses"].whole(occasion)
-
-    @property
-    def tokens(self) -> int:
-        """Of the last call and its answer, as the provider counted; 0 if it did not."""
-        counts = [one.tokens for one in self.run.attempts if one.tokens is not None and one.error is None]
-        return counts[-1].prompt + counts[-1].completion if counts else 0
 
     def hear(self, event: Event | ChatEvent) -> None:
         if isinstance(event, bytes):

@@ -57,13 +57,17 @@ _NOT_MEANT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """For whom, and in the place of which call. `name` is the model or agent; `fields` are those of its last call."""
+    """For whom, and in the place of which call. `name` is the model or agent; `fields` are those of its last call,
+    in the words of chat completions.
+    """
 
     name: str
     fields: Mapping[str, Any]
     caller: Caller
     conversation: str
     inherits: str = ""
+    lead: Sequence[Mapping[str, Any]] = ()
+    """Messages that its calls begin with and that are not kept."""
 
 
 class Said(NamedTuple):
@@ -122,7 +126,7 @@ async def request_of(
     items = told_of([one.data for one in sent])
     messages = DIALECTS[CHAT.dialect].render(ChatRequest(CHAT.dialect, asked.name, items)).fields["messages"]
     others = {name: value for name, value in asked.fields.items() if name not in _NOT_MEANT}
-    own = json_request(CHAT, {"model": asked.name, "messages": messages, **others})
+    own = json_request(CHAT, {"model": asked.name, "messages": [*asked.lead, *messages], **others})
     agent = deps.agents.find(asked.name) if deps.agents is not None else None
     if agent is None and deps.inject is not None:
         agent = deps.inject(own, run)

@@ -8,8 +8,11 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from headgate.api.body import read_body
+from headgate.api.queries import is_true, whole_number
 from headgate.core.errors import Invalid, InvalidField, InvalidJson, MissingField
 from headgate.core.principal import Principal
+
+__all__ = ["is_true", "read_as", "read_fields", "valid", "who_asks", "whole_number"]
 
 _MOST_BYTES = 1 << 20
 _MOST_TOLD = 5
@@ -74,17 +77,3 @@ def _path(location: tuple[int | str, ...], names: Mapping[str, str]) -> str:
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{names.get(part, part)}"
     return path.removeprefix(".")
-
-
-def whole_number(request: Request, name: str, default: int, most: int) -> int:
-    """A number from 1 in the query."""
-    given = request.query_params.get(name)
-    if given is None:
-        return default
-    if not (given.isascii() and given.isdigit() and 1 <= int(given[:20]) <= most):
-        raise InvalidField(f"The parameter '{name}' must be a whole number from 1 to {most}.", param=name)
-    return int(given)
-
-
-def is_true(request: Request, name: str) -> bool:
-    return request.query_params.get(name, "").lower() in ("true", "1", "yes")
