@@ -128,7 +128,7 @@ class ResponseTurn:
         owner = Owner(run.who.tenant, run.who.user)
         head, is_held = await _place(state, owner, run)
         try:
-            known = await state.heads.told(head) if head is not None else ()
+            known: Sequence[Item] = await state.heads.told(head) if head is not None else ()
             added = kept_of(parse_items(request.fields.get("input"), told_of([one.data for one in known])))
             asking = Asking(request.model, request, run, deps)
             size = sum(map(weight, added))
