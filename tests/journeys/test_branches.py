@@ -1,4 +1,6 @@
-"""Forks and rewinds of conversations: whoever goes on from an earlier item changes nothing for anybody else."""
+"""What was said, page by page; forks and rewinds, by which nothing changes for anybody else."""
+
+from typing import Any
 
 from tests.harness.gateway import Gateway
 from tests.harness.stub import Stub, chat
@@ -6,6 +8,31 @@ from tests.journeys.test_c1 import gateway, items, say, talk, texts, told
 from tests.requirements import covers
 
 __all__ = ["gateway"]
+
+
+@covers("75")
+async def test_items_are_paged_in_both_directions(gateway: Gateway, stub: Stub) -> None:
+    conversation = await talk(gateway, stub, "a", "b", "c")
+    every = await items(gateway, conversation)
+    ids = [one["id"] for one in every["data"]]
+    assert [one["position"] for one in every["data"]] == [1, 2, 3, 4, 5, 6]
+    assert texts(every) == ["a", "Answer to a", "b", "Answer to b", "c", "Answer to c"]
+
+    async def seen(**asked: Any) -> tuple[list[str], bool]:
+        page = await items(gateway, conversation, **asked)
+        return [one["id"] for one in page["data"]], page["has_more"]
+
+    assert await seen(limit=2) == (ids[:2], True)
+    assert await seen(limit=2, after=ids[1]) == (ids[2:4], True)
+    assert await seen(limit=2, after=ids[3]) == (ids[4:], False)
+    assert await seen(limit=2, before=ids[3]) == (ids[1:3], True)
+    assert await seen(limit=2, order="desc") == (ids[:3:-1], True)
+    assert await seen(limit=2, order="desc", after=ids[4]) == ([ids[3], ids[2]], True)
+    assert await seen(limit=9, order="desc", before=ids[3]) == ([ids[5], ids[4]], False)
+    foreign = await talk(gateway, stub, "other")
+    alien = (await items(gateway, foreign))["data"][0]["id"]
+    answer = await gateway.http.get(f"/c1/conversations/{conversation}/items", params={"after": alien})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "item_not_found")
 
 
 @covers("160")

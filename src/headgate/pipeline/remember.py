@@ -37,6 +37,7 @@ from headgate.pipeline.second_turn import holder_of
 LEASE_SECONDS = 60.0
 _RENEWED_AFTER = LEASE_SECONDS / 3
 _TRIES = 5
+_SENT = 200
 _MARKS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b'"response.'}
 """What stands in the last piece of a stream, and perhaps in others: those are held back until the next one comes."""
 Story = AsyncGenerator[Event | ChatEvent]
@@ -83,6 +84,8 @@ class Turn:
     renewing: "asyncio.Task[None] | None" = None
     weight: int = 0
     """Tokens of the conversation, as far as they are known."""
+    is_new: bool = False
+    """It began with this turn."""
 
     @classmethod
     async def begin(cls, request: ModelRequest, run: Run, state: State, deps: Deps) -> "Turn":
@@ -114,6 +117,7 @@ class Turn:
             await asyncio.shield(state.runs.release(head, holder))
             raise
         turn = cls(state, head, told, history, kept_of(news(chat.items, known)), holder, Record(run, bare))
+        turn.is_new = not asked.conversation
         turn.renewing = asyncio.get_running_loop().create_task(turn.keep_holding())
         return turn
 
@@ -202,6 +206,10 @@ class Turn:
                 await self.keep(whole=False)
         finally:
             await self.state.runs.release(self.head, self.holder)
+        run = self.record.run
+        if self.is_new and not self.head.depth and run.status != _SENT:  # its caller was not told of it either
+            self.is_kept, run.conversation = False, ""
+            await self.state.heads.delete(self.head)
 
 
 async def _as_known(
