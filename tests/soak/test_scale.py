@@ -34,8 +34,10 @@ def fill(file: Path, conversations: int) -> None:
     connection.execute("PRAGMA cache_size=-200000")
     number = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {conversations})"
     connection.execute(
-        f"""INSERT INTO conversations {number} SELECT printf('conv_%032x', i), 'acme', 'ann', '', 'small',
-        'Talk ' || i || ' about ' || (i % 977), i, i, printf('seg_%032x', i), {ITEMS}, 1, '{{}}', '', 0 FROM n"""
+        f"""INSERT INTO conversations (id, tenant, user, agent, model, title, created, touched, segment, depth,
+        revision, metadata, holder, held_until, tokens, counted, compaction) {number}
+        SELECT printf('conv_%032x', i), 'acme', 'ann', '', 'small', 'Talk ' || i || ' about ' || (i % 977), i, i,
+        printf('seg_%032x', i), {ITEMS}, 1, '{{}}', '', 0, 0, 0, '{{}}' FROM n"""
     )
     connection.execute(
         f"""INSERT INTO segments {number} SELECT printf('seg_%032x', i), printf('conv_%032x', i), '', 0, 'root', i,
