@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Row, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headgate.conversations.store.tables import conversations, events, stored_runs
@@ -19,6 +19,13 @@ from headgate.conversations.types import (
 from headgate.core.state_errors import ConversationBusy, ResponseNotFound
 from headgate.db.engine import Database
 
+_c = conversations.c
+_TAKE = update(conversations).where(
+    _c.id == bindparam("of"),
+    or_(_c.holder == "", _c.holder == bindparam("by"), _c.held_until < bindparam("now", type_=BigInteger)),
+)
+_RELEASE = update(conversations).where(_c.id == bindparam("of"), _c.holder == bindparam("by"))
+
 
 class Runs:
     """A lease is a holder's name and the time until which it holds; whoever holds a conversation runs its turn.
@@ -31,20 +38,22 @@ class Runs:
 
     async def hold(self, head: Conversation, holder: str, seconds: float) -> None:
         """Take the lease of a conversation, or prolong one's own; raises ConversationBusy while somebody has it."""
-        c, now = conversations.c, milliseconds()
-        free = or_(c.holder == "", c.holder == holder, c.held_until < now)
-        taking = update(conversations).where(c.id == head.id, free)
-        async with self._database.writing() as connection:
-            values = {"holder": holder, "held_until": now + int(seconds * 1000)}
-            if not (await connection.execute(taking.values(values))).rowcount:
+        now = milliseconds()
+        values = {"of": head.id, "by": holder, "now": now, "holder": holder, "held_until": now + int(seconds * 1000)}
+
+        async def act(connection: AsyncConnection) -> None:
+            if not (await connection.execute(_TAKE, values)).rowcount:
                 raise ConversationBusy(f"Another turn of the conversation {head.id} is under way.", retry_after=1)
+
+        await self._database.do(act)
 
     async def release(self, head: Conversation, holder: str) -> None:
         """Give one's own lease back; somebody else's stays."""
-        c = conversations.c
-        mine = update(conversations).where(c.id == head.id, c.holder == holder)
-        async with self._database.writing() as connection:
-            await connection.execute(mine.values(holder="", held_until=0))
+
+        async def act(connection: AsyncConnection) -> None:
+            await connection.execute(_RELEASE, {"of": head.id, "by": holder, "holder": "", "held_until": 0})
+
+        await self._database.do(act)
 
     async def holder(self, head: Conversation) -> str:
         """Who holds the conversation now; empty for nobody."""
@@ -55,17 +64,24 @@ class Runs:
 
     async def begin(self, run: StoredRun) -> None:
         """A new run."""
-        async with self._database.writing() as connection:
-            await connection.execute(insert(stored_runs).values(_row_of(run)))
+
+        async def act(connection: AsyncConnection) -> None:
+            await connection.execute(insert(stored_runs), _row_of(run))
+
+        await self._database.do(act)
 
     async def get(self, id_: str, owner: Owner) -> StoredRun:
         r = stored_runs.c
         wanted = select(stored_runs).where(r.id == id_, r.tenant == owner.tenant, r.user == owner.user)
-        async with self._database.reading() as connection:
+
+        async def act(connection: AsyncConnection) -> StoredRun | None:
             row = (await connection.execute(wanted)).one_or_none()
-        if row is None:
+            return None if row is None else _run(row)
+
+        found = await self._database.do(act, read_only=True)
+        if found is None:
             raise ResponseNotFound(f"There is no stored response '{id_}'.")
-        return _run(row)
+        return found
 
     async def of(self, head: Conversation, limit: int = 100) -> list[StoredRun]:
         """A conversation's runs, the newest first."""
@@ -78,9 +94,12 @@ class Runs:
 
     async def note_all(self, told: Mapping[str, Sequence[StoredEvent]]) -> None:
         """The same of several runs."""
-        async with self._database.writing() as connection:
+
+        async def act(connection: AsyncConnection) -> None:
             for run, events_of_run in told.items():
                 await _note(connection, run, events_of_run)
+
+        await self._database.do(act)
 
     async def note(self, run: str, told: Sequence[StoredEvent]) -> None:
         """Further events, in the order of their numbers; one that is there already stays as it is."""
@@ -91,8 +110,11 @@ class Runs:
         """Those with higher numbers than `after`."""
         e = events.c
         wanted = select(e.number, e.data).where(e.run == run, e.number > after).order_by(e.number).limit(limit)
-        async with self._database.reading() as connection:
+
+        async def act(connection: AsyncConnection) -> list[StoredEvent]:
             return [StoredEvent(number, bytes(data)) for number, data in await connection.execute(wanted)]
+
+        return await self._database.do(act, read_only=True)
 
     async def change(
         self,
@@ -115,12 +137,15 @@ class Runs:
             values["base"] = base
         if status not in OPEN:
             values |= {"ended": milliseconds(), "holder": "", "held_until": 0}
-        async with self._database.writing() as connection:
-            still = update(stored_runs).where(r.id == run.id, r.status.in_(OPEN))
-            if not (await connection.execute(still.values(values))).rowcount:
+        still = update(stored_runs).where(r.id == run.id, r.status.in_(OPEN)).values(values)
+
+        async def act(connection: AsyncConnection) -> bool:
+            if not (await connection.execute(still)).rowcount:
                 return False
             await _note(connection, run.id, told)
             return True
+
+        return await self._database.do(act)
 
     async def take(self, run: str, holder: str, seconds: float) -> bool:
         """Begin or go on to work on a run; False where somebody else does, or it has ended."""
@@ -170,9 +195,9 @@ async def _note(connection: AsyncConnection, run: str, told: Sequence[StoredEven
     known = (await connection.execute(select(func.max(events.c.number)).where(events.c.run == run))).scalar()
     rows = [{"run": run, "number": one.number, "data": one.data} for one in told if known is None or one.number > known]
     if rows:
-        await connection.execute(insert(events), rows)
-        last = update(stored_runs).where(stored_runs.c.id == run)
-        await connection.execute(last.values(events=told[-1].number + 1))
+        last = update(stored_runs).where(stored_runs.c.id == run).values(events=told[-1].number + 1)
+        if (await connection.execute(last)).rowcount:  # a run that was deleted meanwhile leaves nothing behind
+            await connection.execute(insert(events), rows)
 
 
 def _row_of(run: StoredRun) -> dict[str, Any]:
