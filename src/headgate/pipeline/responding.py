@@ -94,6 +94,8 @@ class ResponseTurn:
     """How many places of the output were told of before."""
     frames: list[bytes] = field(default_factory=list)
     is_held: bool = False
+    is_begun: bool = False
+    """Whether the stored run was written."""
     is_over: bool = False
     writer: Writer | None = None
     renewing: "asyncio.Task[None] | None" = None
@@ -180,7 +182,8 @@ class ResponseTurn:
         added = kept_of(parse_items(fields.get("input"), told_of(before)))
         made = request_of(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
         turn = cls(left.id, run, state, scribe, left.owner, fields, made, added, head, True, True, holder)
-        turn.stored, turn.is_held, turn.resource = left, True, dict(left.response or {})
+        turn.stored, turn.is_held, turn.is_begun = left, True, True
+        turn.resource = dict(left.response or {})
         kept = [one for one in await state.heads.latest(head) if one.run == left.id]
         if kept:
             turn.was_kept = True
@@ -245,8 +248,8 @@ class ResponseTurn:
             run.breaks_off = self.writer.broken
         return self.writer.feed(event) + (self.writer.end() if type(event) is Ended else b"")
 
-    async def open(self, status: Status = "in_progress") -> None:
-        """Begin the stored run, before anything of it is told."""
+    async def open(self, status: Status = "in_progress", *, at_its_end: bool = False) -> None:
+        """Begin the stored run, before anything of it is told. An answer in one piece is written `at_its_end`."""
         if self.stored is not None and self.stored.status == "queued":
             self.stored = replace(self.stored, status=status)
             self.resource["status"] = status
@@ -278,7 +281,9 @@ class ResponseTurn:
             self.holder,
             until,
         )
-        await self.state.runs.begin(self.stored)
+        if not at_its_end:
+            await self.state.runs.begin(self.stored)
+            self.is_begun = True
         if self.renewing is None:
             self.renewing = asyncio.get_running_loop().create_task(self.keep_holding())
 
@@ -364,7 +369,7 @@ class ResponseTurn:
             return Whole(body)
         response = self.patched(response)
         if self.keeps:
-            await self.open()
+            await self.open(at_its_end=True)
             await self.keep(response)
         self.is_over = True
         return Whole(orjson.dumps(response))
@@ -381,6 +386,11 @@ class ResponseTurn:
         if output or status in ("completed", "incomplete"):
             base = await self.append(output)
         segment = self.head.segment if self.head is not None else ""
+        if not self.is_begun:
+            where = self.stored.base if base is None else base
+            ended = replace(self.stored, status=status, response=response, segment=segment, base=where)
+            await self.state.runs.begin(replace(ended, ended=milliseconds(), holder="", held_until=0))
+            return
         events = [*await self.scribe.take(self.id), *told]
         await self.state.runs.change(self.stored, status, response=response, told=events, segment=segment, base=base)
         self.scribe.wake(self.id)
