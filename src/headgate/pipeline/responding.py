@@ -17,17 +17,8 @@ import orjson
 from headgate.conversations.compaction import weight
 from headgate.conversations.items import kept_of, retold_of, told_of, with_id
 from headgate.conversations.store import State
-from headgate.conversations.types import (
-    Conversation,
-    Item,
-    New,
-    Owner,
-    Status,
-    StoredEvent,
-    StoredRun,
-    milliseconds,
-    new_id,
-)
+from headgate.conversations.types import Conversation, New, Owner, Status, StoredEvent, StoredRun, milliseconds, new_id
+from headgate.conversations.types import Item as Kept
 from headgate.core.chat import Ended
 from headgate.core.errors import HeadgateError, InvalidField, RunCancelled
 from headgate.core.events import Opened, Room, Sink, Whole
@@ -92,12 +83,19 @@ class ResponseTurn:
     telling: Telling = field(init=False)
     stored: StoredRun | None = None
     resource: dict[str, Any] = field(default_factory=dict)
+    asking: Asking | None = None
+    means: Deps | None = None
+    """What the run has, where that is more than usual."""
+    weight: int = 0
+    """Tokens of the conversation, as far as they are known."""
     earlier: list[dict[str, Any]] = field(default_factory=list)
     """Output of the same response that was made before a fault cut it off."""
     shift: int = 0
     """How many places of the output were told of before."""
     frames: list[bytes] = field(default_factory=list)
     is_held: bool = False
+    is_begun: bool = False
+    """Whether the stored run was written."""
     is_over: bool = False
     writer: Writer | None = None
     renewing: "asyncio.Task[None] | None" = None
@@ -105,11 +103,6 @@ class ResponseTurn:
     """Its items are kept already: it was cut off between them and its end."""
     worker: "asyncio.Task[None] | None" = None
     """The task that works on it in the background."""
-    asking: Asking | None = None
-    known: Sequence[Item] = ()
-    """What was told of the conversation, as it is kept."""
-    size: int = 0
-    """Tokens of the conversation, as far as they are known."""
 
     def __post_init__(self) -> None:
         self.telling = Telling(self.id, RESPONSES.dialect, self.scribe)
@@ -126,22 +119,21 @@ class ResponseTurn:
         assert asked is not None
         owner = Owner(run.who.tenant, run.who.user)
         head, is_held = await place(state, owner, run, deps.second_turn)
+        asking = Asking(request.model, request, run, deps)
         try:
-            known: Sequence[Item] = await state.heads.told(head) if head is not None else ()
+            kept: Sequence[Kept] = await state.heads.told(head) if head is not None else []
             bare, answers = answers_in(request)
             if answers and not is_held:
                 raise InvalidField(
                     "An answer to an action goes on from a stored response or conversation.", param="input"
                 )
-            if head is not None and is_held and concerns_actions(request, known):
+            if head is not None and is_held and concerns_actions(request, kept):
                 head = await catch_up(request, head, holder_of(run), run, deps)
-                known = await state.heads.told(head)
-            added = kept_of(parse_items(bare.fields.get("input"), told_of([one.data for one in known])))
-            asking = Asking(request.model, request, run, deps)
-            size = sum(map(weight, added))
-            if head is not None and is_held:
-                head, known, size = await _with_room(head, known, size, asking)
-            history = [one.data for one in known]
+                kept = await state.heads.told(head)
+            if head is not None and is_held and deps.compactor is not None:
+                head, kept = await deps.compactor.make_room(head, kept, weight(bare.fields), asking)
+            history = [one.data for one in kept]
+            added = kept_of(parse_items(bare.fields.get("input"), told_of(history)))
         except BaseException:
             if head is not None and is_held:
                 await asyncio.shield(state.runs.release(head, holder_of(run)))
@@ -163,8 +155,13 @@ class ResponseTurn:
             asked.background,
             holder_of(run),
         )
+        if head is not None and is_held and deps.compactor is not None:
+            turn.means = deps.compactor.equipped(head, kept, asking)
+            turn.weight = tokens_of(head, kept) + sum(map(weight, added))
+            turn.asking = asking
+            run.segment = head.segment if is_compacted(kept) else ""
         run.stored_as = id_
-        turn.is_held, turn.asking, turn.known, turn.size = is_held, asking, known, size
+        turn.is_held = is_held
         if head is not None:
             run.conversation = head.id
         if is_held:
@@ -181,13 +178,12 @@ class ResponseTurn:
         await state.runs.release(head, left.holder)
         await state.runs.hold(head, holder, LEASE_SECONDS)
         fields = run.asked or {}
-        known = await state.heads.told(replace(head, segment=left.segment, depth=left.base))
-        before = [one.data for one in known]
+        before = [one.data for one in await state.heads.told(replace(head, segment=left.segment, depth=left.base))]
         added = kept_of(parse_items(fields.get("input"), told_of(before)))
         made = request_of(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
         turn = cls(left.id, run, state, scribe, left.owner, fields, made, added, head, True, True, holder)
-        turn.asking, turn.known = Asking(made.model, made, run, deps), known
-        turn.stored, turn.is_held, turn.resource = left, True, dict(left.response or {})
+        turn.stored, turn.is_held, turn.is_begun = left, True, True
+        turn.resource = dict(left.response or {})
         kept = [one for one in await state.heads.latest(head) if one.run == left.id]
         if kept:
             turn.was_kept = True
@@ -221,10 +217,8 @@ class ResponseTurn:
     async def follow(self, tell: Tell, run: Run, deps: Deps) -> Story:
         """The story itself, in the words of the API."""
         self.run = run
-        if deps.compactor is not None and self.head is not None and self.asking is not None:
-            deps = deps.compactor.equipped(self.head, self.known, replace(self.asking, deps=deps))
         try:
-            async with aclosing(tell(self.request, run, deps)) as story:
+            async with aclosing(tell(self.request, run, self.means or deps)) as story:
                 async for event in story:
                     if isinstance(event, Opened):
                         await self.open()
@@ -254,8 +248,8 @@ class ResponseTurn:
             run.breaks_off = self.writer.broken
         return self.writer.feed(event) + (self.writer.end() if type(event) is Ended else b"")
 
-    async def open(self, status: Status = "in_progress") -> None:
-        """Begin the stored run, before anything of it is told."""
+    async def open(self, status: Status = "in_progress", *, at_its_end: bool = False) -> None:
+        """Begin the stored run, before anything of it is told. An answer in one piece is written `at_its_end`."""
         if self.stored is not None and self.stored.status == "queued":
             self.stored = replace(self.stored, status=status)
             self.resource["status"] = status
@@ -287,7 +281,9 @@ class ResponseTurn:
             self.holder,
             until,
         )
-        await self.state.runs.begin(self.stored)
+        if not at_its_end:
+            await self.state.runs.begin(self.stored)
+            self.is_begun = True
         if self.renewing is None:
             self.renewing = asyncio.get_running_loop().create_task(self.keep_holding())
 
@@ -373,7 +369,7 @@ class ResponseTurn:
             return Whole(body)
         response = self.patched(response)
         if self.keeps:
-            await self.open()
+            await self.open(at_its_end=True)
             await self.keep(response)
         self.is_over = True
         return Whole(orjson.dumps(response))
@@ -390,6 +386,11 @@ class ResponseTurn:
         if output or status in ("completed", "incomplete"):
             base = await self.append(output)
         segment = self.head.segment if self.head is not None else ""
+        if not self.is_begun:
+            where = self.stored.base if base is None else base
+            ended = replace(self.stored, status=status, response=response, segment=segment, base=where)
+            await self.state.runs.begin(replace(ended, ended=milliseconds(), holder="", held_until=0))
+            return
         events = [*await self.scribe.take(self.id), *told]
         await self.state.runs.change(self.stored, status, response=response, told=events, segment=segment, base=base)
         self.scribe.wake(self.id)
@@ -401,14 +402,13 @@ class ResponseTurn:
         assert self.head is not None
         said = [New(fields, self.id) for fields in (*self.added, *output)]
         tokens = counted_in(self.run)
-        self.size = tokens or self.size + sum(map(weight, output))
+        self.weight = tokens or self.weight + sum(map(weight, output))
         for _ in range(_TRIES):
             try:
                 self.head, _ = await self.state.heads.append(self.head, said, tokens)
             except ConversationMoved:
-                segment = self.head.segment
+                tokens = 0
                 self.head = await self.state.heads.get(self.head.id, self.owner)
-                tokens = tokens if self.head.segment == segment else 0
             else:
                 return self.head.depth - len(output)
         raise ConversationBusy(f"The conversation {self.head.id} does not come to rest.")
@@ -444,9 +444,10 @@ class ResponseTurn:
                 await self.cut_off()
         finally:
             await self.release()
-            asking = self.asking
-            if asking is not None and asking.deps.compactor is not None and self.head is not None and self.is_over:
-                asking.deps.compactor.after(self.head, self.size, asking)
+            if self.asking is not None and self.head is not None and self.is_over:
+                compactor = self.asking.deps.compactor
+                assert compactor is not None
+                compactor.after(self.head, self.weight, self.asking)
 
     async def release(self) -> None:
         """Let others go on with the conversation."""
@@ -484,13 +485,3 @@ class ResponseTurn:
                     self.run.stopped_by = RunCancelled("The response was cancelled.")
                     self.worker.cancel()
                     return
-
-
-async def _with_room(
-    head: Conversation, told: Sequence[Item], added: int, asking: Asking
-) -> tuple[Conversation, Sequence[Item], int]:
-    """The conversation as it is told, compacted if the call would overflow, and its tokens with the added ones."""
-    if asking.deps.compactor is not None:
-        head, told = await asking.deps.compactor.make_room(head, told, added, asking)
-    asking.run.segment = head.segment if is_compacted(told) else ""
-    return head, told, tokens_of(head, told) + added
