@@ -116,6 +116,22 @@ RESPONSES_PATHS = {
 COUNTING = {f"{prefix}/messages/count_tokens" for prefix in ("/v1", "", "/anthropic/v1")}
 WITH_KEY |= RESPONSES_PATHS | COUNTING
 FREE_OF_SCOPES |= RESPONSES_PATHS | COUNTING
+_KEPT = ("", "/fork", "/rewind", "/lineage", "/diff", "/compact")
+_SESSIONS = "/a1/agents/{name:path}/sessions"
+OWN_CONVERSATIONS = {
+    *("/c1/chat", "/c1/conversations", "/c1/conversations/{id}/items", "/c1/conversations/{id}/compaction"),
+    *(f"/c1/conversations/{{id}}{rest}" for rest in _KEPT),
+    *(_SESSIONS, f"{_SESSIONS}/{{id}}/messages"),
+    *(f"{_SESSIONS}/{{id}}{rest}" for rest in _KEPT),
+    *(
+        f"{every}{rest}"
+        for every in ("/v1/conversations", "/conversations")
+        for rest in ("", "/{id}", "/{id}/items", "/{id}/items/{item}")
+    ),
+    "/v1/runs/{id}/events",
+}
+WITH_KEY |= OWN_CONVERSATIONS | {"/admin/data/{tenant}", "/admin/data/{tenant}/{user:path}"}
+FREE_OF_SCOPES |= OWN_CONVERSATIONS
 SURFACE_PATHS = {
     "/messages",
     "/responses",

@@ -26,7 +26,7 @@ def settings(stub: Stub) -> Fields:
     return {
         "upstreams": [upstream("first", "openai_compatible"), upstream("second", "mistral")],
         "models": [
-            {"name": "small", "targets": targets, "retries": 0},
+            {"name": "small", "targets": targets, "retries": 0, "fallbacks": ["small-local"]},
             {"name": "small-local", "targets": here, "retries": 0},
         ],
     }

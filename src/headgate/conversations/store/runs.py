@@ -138,6 +138,17 @@ class Runs:
         async with self._database.writing() as connection:
             await connection.execute(mine.values(holder="", held_until=0))
 
+    async def forget_events(self, before: int, limit: int = 200) -> int:
+        """Take the events of runs away that ended before a time; their responses stay. Gives the number of runs."""
+        r = stored_runs.c
+        old = select(r.id).where(r.events > 0, r.ended > 0, r.ended < before).limit(limit)
+        async with self._database.writing() as connection:
+            ids = list((await connection.execute(old)).scalars())
+            if ids:
+                await connection.execute(delete(events).where(events.c.run.in_(ids)))
+                await connection.execute(update(stored_runs).where(r.id.in_(ids)).values(events=0))
+        return len(ids)
+
     async def orphans(self, limit: int = 20) -> list[StoredRun]:
         """Runs that go on in the background, or should, while nobody works on them; the oldest first."""
         r = stored_runs.c
