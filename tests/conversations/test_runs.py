@@ -156,3 +156,12 @@ async def test_events_of_old_runs_are_taken_away_and_no_others(database: Databas
     assert await runs.events(ended.id) == []
     assert (await runs.get(ended.id, OWNER)).response == {"output": []}
     assert len(await runs.events(open_.id)) == 2
+
+
+async def test_a_run_that_was_deleted_gets_no_further_events(database: Database, head: Conversation) -> None:
+    runs, run = Runs(database), run_on(head)
+    await runs.begin(run)
+    await runs.note(run.id, said(0))
+    await runs.delete(run)
+    await runs.note(run.id, said(1))
+    assert await runs.events(run.id) == []

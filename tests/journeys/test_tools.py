@@ -57,14 +57,16 @@ async def execute(caller: httpx.AsyncClient, name: Any, arguments: Any = None, *
 @covers("101")
 async def test_the_list_has_every_tool_with_schema_source_group_and_hints(gateway: Gateway) -> None:
     listed = (await gateway.http.get("/v1/tools")).json()["data"]
-    assert [tool["name"] for tool in listed] == [*COMPUTE, "web_fetch", "image_generate", "list_models", "wait_long"]
-    assert {tool["group"] for tool in listed} == {"compute", "web", "image", "discovery", None}
+    memory = [f"memory_{verb}" for verb in ("write", "read", "search", "list", "delete")]
+    more = ["web_fetch", "image_generate", "list_models", *memory, "wait_long"]
+    assert [tool["name"] for tool in listed] == [*COMPUTE, *more]
+    assert {tool["group"] for tool in listed} == {"compute", "web", "image", "discovery", "memory", None}
     for tool in listed:
         assert tool["description"], tool["name"]
         assert tool["parameters"]["type"] == "object", tool["name"]
         assert tool["may_execute"] is True
         assert tool["source"] == ("plugin" if tool["name"] == "wait_long" else "builtin")
-        assert tool["needs_approval"] is (tool["name"] == "wait_long")
+        assert tool["needs_approval"] is (tool["name"] in ("wait_long", "memory_delete"))
     assert listed[0]["hints"]["readOnlyHint"] is True
     assert (await gateway.http.get("/tools")).json()["data"] == listed
 
@@ -109,7 +111,7 @@ async def test_bad_input_names_the_field(gateway: Gateway, body: Any, status: in
     ("scopes", "listed", "calculates", "fetches"),
     [
         ([], None, 403, 403),
-        (["tools:read"], 9, 403, 403),
+        (["tools:read"], 14, 403, 403),
         (["tools:read:compute"], 5, 403, 403),
         (["tools:execute"], None, 200, 200),
         (["tools:execute:calculator"], None, 200, 403),

@@ -13,6 +13,7 @@ from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
 from headgate.api import (
+    actions,
     agents,
     compaction,
     conversation_objects,
@@ -22,6 +23,7 @@ from headgate.api import (
     litellm_keys,
     litellm_teams,
     litellm_users,
+    memory,
     model_info,
     models,
     ollama,
@@ -115,6 +117,8 @@ def control_routes(gate: Gate) -> list[Route]:
         *_conversation_routes(gate),
         *_compaction_routes(),
         *_agent_routes(gate),
+        *_action_routes(gate),
+        *_memory_routes(),
         Route("/admin/budgets", budgets.list_all, logged=True, needs="budgets:read"),
         *_usage_routes(
             UsageRoutes(gate.reports), ReconcileRoute(gate.reports), SpendRoutes(gate.reports, gate.list_price)
@@ -174,6 +178,25 @@ def _agent_routes(gate: Gate) -> list[Route]:
         Route(one, agents.get_agent, logged=True),
         Route("/admin/reload", reload.reload, ("POST",), logged=True, needs=write),
         Route("/admin/template/eval", template.evaluate, ("POST",), logged=True, needs=write),
+    ]
+
+
+def _action_routes(gate: Gate) -> list[Route]:
+    """They need no scope: who asked answers."""
+    return [
+        Route("/a1/actions", actions.list_all, logged=True),
+        Route("/a1/actions/{id}", actions.get, logged=True),
+        Route("/a1/actions/{id}", actions.AnswerAction(gate), ("POST",)),
+    ]
+
+
+def _memory_routes() -> list[Route]:
+    """They need no scope: each user sees its own."""
+    return [
+        Route("/v1/memory", memory.list_all, logged=True),
+        Route("/v1/memory", memory.erase, ("DELETE",), logged=True),
+        Route("/v1/memory/{id}", memory.get, logged=True),
+        Route("/v1/memory/{id}", memory.delete, ("DELETE",), logged=True),
     ]
 
 

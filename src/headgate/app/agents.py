@@ -147,10 +147,11 @@ def offered_of(registry: Registry, mcp: McpPool | None) -> Callable[[], Awaitabl
     """All tools that the gateway may offer to others: its own, and those of the MCP servers that are up."""
 
     async def offered() -> Sequence[Tool]:
+        own = [tool for tool in registry if not tool.info.asks]
         if mcp is None:
-            return [*registry]
+            return own
         used = [name for name, one in mcp.servers.items() if one.settings.enabled]
-        return [*registry, *(await mcp.tools_of(used, lenient=True)).tools]
+        return [*own, *(await mcp.tools_of(used, lenient=True)).tools]
 
     return offered
 

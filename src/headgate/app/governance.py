@@ -106,12 +106,12 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Casc
         database = _opened(prepared, folder)
         try:
             await migrate(database)
-            gate.deps.state = state_of(database)
             turns = settings.conversations
             gate.deps.second_turn = SecondTurn(turns.second_turn, turns.wait_seconds, stopping(gate))
             signal = Signal(folder / "run" / "keys")
             try:
                 gate.audit = audit_log(database, prepared.pepper, folder)
+                gate.deps.state = state_of(database, gate.audit)
                 store, changed = reader_of(database, cascade, gate.audit)
                 gate.identity = await identity_of(database, gate.keys, signal, changed, gate.audit)
                 gate.settings = TenantConfig(cascade, store, _standings(gate.keys), gate.keys.publish)

@@ -7,6 +7,7 @@ from typing import Any
 from headgate.agents.types import AgentSettings
 from headgate.api.agents import usable_agents
 from headgate.api.gate import Gate
+from headgate.app.memory import MemoriesOf
 from headgate.config.tree import Settings
 from headgate.core.principal import Principal
 from headgate.core.surfaces import IMAGES
@@ -32,12 +33,15 @@ _OF_THE_SDK = frozenset(
 log = logging.getLogger(__name__)
 
 
-def equip(gate: Gate, settings: Settings) -> Registry:
-    """Give the gate its tools; raises StartupError for plug-ins that cannot be loaded."""
+def equip(gate: Gate, settings: Settings, *, remembers: bool) -> Registry:
+    """Give the gate its tools; raises StartupError for plug-ins that cannot be loaded.
+
+    `remembers`: something is kept, so that there are memories.
+    """
     tools = settings.tools
     if tools.web.search is not None and tools.web.search.api_key is not None:
         conceal(tools.web.search.api_key.get_secret_value())
-    registry = Registry(builtin_tools(tools, _ports(gate)))
+    registry = Registry(builtin_tools(tools, _ports(gate, remembers=remembers)))
     for plugin in plugins(tools.folder, packages=tools.entry_points, skip_broken=tools.skip_broken):
         registry.add(plugin)
     gate.tools = registry.__iter__
@@ -48,6 +52,7 @@ def equip(gate: Gate, settings: Settings) -> Registry:
 def arm(deps: Deps, settings: Settings, registry: Registry) -> None:
     """Tell the pipeline which models get tools unasked, and before which marks in their output are broken up."""
     deps.reads_marks = _reading_marks(settings)
+    deps.action_seconds = settings.tools.approval_seconds
     for agent in settings.agents:
         _tell_of_unknown(agent, registry)
     inject = settings.tools.inject
@@ -63,7 +68,7 @@ def _tell_of_unknown(agent: AgentSettings, registry: Registry) -> None:
             log.warning("The agent '%s' names the tool '%s', which there is not: it does without.", agent.name, name)
 
 
-def _ports(gate: Gate) -> Ports:
+def _ports(gate: Gate, *, remembers: bool) -> Ports:
     """They look at what the gate has when they are asked, for a new configuration changes it."""
 
     async def list_models(who: Principal) -> Sequence[str]:
@@ -73,7 +78,8 @@ def _ports(gate: Gate) -> Ports:
     async def make_image(fields: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
         return await ask_model(IMAGES, fields, caller, gate.deps)
 
-    return Ports(list_models, make_image)
+    memories = MemoriesOf(lambda: gate.deps.state) if remembers else None
+    return Ports(list_models, make_image, memories)
 
 
 def _reading_marks(settings: Settings) -> frozenset[str]:

@@ -11,6 +11,9 @@ from headgate.dialects.responses_items import COMPACTED, render_items, stored_it
 
 __all__ = ["COMPACTED", "kept_of", "news", "told_of", "with_id"]
 _PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco"}
+WAITS = "The call waits for the approval of a person. It was not made yet."
+_APPROVALS = frozenset(("mcp_approval_request", "mcp_approval_response"))
+_AROUND = _APPROVALS | {"mcp_call"}
 _NOTES = frozenset(("annotations", "logprobs"))
 _OF_THOUGHTS = ("type", "id", "summary", "encrypted_content")
 _INSTRUCTING = frozenset(("system", "developer"))
@@ -23,7 +26,7 @@ def told_of(stored: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
     to a call are, and those that their provider signed or sealed.
     """
     flat: list[Mapping[str, Any]] = []
-    for one in stored:
+    for one in without_approvals(list(stored)):
         flat += _call_and_result(one) if one.get("type") == "mcp_call" else (_without_notes(one),)
     return stored_items(one for number, one in enumerate(flat) if not _is_over(one, flat, number))
 
@@ -38,6 +41,25 @@ def _is_over(item: Mapping[str, Any], items: Sequence[Mapping[str, Any]], number
         if after.get("type") != "reasoning" and after.get("role") != "assistant":
             return True
     return True
+
+
+def without_approvals(stored: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The same without requests for approval and answers to them: a model is told of the call that came of both.
+
+    Of a request that was not answered before the conversation went on, it is told that the call waits, then and later.
+    """
+    if not any(one.get("type") in _APPROVALS for one in stored):
+        return list(stored)
+    made = {one.get("approval_request_id"): at for at, one in enumerate(stored) if one.get("type") == "mcp_call"}
+    told: list[Mapping[str, Any]] = []
+    for at, one in enumerate(stored):
+        if one.get("type") == "mcp_approval_request":
+            until = made.get(one["id"])
+            if until is None or not all(between.get("type") in _AROUND for between in stored[at + 1 : until]):
+                told.append({**one, "type": "mcp_call", "output": WAITS})
+        elif one.get("type") != "mcp_approval_response":
+            told.append(one)
+    return told
 
 
 def _without_notes(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +94,7 @@ def retold_of(stored: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     it, with the name that the provider knows it by; nobody else can make use of it.
     """
     told: list[dict[str, Any]] = []
-    for one in stored:
+    for one in without_approvals(list(stored)):
         if one.get("type") != "reasoning":
             told += render_items(told_of((one,)), True, Losses())
         elif one.get("encrypted_content"):

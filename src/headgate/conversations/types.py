@@ -16,6 +16,8 @@ Cause = Literal["root", "compaction", "fork", "rewind"]
 Status = Literal["queued", "in_progress", "requires_action", "completed", "failed", "cancelled", "incomplete"]
 OPEN: tuple[Status, ...] = ("queued", "in_progress", "requires_action")
 Kind = Literal["approval", "client_tool", "question"]
+"""What an action waits for: leave to make a call, the result of a call of the caller's, an answer to a question."""
+Verdict = Literal["approve", "reject", "edit", "answer"]
 
 _random = SystemRandom()
 
@@ -128,6 +130,62 @@ class StoredEvent(NamedTuple):
 
     number: int
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that waits for a person. `arguments` is the model's JSON, `digest` what they hash to.
+
+    `rule` is the line of the policy that held the call back. It is `pending` until somebody answers or `expires` is
+    over, `answered` from then on, and `done` once what came of it stands in the conversation. `by` is the key (and, if
+    there is one, the end user) that answered, 0 of `answered_at` for nobody; `answer` holds `arguments`, `text` or
+    `reason`.
+    """
+
+    id: str
+    kind: Kind
+    owner: Owner
+    conversation: str
+    run: str
+    model: str
+    tool: str
+    arguments: str
+    digest: str
+    rule: str
+    created: int
+    expires: int
+    state: Literal["pending", "answered", "done"] = "pending"
+    verdict: Verdict | Literal[""] = ""
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    by: str = ""
+    answered_at: int = 0
+
+    @property
+    def status(self) -> str:
+        """As callers see it: pending, expired, approved, rejected, edited or answered."""
+        if self.state == "pending":
+            return "pending" if self.expires > milliseconds() else "expired"
+        return {"approve": "approved", "reject": "rejected", "edit": "edited"}.get(self.verdict, "answered")
+
+
+class ActionQuery(NamedTuple):
+    """Which actions, the newest first. `after` is the id of the last one seen; `waiting`: such as can be answered."""
+
+    limit: int = 20
+    after: str = ""
+    conversation: str = ""
+    run: str = ""
+    waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Something that is to be remembered of or for a user."""
+
+    id: str
+    owner: Owner
+    text: str
+    created: int
 
 
 class Query(NamedTuple):

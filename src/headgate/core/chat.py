@@ -26,7 +26,14 @@ StepType = Literal[
     "error",
 ]
 StopReason = Literal[
-    "", "tool_loop_limit", "repeated_tool_call", "time_limit", "token_limit", "budget_limit", "depth_limit"
+    "",
+    "tool_loop_limit",
+    "repeated_tool_call",
+    "time_limit",
+    "token_limit",
+    "budget_limit",
+    "depth_limit",
+    "requires_action",
 ]
 """Why a run ended before the model was done; empty if it was."""
 
@@ -113,10 +120,13 @@ class ToolEnded(NamedTuple):
 
 
 class ToolHeld(NamedTuple):
-    """One of the gateway's own tools was called and not run, because it needs an approval."""
+    """One of the gateway's own tools was called and not run, because it needs an approval. `action` is the id under
+    which that waits for an answer; empty where nobody can give one.
+    """
 
     call: Call
     turn: int
+    action: str = ""
 
 
 class Step(NamedTuple):

@@ -121,3 +121,53 @@ class SocketTooOld(Invalid):
     code = "websocket_connection_limit_reached"
     title = "The WebSocket was open for as long as one may be"
     remedy = "Open a new one, and send what the next response needs in full."
+
+
+class ActionNotFound(NotFound):
+    code = "action_not_found"
+    title = "No action of this id, or somebody else's"
+    remedy = "Take an id from `GET /a1/actions`, with the same key and the same X-User-Id."
+    typical_param = "id"
+
+
+class ActionAnswered(HeadgateError):
+    code = "action_answered"
+    status = 409
+    type = "conflict"
+    title = "The action was answered already"
+    remedy = "Each action is answered once; look at it with `GET /a1/actions/{id}`."
+    should_retry = False
+
+
+class ActionExpired(HeadgateError):
+    code = "action_expired"
+    status = 409
+    type = "conflict"
+    title = "The time in which the action could be answered is over"
+    remedy = "Ask the model again, and answer within the time that `expires` tells."
+    should_retry = False
+
+
+class ActionGone(HeadgateError):
+    code = "action_gone"
+    status = 409
+    type = "conflict"
+    title = "The conversation no longer holds what the action asks for"
+    remedy = "It was rewound, or the turn was lost: ask the model again."
+    should_retry = False
+
+
+class MemoryNotFound(NotFound):
+    code = "memory_not_found"
+    title = "No memory of this id, or somebody else's"
+    remedy = "Take an id from `GET /v1/memory`, with the same key and the same X-User-Id."
+    typical_param = "id"
+
+
+class MemoryFull(HeadgateError):
+    code = "memory_full"
+    status = 409
+    type = "conflict"
+    title = "The user has as many memories as there may be"
+    remedy = "Delete some: `DELETE /v1/memory/{id}`."
+    should_retry = False

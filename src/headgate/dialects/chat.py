@@ -211,8 +211,8 @@ class WholeWriter:
                 self._message = joined(self._message, _foreign(fields))
             case Step():
                 self._steps.append(step_of(event))
-            case ToolHeld(call):
-                self._held.append(approval_of(call))
+            case ToolHeld():
+                self._held.append(approval_of(event))
             case Ended():
                 self._ended = event
 
@@ -327,17 +327,18 @@ def status_of(event: ChatEvent) -> dict[str, Any]:
             return {"type": "tool_execution", "status": "calling_llm" if turn == 1 else "processing_results"}
         case ToolStarted(call):
             return {"type": "tool_execution", "status": "executing_tool", "tool_name": call.name}
-        case ToolHeld(call):
-            return {"type": "tool_execution", "status": "approval_required", **approval_of(call)}
+        case ToolHeld():
+            return {"type": "tool_execution", "status": "approval_required", **approval_of(event)}
         case ToolEnded(call):
             status = {"type": "tool_execution", "status": "tool_completed", "tool_name": call.name}
             return {**status, "success": not event.failed, "duration_ms": round(event.seconds * 1000)}
     raise TypeError(event)
 
 
-def approval_of(call: Call) -> dict[str, Any]:
+def approval_of(held: ToolHeld) -> dict[str, Any]:
     """A call that waits for somebody to approve it."""
-    return {"tool_name": call.name, "tool_call_id": call.id, "arguments": call.arguments}
+    call, action = held.call, {"action_id": held.action} if held.action else {}
+    return {"tool_name": call.name, "tool_call_id": call.id, "arguments": call.arguments, **action}
 
 
 def step_of(step: Step) -> dict[str, Any]:

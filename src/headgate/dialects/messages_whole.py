@@ -80,7 +80,7 @@ class WholeWriter:
         if type(event) is Step:
             self._step(event)
         elif type(event) is ToolHeld:
-            self._told.setdefault("approvals_required", []).append(chat.approval_of(event.call))
+            self._told.setdefault("approvals_required", []).append(chat.approval_of(event))
 
     def broken(self, status: int, error: Mapping[str, Any]) -> bytes:
         return broken(status, error)

@@ -108,7 +108,13 @@ class _Response:
 
     def _tool_held(self, event: ToolHeld) -> None:
         self._close_open()
-        self._tool(event.call).end(_HELD, failed=True)
+        if not event.action:
+            self._tool(event.call).end(_HELD, failed=True)
+            return
+        at, _ = self._place("mcpr")
+        asked = {"name": event.call.name, "arguments": event.call.arguments}
+        fields = {"id": event.action, "type": "mcp_approval_request", "server_label": "headgate", **asked}
+        self._added(Item(at, fields, self._tell)).close()
 
     def _asking(self, _event: Asking) -> None:
         self.begin()

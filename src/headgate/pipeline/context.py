@@ -93,6 +93,8 @@ class Deps:
     """None where there are none."""
     state: State | None = None
     """What is kept of conversations; None where nothing is kept."""
+    action_seconds: float = 86_400.0
+    """How long an action waits for its answer."""
     second_turn: SecondTurn = field(default_factory=SecondTurn)
     """What happens to a turn of a conversation while another one is under way."""
     provider_of: Callable[[str], str] = str

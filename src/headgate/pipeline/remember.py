@@ -28,10 +28,11 @@ from headgate.core.state_errors import ConversationBusy, ConversationMoved, Conv
 from headgate.core.surfaces import CHAT, MESSAGES
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
+from headgate.pipeline.answering import answers_in, catch_up, concerns_actions
 from headgate.pipeline.compact import Asking, counted_in, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
 from headgate.pipeline.numbered import numbered
-from headgate.pipeline.second_turn import SecondTurn, holder_of
+from headgate.pipeline.second_turn import holder_of
 
 LEASE_SECONDS = 60.0
 _RENEWED_AFTER = LEASE_SECONDS / 3
@@ -52,7 +53,7 @@ async def remembered(tell: Tell, request: ModelRequest, run: Run, deps: Deps) ->
     if request.surface.dialect not in _MARKS:
         message = "A stored conversation goes on by a chat with a model: leave out X-Conversation-ID here."
         raise InvalidHeader(message, param="x-conversation-id")
-    turn = await Turn.begin(request, run, deps.state, deps.second_turn)
+    turn = await Turn.begin(request, run, deps.state, deps)
     asking = Asking(request.model, request, run, deps)
     try:
         equipped = await turn.make_room(asking)
@@ -84,10 +85,11 @@ class Turn:
     """Tokens of the conversation, as far as they are known."""
 
     @classmethod
-    async def begin(cls, request: ModelRequest, run: Run, state: State, second: SecondTurn) -> "Turn":
+    async def begin(cls, request: ModelRequest, run: Run, state: State, deps: Deps) -> "Turn":
         """Hold the conversation and read what is told of it."""
         owner = Owner(run.who.tenant, run.who.user)
-        chat = DIALECTS[request.surface.dialect].parse(request.fields)
+        bare, _ = answers_in(request)
+        chat = DIALECTS[request.surface.dialect].parse(bare.fields)
         asked = run.continues or Continues()
         if asked.conversation:
             head = await state.heads.get(asked.conversation, owner)
@@ -98,9 +100,12 @@ class Turn:
         run.conversation = head.id
         holder = holder_of(run)
         try:
-            await second.take(state.runs, head, run, LEASE_SECONDS)
+            await deps.second_turn.take(state.runs, head, run, LEASE_SECONDS)
             head = await state.heads.get(head.id, owner)
             told = await state.heads.told(head)
+            if concerns_actions(request, told):
+                head = await catch_up(request, head, holder, run, deps)
+                told = await state.heads.told(head)
             history = told_of([item.data for item in told])
             known = await _as_known(chat.items, told, history, head, state)
         except ConversationBusy:
@@ -108,7 +113,7 @@ class Turn:
         except BaseException:
             await asyncio.shield(state.runs.release(head, holder))
             raise
-        turn = cls(state, head, told, history, kept_of(news(chat.items, known)), holder, Record(run, request))
+        turn = cls(state, head, told, history, kept_of(news(chat.items, known)), holder, Record(run, bare))
         turn.renewing = asyncio.get_running_loop().create_task(turn.keep_holding())
         return turn
 

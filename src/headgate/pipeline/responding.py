@@ -17,10 +17,19 @@ import orjson
 from headgate.conversations.compaction import weight
 from headgate.conversations.items import kept_of, retold_of, told_of, with_id
 from headgate.conversations.store import State
-from headgate.conversations.types import Conversation, New, Owner, Status, StoredEvent, StoredRun, milliseconds, new_id
-from headgate.conversations.types import Item as Kept
+from headgate.conversations.types import (
+    Conversation,
+    Item,
+    New,
+    Owner,
+    Status,
+    StoredEvent,
+    StoredRun,
+    milliseconds,
+    new_id,
+)
 from headgate.core.chat import Ended
-from headgate.core.errors import HeadgateError, RunCancelled
+from headgate.core.errors import HeadgateError, InvalidField, RunCancelled
 from headgate.core.events import Opened, Room, Sink, Whole
 from headgate.core.request import JsonRequest, ModelRequest
 from headgate.core.run import Run
@@ -33,6 +42,7 @@ from headgate.dialects.responses_items import parse_items
 from headgate.dialects.responses_resource import resource
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import EVENT_STREAM, Occasion, Writer
+from headgate.pipeline.answering import answers_in, catch_up, concerns_actions
 from headgate.pipeline.compact import Asking, counted_in, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
 from headgate.pipeline.placing import place, request_of
@@ -82,11 +92,6 @@ class ResponseTurn:
     telling: Telling = field(init=False)
     stored: StoredRun | None = None
     resource: dict[str, Any] = field(default_factory=dict)
-    asking: Asking | None = None
-    means: Deps | None = None
-    """What the run has, where that is more than usual."""
-    weight: int = 0
-    """Tokens of the conversation, as far as they are known."""
     earlier: list[dict[str, Any]] = field(default_factory=list)
     """Output of the same response that was made before a fault cut it off."""
     shift: int = 0
@@ -100,6 +105,11 @@ class ResponseTurn:
     """Its items are kept already: it was cut off between them and its end."""
     worker: "asyncio.Task[None] | None" = None
     """The task that works on it in the background."""
+    asking: Asking | None = None
+    known: Sequence[Item] = ()
+    """What was told of the conversation, as it is kept."""
+    size: int = 0
+    """Tokens of the conversation, as far as they are known."""
 
     def __post_init__(self) -> None:
         self.telling = Telling(self.id, RESPONSES.dialect, self.scribe)
@@ -116,19 +126,28 @@ class ResponseTurn:
         assert asked is not None
         owner = Owner(run.who.tenant, run.who.user)
         head, is_held = await place(state, owner, run, deps.second_turn)
-        asking = Asking(request.model, request, run, deps)
         try:
-            kept: Sequence[Kept] = await state.heads.told(head) if head is not None else []
-            if head is not None and is_held and deps.compactor is not None:
-                head, kept = await deps.compactor.make_room(head, kept, weight(request.fields), asking)
-            history = [one.data for one in kept]
-            added = kept_of(parse_items(request.fields.get("input"), told_of(history)))
+            known: Sequence[Item] = await state.heads.told(head) if head is not None else ()
+            bare, answers = answers_in(request)
+            if answers and not is_held:
+                raise InvalidField(
+                    "An answer to an action goes on from a stored response or conversation.", param="input"
+                )
+            if head is not None and is_held and concerns_actions(request, known):
+                head = await catch_up(request, head, holder_of(run), run, deps)
+                known = await state.heads.told(head)
+            added = kept_of(parse_items(bare.fields.get("input"), told_of([one.data for one in known])))
+            asking = Asking(request.model, request, run, deps)
+            size = sum(map(weight, added))
+            if head is not None and is_held:
+                head, known, size = await _with_room(head, known, size, asking)
+            history = [one.data for one in known]
         except BaseException:
             if head is not None and is_held:
                 await asyncio.shield(state.runs.release(head, holder_of(run)))
             raise
         items = [*retold_of(history), *retold_of(added)]
-        made = request_of(request.surface, request.fields, items, stream=request.stream)
+        made = request_of(request.surface, bare.fields, items, stream=request.stream)
         id_ = new_id("resp") if asked.keeps else ""
         turn = cls(
             id_,
@@ -136,7 +155,7 @@ class ResponseTurn:
             state,
             scribe,
             owner,
-            request.fields,
+            bare.fields,
             made,
             added,
             head,
@@ -144,13 +163,8 @@ class ResponseTurn:
             asked.background,
             holder_of(run),
         )
-        if head is not None and is_held and deps.compactor is not None:
-            turn.means = deps.compactor.equipped(head, kept, asking)
-            turn.weight = tokens_of(head, kept) + sum(map(weight, added))
-            turn.asking = asking
-            run.segment = head.segment if is_compacted(kept) else ""
         run.stored_as = id_
-        turn.is_held = is_held
+        turn.is_held, turn.asking, turn.known, turn.size = is_held, asking, known, size
         if head is not None:
             run.conversation = head.id
         if is_held:
@@ -167,10 +181,12 @@ class ResponseTurn:
         await state.runs.release(head, left.holder)
         await state.runs.hold(head, holder, LEASE_SECONDS)
         fields = run.asked or {}
-        before = [one.data for one in await state.heads.told(replace(head, segment=left.segment, depth=left.base))]
+        known = await state.heads.told(replace(head, segment=left.segment, depth=left.base))
+        before = [one.data for one in known]
         added = kept_of(parse_items(fields.get("input"), told_of(before)))
         made = request_of(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
         turn = cls(left.id, run, state, scribe, left.owner, fields, made, added, head, True, True, holder)
+        turn.asking, turn.known = Asking(made.model, made, run, deps), known
         turn.stored, turn.is_held, turn.resource = left, True, dict(left.response or {})
         kept = [one for one in await state.heads.latest(head) if one.run == left.id]
         if kept:
@@ -205,8 +221,10 @@ class ResponseTurn:
     async def follow(self, tell: Tell, run: Run, deps: Deps) -> Story:
         """The story itself, in the words of the API."""
         self.run = run
+        if deps.compactor is not None and self.head is not None and self.asking is not None:
+            deps = deps.compactor.equipped(self.head, self.known, replace(self.asking, deps=deps))
         try:
-            async with aclosing(tell(self.request, run, self.means or deps)) as story:
+            async with aclosing(tell(self.request, run, deps)) as story:
                 async for event in story:
                     if isinstance(event, Opened):
                         await self.open()
@@ -218,8 +236,9 @@ class ResponseTurn:
                     else:
                         is_first = self.writer is None
                         said = self._say(event)
-                        if run.stream and is_first:
+                        if is_first:
                             await self.open()
+                        if run.stream and is_first:
                             yield Opened(EVENT_STREAM, True, not_pushed)
                         if said:
                             yield await self.told(said) if run.stream else await self.whole(said)
@@ -382,13 +401,14 @@ class ResponseTurn:
         assert self.head is not None
         said = [New(fields, self.id) for fields in (*self.added, *output)]
         tokens = counted_in(self.run)
-        self.weight = tokens or self.weight + sum(map(weight, output))
+        self.size = tokens or self.size + sum(map(weight, output))
         for _ in range(_TRIES):
             try:
                 self.head, _ = await self.state.heads.append(self.head, said, tokens)
             except ConversationMoved:
-                tokens = 0
+                segment = self.head.segment
                 self.head = await self.state.heads.get(self.head.id, self.owner)
+                tokens = tokens if self.head.segment == segment else 0
             else:
                 return self.head.depth - len(output)
         raise ConversationBusy(f"The conversation {self.head.id} does not come to rest.")
@@ -424,10 +444,9 @@ class ResponseTurn:
                 await self.cut_off()
         finally:
             await self.release()
-            if self.asking is not None and self.head is not None and self.is_over:
-                compactor = self.asking.deps.compactor
-                assert compactor is not None
-                compactor.after(self.head, self.weight, self.asking)
+            asking = self.asking
+            if asking is not None and asking.deps.compactor is not None and self.head is not None and self.is_over:
+                asking.deps.compactor.after(self.head, self.size, asking)
 
     async def release(self) -> None:
         """Let others go on with the conversation."""
@@ -465,3 +484,13 @@ class ResponseTurn:
                     self.run.stopped_by = RunCancelled("The response was cancelled.")
                     self.worker.cancel()
                     return
+
+
+async def _with_room(
+    head: Conversation, told: Sequence[Item], added: int, asking: Asking
+) -> tuple[Conversation, Sequence[Item], int]:
+    """The conversation as it is told, compacted if the call would overflow, and its tokens with the added ones."""
+    if asking.deps.compactor is not None:
+        head, told = await asking.deps.compactor.make_room(head, told, added, asking)
+    asking.run.segment = head.segment if is_compacted(told) else ""
+    return head, told, tokens_of(head, told) + added

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from headgate.core.chat import Answer, Asking, Call, ChatEvent, Ended, Other, StopReason
+from headgate.core.chat import Answer, Asking, Call, ChatEvent, Ended, Other, StopReason, ToolHeld
 from headgate.core.errors import HeadgateError, ToolLoopLimit, UpstreamTimeout
 from headgate.core.events import Whole
 from headgate.core.ports import Stream
@@ -20,6 +20,7 @@ from headgate.core.run import Attempt, Run, now
 from headgate.core.tokens import Tokens
 from headgate.dialects import chat, chat_reader
 from headgate.pipeline.admit import admit
+from headgate.pipeline.asking import asked
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.context import Deps, Plan
 from headgate.pipeline.prepare import Prompt
@@ -104,20 +105,25 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
         prompt.messages.append(chat.message_of(answer, own))
         prompt.let_choose()
         batch = Batch(own, prompt.tools, *tool_bounds(watch, run, deps), watch.turns)
-        async for event in _use_tools(batch, prompt, run):
+        waits = False
+        async for event in _use_tools(batch, prompt, run, deps):
+            waits = waits or (type(event) is ToolHeld and event.action != "")
             yield event
+        if waits:
+            yield Ended("stop", "requires_action", total_tokens(run), answer.beside)
+            return
         if over := watch.exceeded():
             yield Ended("length", over, total_tokens(run), answer.beside)
             return
         stop = watch.tiring(own)
 
 
-async def _use_tools(batch: Batch, prompt: Prompt, run: Run) -> AsyncGenerator[ChatEvent]:
+async def _use_tools(batch: Batch, prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[ChatEvent]:
     """Run the calls of a turn, and tell the model what came of them."""
     async with aclosing(batch.run()) as events:
         async for event in events:
             note_tool(event, prompt, run)
-            yield event
+            yield await asked(event, prompt, run, deps) if type(event) is ToolHeld and run.conversation else event
     for outcome in batch.outcomes:
         prompt.messages.append(chat.result_of(outcome.call, outcome.result.text))
     if images := [image for outcome in batch.outcomes for image in outcome.images]:

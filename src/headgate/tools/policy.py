@@ -21,19 +21,32 @@ class Policies:
 
     def holds(self, info: ToolInfo) -> bool:
         """Whether a call of this tool has to wait for an approval."""
-        policy = self._of(info.name)
+        if info.asks:
+            return True
+        pattern = self._deciding(info.name)
+        policy = self.default if pattern is None else self.by_name[pattern]
         if policy == "auto":
             return may_destroy(info.hints)
         return policy == "always_ask"
 
-    def _of(self, name: str) -> Policy:
-        if not self.by_name:
-            return self.default
-        exact = self.by_name.get(name)
-        if exact is not None:
-            return exact
+    def rule(self, info: ToolInfo) -> str:
+        """What holds a call of this tool back, as settings have it: `tool_policies.files_*: always_ask`."""
+        if info.asks:
+            return "question"
+        pattern = self._deciding(info.name)
+        line = (
+            f"tool_policy: {self.default}" if pattern is None else f"tool_policies.{pattern}: {self.by_name[pattern]}"
+        )
+        if not line.endswith(": auto"):
+            return line
+        return f"{line}, destructiveHint: {'true' if info.hints.destructive else 'not told'}"
+
+    def _deciding(self, name: str) -> str | None:
+        """The name or pattern that counts; None where none matches."""
+        if not self.by_name or name in self.by_name:
+            return name if self.by_name else None
         matching = [pattern for pattern in self.by_name if fnmatchcase(name, pattern)]
-        return self.by_name[max(matching, key=len)] if matching else self.default
+        return max(matching, key=len) if matching else None
 
 
 def may_destroy(hints: Hints) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from headgate.core.principal import Principal
 from headgate.tools.types import Caller
@@ -13,9 +13,35 @@ MakeImage = Callable[[Mapping[str, Any], Caller], Awaitable[Mapping[str, Any]]]
 """The fields of a call of the image surface to the provider's answer; on the caller's account. Raises HeadgateError."""
 
 
+class Remembered(NamedTuple):
+    """Something that is kept for a user; `created` is seconds since the epoch."""
+
+    id: str
+    text: str
+    created: float
+
+
+class Remembers(Protocol):
+    """The memories of whoever a tool is called for. All raise HeadgateError."""
+
+    async def write(self, who: Principal, text: str) -> Remembered:
+        """A new one; the one that is there already if it says the same."""
+
+    async def read(self, who: Principal, id_: str) -> Remembered: ...
+
+    async def search(self, who: Principal, text: str, limit: int) -> Sequence[Remembered]:
+        """Those that hold most of the words first."""
+
+    async def page(self, who: Principal, limit: int, after: str) -> Sequence[Remembered]:
+        """The newest first, one more than `limit` where there are more; `after` is the id of the last one seen."""
+
+    async def delete(self, who: Principal, id_: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """None where the gateway does not have it."""
 
     list_models: ListModels | None = None
     make_image: MakeImage | None = None
+    memories: Remembers | None = None

@@ -71,5 +71,8 @@ class ToolSettings(BaseModel):
         description="Whether marks that models take for control are broken up in tools' output; `auto`: for models on "
         "one's own machines, whose servers read such marks in any text.",
     )
+    approval_seconds: float = Field(
+        86_400.0, gt=0, le=31_536_000, description="How long a call that was held back waits for an answer."
+    )
     seconds: float = Field(60.0, gt=0, le=3600, description="Time of a call of `POST /v1/tools/execute`.")
     result_characters: int = Field(100_000, ge=100, description="Length of its result; the rest is left out.")

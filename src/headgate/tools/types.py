@@ -39,6 +39,8 @@ class ToolInfo:
     server: str = ""
     seconds: float = 0.0
     """How long a call may take where that is more than usual."""
+    asks: bool = False
+    """It is a question to the user, whose answer is its result."""
 
     @property
     def schema(self) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from typing import NamedTuple
 
+from headgate.conversations.store.actions import Actions
 from headgate.conversations.store.heads import Heads
+from headgate.conversations.store.memories import Memories
 from headgate.conversations.store.runs import Runs
+from headgate.core.ports import Witness
 from headgate.db.engine import Database
 
-__all__ = ["Heads", "Runs", "State", "state_of"]
+__all__ = ["Actions", "Heads", "Memories", "Runs", "State", "state_of"]
 
 
 class State(NamedTuple):
@@ -14,7 +17,10 @@ class State(NamedTuple):
 
     heads: Heads
     runs: Runs
+    actions: Actions
+    memories: Memories
 
 
-def state_of(database: Database) -> State:
-    return State(Heads(database), Runs(database))
+def state_of(database: Database, witness: Witness | None = None) -> State:
+    """`witness` is told who answers what."""
+    return State(Heads(database), Runs(database), Actions(database, witness), Memories(database))

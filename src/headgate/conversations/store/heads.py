@@ -4,10 +4,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import CTE, BigInteger, Row, and_, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    Row,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headgate.conversations.store.tables import conversations, events, items, segments, stored_runs
+from headgate.conversations.store.tables import actions, conversations, events, items, memories, segments, stored_runs
 from headgate.conversations.types import (
     Conversation,
     Item,
@@ -21,6 +36,7 @@ from headgate.conversations.types import (
     title_of,
 )
 from headgate.core.state_errors import ConversationArchived, ConversationMoved, ConversationNotFound, ItemNotFound
+from headgate.db.columns import Name
 from headgate.db.engine import Database
 
 _HEAD = [column for column in conversations.c if column.name not in ("holder", "held_until")]
@@ -39,10 +55,13 @@ class Heads:
         """An empty one."""
         now, segment = milliseconds(), new_id("seg")
         head = Conversation(new_id("conv"), owner, agent, model, "", now, now, segment, 0, 0, dict(metadata or {}))
-        async with self._database.writing() as connection:
+
+        async def act(connection: AsyncConnection) -> Conversation:
             await _open(connection, Segment(segment, head.id, "", 0, "root", now))
-            await connection.execute(insert(conversations).values(_row_of(head)))
-        return head
+            await connection.execute(_CREATE, _row_of(head))
+            return head
+
+        return await self._database.do(act)
 
     async def get(self, id_: str, owner: Owner) -> Conversation:
         """Raises ConversationArchived for the id of one of its segments: that one goes on under its own id."""
@@ -50,8 +69,11 @@ class Heads:
             segment = await self.segment(id_, owner)
             message = f"The segment {id_} belongs to the conversation {segment.conversation}, which goes on."
             raise ConversationArchived(message, member=id_, successor=segment.conversation)
-        async with self._database.reading() as connection:
+
+        async def act(connection: AsyncConnection) -> Conversation:
             return await _head(connection, id_, owner)
+
+        return await self._database.do(act, read_only=True)
 
     async def segment(self, id_: str, owner: Owner) -> Segment:
         """One of a conversation that is there."""
@@ -69,8 +91,7 @@ class Heads:
         c = conversations.c
         chosen = [c.tenant == owner.tenant, c.user == owner.user]
         if query.after is not None:
-            touched, id_ = query.after
-            chosen.append(or_(c.touched < touched, and_(c.touched == touched, c.id < id_)))
+            chosen.append(tuple_(c.touched, c.id) < query.after)
         if query.agent is not None:
             chosen.append(c.agent == query.agent)
         if query.text:
@@ -90,9 +111,12 @@ class Heads:
         """
         depth = head.depth + len(added)
         weight = (tokens, depth) if tokens else (head.tokens, head.counted)
-        async with self._database.writing() as connection:
+
+        async def act(connection: AsyncConnection) -> tuple[Conversation, list[Item]]:
             moved = await _move(connection, head, head.segment, depth, title_of(added), weight)
             return moved, await _add_items(connection, head.segment, head.depth, added)
+
+        return await self._database.do(act)
 
     async def update(
         self, head: Conversation, metadata: Mapping[str, Any] | None = None, *, title: str | None = None
@@ -173,14 +197,21 @@ class Heads:
 
     async def told(self, head: Conversation) -> list[Item]:
         """What a model is told: the newest summary in the place of the items that it covers."""
-        async with self._database.reading() as connection:
+
+        async def act(connection: AsyncConnection) -> tuple[Segment | None, list[Item]]:
             chain = await _chain(connection, head.segment)
             newest = next((one for one in chain if one.cause == "compaction"), None)
             if newest is None or newest.covers is None:
-                return await _read(connection, head, items.c.position > 0, None)
+                found = await connection.execute(_ALL, {"at": head.segment, "until": head.depth})
+                return None, [_item(row) for row in found]
             first, last = newest.covers
             open_ = or_(items.c.position < first, items.c.position > last, items.c.position.in_(newest.keeps))
-            read = await _read(connection, head, open_, None)
+            return newest, await _read(connection, head, open_, None)
+
+        newest, read = await self._database.do(act, read_only=True)
+        if newest is None or newest.covers is None:
+            return read
+        first, last = newest.covers
         place = newest.base + 1
         summary = [item for item in read if item.position == place]
         before = [item for item in read if item.position <= last and item.position < first]
@@ -223,7 +254,22 @@ async def erase_of(connection: AsyncConnection, owner: Owner, *, all_users: bool
     theirs = [r.tenant == owner.tenant] if all_users else [r.tenant == owner.tenant, r.user == owner.user]
     await connection.execute(delete(events).where(events.c.run.in_(select(r.id).where(*theirs))))
     await connection.execute(delete(stored_runs).where(*theirs))
+    for table in (actions, memories):
+        t = table.c
+        theirs = [t.tenant == owner.tenant] if all_users else [t.tenant == owner.tenant, t.user == owner.user]
+        await connection.execute(delete(table).where(*theirs))
     return len(ids)
+
+
+_c = conversations.c  # what is asked for with each turn is put together once, which takes as long as asking it
+_CREATE, _OPEN, _ADD = insert(conversations), insert(segments), insert(items)
+_GET = select(*_HEAD).where(_c.id == bindparam("id"), _c.tenant == bindparam("tenant"), _c.user == bindparam("user"))
+_MOVE = update(conversations).where(
+    _c.id == bindparam("id_"),
+    _c.revision == bindparam("revision_"),
+    _c.tenant == bindparam("tenant_"),
+    _c.user == bindparam("user_"),
+)
 
 
 def _refuse_beyond(head: Conversation, position: int) -> None:
@@ -232,9 +278,8 @@ def _refuse_beyond(head: Conversation, position: int) -> None:
 
 
 async def _head(connection: AsyncConnection, id_: str, owner: Owner) -> Conversation:
-    c = conversations.c
-    wanted = select(*_HEAD).where(c.id == id_, c.tenant == owner.tenant, c.user == owner.user)
-    row = (await connection.execute(wanted)).one_or_none()
+    whose = {"id": id_, "tenant": owner.tenant, "user": owner.user}
+    row = (await connection.execute(_GET, whose)).one_or_none()
     if row is None:
         raise ConversationNotFound(f"There is no conversation '{id_}'.")
     return _conversation(row)
@@ -249,17 +294,14 @@ async def _move(
     weight: tuple[int, int] | None = None,
 ) -> Conversation:
     """Compare and set: the head, if it is still as it was read."""
-    c = conversations.c
     now = max(milliseconds(), head.touched)
     tokens, counted = weight or (head.tokens, head.counted)
+    title = head.title or title
     values: dict[str, Any] = {"segment": segment, "depth": depth, "revision": head.revision + 1, "touched": now}
-    values |= {"tokens": tokens, "counted": counted}
-    if title and not head.title:
-        values["title"] = title
-    same = [c.id == head.id, c.revision == head.revision, c.tenant == head.owner.tenant, c.user == head.owner.user]
-    if (await connection.execute(update(conversations).where(*same).values(values))).rowcount:
-        title = values.get("title", head.title)
-        return replace(head, title=title, **{name: one for name, one in values.items() if name != "title"})
+    values |= {"tokens": tokens, "counted": counted, "title": title}
+    same = {"id_": head.id, "revision_": head.revision, "tenant_": head.owner.tenant, "user_": head.owner.user}
+    if (await connection.execute(_MOVE, {**values, **same})).rowcount:
+        return replace(head, **values)
     await _head(connection, head.id, head.owner)
     raise ConversationMoved(f"The conversation {head.id} has moved on.")
 
@@ -287,7 +329,7 @@ async def _add_items(connection: AsyncConnection, segment: str, depth: int, adde
             }
             for one in made
         ]
-        await connection.execute(insert(items), rows)
+        await connection.execute(_ADD, rows)
     return made
 
 
@@ -305,22 +347,31 @@ async def _open(connection: AsyncConnection, segment: Segment) -> None:
         "keeps": list(segment.keeps),
         "told": dict(segment.told),
     }
-    await connection.execute(insert(segments).values(row))
+    await connection.execute(_OPEN, row)
 
 
-def _path(segment: str, depth: int) -> CTE:
+def _path(segment: Any, depth: Any) -> CTE:
     """(id, upto): the segments of a path, each with the last position that is read in it."""
     s = segments.c
-    start = select(s.id, s.parent, s.base, literal(depth, BigInteger).label("upto")).where(s.id == segment)
+    start = select(s.id, s.parent, s.base, depth.label("upto")).where(s.id == segment)
     path = start.cte("path", recursive=True)
     left = case((path.c.base < path.c.upto, path.c.base), else_=path.c.upto)
     return path.union_all(select(s.id, s.parent, s.base, left).join(path, s.id == path.c.parent))
 
 
+_HERE = _path(bindparam("at", type_=Name), literal(0, BigInteger))
+_CHAIN = select(segments).join(_HERE, segments.c.id == _HERE.c.id)
+_WHOLE = _path(bindparam("at", type_=Name), bindparam("until", type_=BigInteger))
+_ALL = (
+    select(items)
+    .join(_WHOLE, and_(items.c.segment == _WHOLE.c.id, items.c.position <= _WHOLE.c.upto))
+    .order_by(items.c.position)
+)
+
+
 async def _chain(connection: AsyncConnection, segment: str) -> list[Segment]:
     """From a segment up to the root."""
-    path = _path(segment, 0)
-    found = await connection.execute(select(segments).join(path, segments.c.id == path.c.id))
+    found = await connection.execute(_CHAIN, {"at": segment})
     known = {row.id: _segment(row) for row in found}
     chain = []
     while segment:
@@ -338,11 +389,11 @@ async def _segment_at(connection: AsyncConnection, segment: str, position: int) 
 async def _read(
     connection: AsyncConnection, head: Conversation, among: Any, limit: int | None, *, newest_first: bool = False
 ) -> list[Item]:
-    path = _path(head.segment, head.depth)
+    path = _path(literal(head.segment), literal(head.depth, BigInteger))
     wanted = select(items).join(path, and_(items.c.segment == path.c.id, items.c.position <= path.c.upto)).where(among)
     order = items.c.position.desc() if newest_first else items.c.position
     rows = await connection.execute(wanted.order_by(order).limit(limit))
-    return [Item(row.id, row.segment, row.position, row.run, row.created, row.data) for row in rows]
+    return [_item(row) for row in rows]
 
 
 async def _erase(connection: AsyncConnection, ids: Sequence[str]) -> None:
@@ -369,6 +420,7 @@ async def _erase(connection: AsyncConnection, ids: Sequence[str]) -> None:
     theirs = select(stored_runs.c.id).where(stored_runs.c.conversation.in_(ids))
     await connection.execute(delete(events).where(events.c.run.in_(theirs)))
     await connection.execute(delete(stored_runs).where(stored_runs.c.conversation.in_(ids)))
+    await connection.execute(delete(actions).where(actions.c.conversation.in_(ids)))
     await connection.execute(delete(conversations).where(conversations.c.id.in_(ids)))
     await _sweep(connection)
 
@@ -407,6 +459,11 @@ def _row_of(head: Conversation) -> dict[str, Any]:
 def _conversation(row: "Row[Any]") -> Conversation:
     id_, tenant, user, *more = tuple(row)
     return Conversation(id_, Owner(tenant, user), *more)
+
+
+def _item(row: "Row[Any]") -> Item:
+    segment, position, id_, run, created, data = tuple(row)
+    return Item(id_, segment, position, run, created, data)
 
 
 def _segment(row: "Row[Any]") -> Segment:

@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import ColumnElement, Row, Select, and_, select
 
 from headgate.conversations.store.heads import erase_of
-from headgate.conversations.store.tables import conversations, events, items, segments, stored_runs
+from headgate.conversations.store.tables import actions, conversations, events, items, memories, segments, stored_runs
 from headgate.conversations.types import Owner
 from headgate.core.ports import Whose
 from headgate.db.engine import Database
@@ -17,7 +17,7 @@ _LEASES = frozenset(("holder", "held_until"))
 
 
 class Held:
-    """Conversations with all their segments and items, and runs with their events."""
+    """Conversations with all their segments and items, runs with their events, actions, and memories."""
 
     name = "conversations"
 
@@ -37,6 +37,10 @@ class Held:
                 after = rows[-1].number
                 for row in rows:
                     yield {"type": "event", "run": row.run, "number": row.number, "data": _data(bytes(row.data))}
+        async for action in self._pages(actions, actions.c.id, whose):
+            yield _fields("action", action)
+        async for memory in self._pages(memories, memories.c.id, whose):
+            yield _fields("memory", memory)
 
     async def erase(self, transaction: Any, whose: Whose, name: str) -> int:
         owner = Owner(whose.tenant, whose.user or "")

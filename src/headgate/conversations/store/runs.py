@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Row, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headgate.conversations.store.tables import conversations, events, stored_runs
@@ -19,6 +19,13 @@ from headgate.conversations.types import (
 from headgate.core.state_errors import ConversationBusy, ResponseNotFound
 from headgate.db.engine import Database
 
+_c = conversations.c
+_TAKE = update(conversations).where(
+    _c.id == bindparam("of"),
+    or_(_c.holder == "", _c.holder == bindparam("by"), _c.held_until < bindparam("now", type_=BigInteger)),
+)
+_RELEASE = update(conversations).where(_c.id == bindparam("of"), _c.holder == bindparam("by"))
+
 
 class Runs:
     """A lease is a holder's name and the time until which it holds; whoever holds a conversation runs its turn.
@@ -31,20 +38,22 @@ class Runs:
 
     async def hold(self, head: Conversation, holder: str, seconds: float) -> None:
         """Take the lease of a conversation, or prolong one's own; raises ConversationBusy while somebody has it."""
-        c, now = conversations.c, milliseconds()
-        free = or_(c.holder == "", c.holder == holder, c.held_until < now)
-        taking = update(conversations).where(c.id == head.id, free)
-        async with self._database.writing() as connection:
-            values = {"holder": holder, "held_until": now + int(seconds * 1000)}
-            if not (await connection.execute(taking.values(values))).rowcount:
+        now = milliseconds()
+        values = {"of": head.id, "by": holder, "now": now, "holder": holder, "held_until": now + int(seconds * 1000)}
+
+        async def act(connection: AsyncConnection) -> None:
+            if not (await connection.execute(_TAKE, values)).rowcount:
                 raise ConversationBusy(f"Another turn of the conversation {head.id} is under way.", retry_after=1)
+
+        await self._database.do(act)
 
     async def release(self, head: Conversation, holder: str) -> None:
         """Give one's own lease back; somebody else's stays."""
-        c = conversations.c
-        mine = update(conversations).where(c.id == head.id, c.holder == holder)
-        async with self._database.writing() as connection:
-            await connection.execute(mine.values(holder="", held_until=0))
+
+        async def act(connection: AsyncConnection) -> None:
+            await connection.execute(_RELEASE, {"of": head.id, "by": holder, "holder": "", "held_until": 0})
+
+        await self._database.do(act)
 
     async def holder(self, head: Conversation) -> str:
         """Who holds the conversation now; empty for nobody."""
@@ -170,9 +179,9 @@ async def _note(connection: AsyncConnection, run: str, told: Sequence[StoredEven
     known = (await connection.execute(select(func.max(events.c.number)).where(events.c.run == run))).scalar()
     rows = [{"run": run, "number": one.number, "data": one.data} for one in told if known is None or one.number > known]
     if rows:
-        await connection.execute(insert(events), rows)
-        last = update(stored_runs).where(stored_runs.c.id == run)
-        await connection.execute(last.values(events=told[-1].number + 1))
+        last = update(stored_runs).where(stored_runs.c.id == run).values(events=told[-1].number + 1)
+        if (await connection.execute(last)).rowcount:  # a run that was deleted meanwhile leaves nothing behind
+            await connection.execute(insert(events), rows)
 
 
 def _row_of(run: StoredRun) -> dict[str, Any]:

@@ -24,7 +24,7 @@ conversations = Table(
     Column("tokens", BigInteger, nullable=False),
     Column("counted", BigInteger, nullable=False),
     Column("compaction", Json, nullable=False),
-    Index(None, "tenant", "user", "touched", "id"),
+    Index(None, "tenant", "user", "touched", "id", "title"),
 )
 segments = Table(
     "segments",
@@ -76,6 +76,41 @@ stored_runs = Table(
     Index(None, "conversation"),
     Index(None, "status", "held_until"),
     Index(None, "tenant", "user"),
+)
+actions = Table(
+    "actions",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("kind", Name, nullable=False),
+    Column("tenant", Name, nullable=False),
+    Column("user", Name, nullable=False),
+    Column("conversation", Name, nullable=False),
+    Column("run", Name, nullable=False),
+    Column("model", Name, nullable=False),
+    Column("tool", Name, nullable=False),
+    Column("arguments", Text, nullable=False),
+    Column("digest", Name, nullable=False),
+    Column("rule", Name, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("state", Name, nullable=False),
+    Column("verdict", Name, nullable=False),
+    Column("answer", Json, nullable=False),
+    Column("by", Name, nullable=False),
+    Column("answered_at", BigInteger, nullable=False),
+    Index(None, "tenant", "user", "id"),
+    Index(None, "conversation"),
+)
+memories = Table(
+    "memories",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("tenant", Name, nullable=False),
+    Column("user", Name, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("folded", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Index(None, "tenant", "user", "id"),
 )
 events = Table(
     "events",

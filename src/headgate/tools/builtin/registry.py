@@ -6,7 +6,9 @@ from headgate.tools.builtin.calculator import CALCULATOR
 from headgate.tools.builtin.clock import CLOCK
 from headgate.tools.builtin.discovery import list_models_tool
 from headgate.tools.builtin.image import image_tool
+from headgate.tools.builtin.memory import memory_tools
 from headgate.tools.builtin.query import JSON_QUERY
+from headgate.tools.builtin.question import ASK_USER
 from headgate.tools.builtin.text import TEXT_STATS
 from headgate.tools.builtin.web import web_tools
 from headgate.tools.ports import Ports
@@ -24,18 +26,24 @@ COMPUTE: tuple[Tool, ...] = (CALCULATOR, *CLOCK, TEXT_STATS, JSON_QUERY)
 
 def builtin_tools(settings: ToolSettings, ports: Ports) -> list[Tool]:
     """Those that the settings and the ports make possible."""
-    tools = [*COMPUTE, *web_tools(settings.web)]
+    tools = [*COMPUTE, ASK_USER, *web_tools(settings.web)]
     if settings.image_model and ports.make_image is not None:
         tools.append(image_tool(settings.image_model, ports.make_image))
     if ports.list_models is not None:
         tools.append(list_models_tool(ports.list_models))
+    if ports.memories is not None:
+        tools += memory_tools(ports.memories)
     return tools
 
 
 def known_tools(settings: ToolSettings) -> dict[str, str]:
     """The names of those that there are with these settings, each with its group."""
-    return {tool.info.name: tool.info.group for tool in builtin_tools(settings, Ports(_never, _never))}
+    return {tool.info.name: tool.info.group for tool in builtin_tools(settings, Ports(_never, _never, _Never()))}
 
 
 async def _never(*_: Any) -> Any:
     raise NotImplementedError("These tools are looked at, not called.")
+
+
+class _Never:
+    write = read = search = page = delete = staticmethod(_never)

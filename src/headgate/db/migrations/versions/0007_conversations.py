@@ -29,7 +29,8 @@ def upgrade() -> None:
         *numbers("held_until tokens counted"),
         sa.Column("compaction", sa.Text, nullable=False),
     )
-    op.create_index("ix_conversations_tenant_user_touched_id", "conversations", ["tenant", "user", "touched", "id"])
+    path = ["tenant", "user", "touched", "id", "title"]
+    op.create_index("ix_conversations_tenant_user_touched_id_title", "conversations", path)
     op.create_table(
         "segments",
         sa.Column("id", name, primary_key=True),
@@ -69,6 +70,29 @@ def upgrade() -> None:
     op.create_index("ix_stored_runs_conversation", "stored_runs", ["conversation"])
     op.create_index("ix_stored_runs_status_held_until", "stored_runs", ["status", "held_until"])
     op.create_index("ix_stored_runs_tenant_user", "stored_runs", ["tenant", "user"])
+    op.create_table(
+        "actions",
+        sa.Column("id", name, primary_key=True),
+        *names("kind tenant user conversation run model tool"),
+        sa.Column("arguments", sa.Text, nullable=False),
+        *names("digest rule"),
+        *numbers("created expires"),
+        *names("state verdict"),
+        sa.Column("answer", sa.Text, nullable=False),
+        *names("by"),
+        *numbers("answered_at"),
+    )
+    op.create_index("ix_actions_tenant_user_id", "actions", ["tenant", "user", "id"])
+    op.create_index("ix_actions_conversation", "actions", ["conversation"])
+    op.create_table(
+        "memories",
+        sa.Column("id", name, primary_key=True),
+        *names("tenant user"),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("folded", sa.Text, nullable=False),
+        *numbers("created"),
+    )
+    op.create_index("ix_memories_tenant_user_id", "memories", ["tenant", "user", "id"])
     op.create_table(
         "events",
         sa.Column("run", name, primary_key=True),

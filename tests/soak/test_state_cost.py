@@ -1,0 +1,47 @@
+"""What a stored turn costs the gateway's process beside the same call that is not stored."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import Amount, settings_for
+from tests.harness.process import Processes
+from tests.harness.stub import BOUND, Stub
+from tests.requirements import covers
+
+KEY = "sk-soak-master-key-001"
+pytestmark = [covers("scale-state"), pytest.mark.timeout(300)]
+
+
+def cpu(process: int) -> float:
+    """Milliseconds of CPU that a process and its threads have used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
+async def test_what_a_stored_turn_costs(stub: Stub, processes: Processes, tmp_path: Path, amount: Amount) -> None:
+    config = tmp_path / "headgate.yaml"
+    config.write_text(json.dumps(settings_for(stub)))
+    serving = await asyncio.to_thread(processes.serve, "--config", str(config), HEADGATE_MASTER_KEY=KEY)
+    headers = {"authorization": f"Bearer {KEY}"}
+    body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}]}
+    async with httpx.AsyncClient(base_url=serving.url, headers=headers, timeout=BOUND) as http:
+
+        async def took(times: int, **more: str) -> float:
+            before = cpu(serving.popen.pid)
+            for _ in range(times):
+                answer = await http.post("/v1/chat/completions", json=body, headers=more)
+                assert answer.status_code == 200, answer.text
+            stub.requests.clear()
+            return (cpu(serving.popen.pid) - before) / times
+
+        new = {"x-conversation-id": ""}
+        await took(50, **new)
+        times = amount(200, 1000)
+        plain, stored = await took(times), await took(times, **new)
+    print(f"\nCPU per request: {plain:.2f} ms plain, {stored:.2f} ms stored")
+    assert stored - plain < 10
