@@ -161,11 +161,13 @@ class Turn:
                     held = event
                 elif isinstance(event, Whole | Ended):
                     await self.keep()
+                    await self.release()
                     yield event
                 else:
                     yield event
         if held:
             await self.keep()
+            await self.release()
             yield held
 
     async def keep(self, *, whole: bool = True) -> None:
@@ -199,17 +201,23 @@ class Turn:
 
     async def leave(self) -> None:
         """Keep what was said of an answer that was broken off, and let others go on."""
-        if self.renewing is not None:
-            self.renewing.cancel()
         try:
             if not self.is_kept:
                 await self.keep(whole=False)
         finally:
-            await self.state.runs.release(self.head, self.holder)
+            await self.release()
         run = self.record.run
         if self.is_new and not self.head.depth and run.status != _SENT:  # its caller was not told of it either
             self.is_kept, run.conversation = False, ""
             await self.state.heads.delete(self.head)
+
+    async def release(self) -> None:
+        """Let others go on, once: before the end is told, for whoever has seen it may begin the next turn."""
+        if self.renewing is None:
+            return
+        renewing, self.renewing = self.renewing, None
+        renewing.cancel()
+        await self.state.runs.release(self.head, self.holder)
 
 
 async def _as_known(
