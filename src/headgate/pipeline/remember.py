@@ -101,8 +101,9 @@ class Turn:
         holder = holder_of(run)
         try:
             await deps.second_turn.take(state.runs, head, run, LEASE_SECONDS)
-            head = await state.heads.get(head.id, owner)
-            told = await state.heads.told(head)
+            if asked.conversation:
+                head = await state.heads.get(head.id, owner)
+            told = await state.heads.told(head) if head.depth else []
             if concerns_actions(request, told):
                 head = await catch_up(request, head, holder, run, deps)
                 told = await state.heads.told(head)
