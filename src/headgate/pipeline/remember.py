@@ -7,7 +7,7 @@ nothing behind: the caller may ask again.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from headgate.conversations.types import Conversation, New, Owner
 from headgate.conversations.types import Item as StoredItem
 from headgate.core.chat import ChatEvent, Ended
 from headgate.core.chat_request import ChatRequest, Item
-from headgate.core.errors import InvalidHeader
+from headgate.core.errors import HeadgateError, InvalidHeader
 from headgate.core.events import Event, Opened, Room, Sink, Whole
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Continues, Run
@@ -80,6 +80,8 @@ class Turn:
     said: list[dict[str, Any]] = field(default_factory=list)
     """The answer's items, once they are kept."""
     is_kept: bool = False
+    is_free: bool = False
+    """It holds the conversation no more."""
     renewing: "asyncio.Task[None] | None" = None
     weight: int = 0
     """Tokens of the conversation, as far as they are known."""
@@ -158,11 +160,13 @@ class Turn:
                     held = event
                 elif isinstance(event, Whole | Ended):
                     await self.keep()
+                    await self.let_go()
                     yield event
                 else:
                     yield event
         if held:
             await self.keep()
+            await self.let_go()
             yield held
 
     async def keep(self, *, whole: bool = True) -> None:
@@ -202,7 +206,16 @@ class Turn:
             if not self.is_kept:
                 await self.keep(whole=False)
         finally:
+            if not self.is_free:
+                await self.state.runs.release(self.head, self.holder)
+
+    async def let_go(self) -> None:
+        """Let others go on before the caller knows that the turn is over, for its next one may come at once."""
+        if self.renewing is not None:
+            self.renewing.cancel()
+        with suppress(HeadgateError):
             await self.state.runs.release(self.head, self.holder)
+            self.is_free = True
 
 
 async def _as_known(
