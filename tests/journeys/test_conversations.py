@@ -119,6 +119,26 @@ async def test_of_an_answer_that_breaks_off_the_text_is_kept_and_marked(gateway:
     assert texts(items)[1][1] in "Hello there"
 
 
+@covers("79")
+@both_ways
+async def test_who_has_the_whole_answer_can_go_on_at_once(
+    gateway: Gateway, stub: Stub, streamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, told = gateway.gate.deps.state, asyncio.Event()
+    assert state is not None
+    release = state.runs.release
+
+    async def late(head: Conversation, holder: str) -> None:
+        await asyncio.wait([asyncio.create_task(told.wait())], timeout=0.1)
+        await release(head, holder)
+
+    monkeypatch.setattr(state.runs, "release", late)
+    stub.answer(stream(stream_pieces(["Hello."])) if streamed else chat("Hello."))
+    conversation = (await say(gateway, "Hi", stream=streamed)).headers["x-conversation-id"]
+    assert await state.runs.holder(await state.heads.get(conversation, OWNER)) == ""
+    told.set()
+
+
 @covers("78")
 async def test_a_turn_that_failed_leaves_nothing_behind(gateway: Gateway, stub: Stub) -> None:
     stub.answer(chat("Hello."))

@@ -7,7 +7,7 @@ nothing behind: the caller may ask again.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from headgate.conversations.types import Conversation, New, Owner
 from headgate.conversations.types import Item as StoredItem
 from headgate.core.chat import ChatEvent, Ended
 from headgate.core.chat_request import ChatRequest, Item
-from headgate.core.errors import InvalidHeader
+from headgate.core.errors import HeadgateError, InvalidHeader
 from headgate.core.events import Event, Opened, Room, Sink, Whole
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Continues, Run
@@ -81,6 +81,7 @@ class Turn:
     said: list[dict[str, Any]] = field(default_factory=list)
     """The answer's items, once they are kept."""
     is_kept: bool = False
+    """It holds the conversation no more."""
     renewing: "asyncio.Task[None] | None" = None
     weight: int = 0
     """Tokens of the conversation, as far as they are known."""
@@ -104,8 +105,9 @@ class Turn:
         holder = holder_of(run)
         try:
             await deps.second_turn.take(state.runs, head, run, LEASE_SECONDS)
-            head = await state.heads.get(head.id, owner)
-            told = await state.heads.told(head)
+            if asked.conversation:
+                head = await state.heads.get(head.id, owner)
+            told = await state.heads.told(head) if head.depth else []
             if concerns_actions(request, told):
                 head = await catch_up(request, head, holder, run, deps)
                 told = await state.heads.told(head)
@@ -212,12 +214,15 @@ class Turn:
             await self.state.heads.delete(self.head)
 
     async def release(self) -> None:
-        """Let others go on, once: before the end is told, for whoever has seen it may begin the next turn."""
+        """Let others go on, once: before the end is told, for whoever has seen it may begin the next turn. Where that
+        fails, the lease runs out by itself.
+        """
         if self.renewing is None:
             return
         renewing, self.renewing = self.renewing, None
         renewing.cancel()
-        await self.state.runs.release(self.head, self.holder)
+        with suppress(HeadgateError):
+            await self.state.runs.release(self.head, self.holder)
 
 
 async def _as_known(

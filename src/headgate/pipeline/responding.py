@@ -393,7 +393,15 @@ class ResponseTurn:
             return
         events = [*await self.scribe.take(self.id), *told]
         await self.state.runs.change(self.stored, status, response=response, told=events, segment=segment, base=base)
+        await self.let_go()
         self.scribe.wake(self.id)
+
+    async def let_go(self) -> None:
+        """Let others go on before the caller knows that the turn is over, for its next one may come at once."""
+        if self.head is not None and self.is_held:
+            with suppress(HeadgateError):
+                await self.state.runs.release(self.head, self.run.id)
+                self.is_held = False
 
     async def append(self, output: Sequence[Mapping[str, Any]]) -> int:
         """Add the turn; where somebody else added to the conversation meanwhile, behind that. Gives the position of the

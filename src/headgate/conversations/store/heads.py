@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import (
     CTE,
     BigInteger,
+    Integer,
     Row,
     and_,
     bindparam,
@@ -99,8 +100,11 @@ class Heads:
         wanted = select(*_HEAD).where(*chosen).order_by(c.touched.desc(), c.id.desc()).limit(query.limit + 1)
         if query.offset:
             wanted = wanted.offset(query.offset)
-        async with self._database.reading() as connection:
+
+        async def act(connection: AsyncConnection) -> list[Conversation]:
             return [_conversation(row) for row in await connection.execute(wanted)]
+
+        return await self._database.do(act, read_only=True)
 
     async def append(
         self, head: Conversation, added: Sequence[New], tokens: int = 0
@@ -178,19 +182,29 @@ class Heads:
 
     async def items(self, head: Conversation, after: int = 0, limit: int = _MOST_AT_ONCE) -> list[Item]:
         """The whole history, oldest first, whatever was covered."""
-        async with self._database.reading() as connection:
+
+        async def act(connection: AsyncConnection) -> list[Item]:
             return await _read(connection, head, items.c.position > after, limit)
+
+        return await self._database.do(act, read_only=True)
 
     async def latest(self, head: Conversation, before: int | None = None, limit: int = _MOST_AT_ONCE) -> list[Item]:
         """The same from its end, newest first; `before`: a position."""
-        among = items.c.position < (before if before is not None else head.depth + 1)
-        async with self._database.reading() as connection:
-            return await _read(connection, head, among, limit, newest_first=True)
+        place = {"at": head.segment, "until": head.depth, "most": limit}
+        place["before"] = before if before is not None else head.depth + 1
+
+        async def act(connection: AsyncConnection) -> list[Item]:
+            return [_item(row) for row in await connection.execute(_LATEST, place)]
+
+        return await self._database.do(act, read_only=True)
 
     async def item(self, head: Conversation, id_: str) -> Item:
         """Raises ItemNotFound for one that is not on the conversation's path."""
-        async with self._database.reading() as connection:
-            found = await _read(connection, head, items.c.id == id_, 1)
+
+        async def act(connection: AsyncConnection) -> list[Item]:
+            return await _read(connection, head, items.c.id == id_, 1)
+
+        found = await self._database.do(act, read_only=True)
         if not found:
             raise ItemNotFound(f"The conversation {head.id} has no item '{id_}'.")
         return found[0]
@@ -362,10 +376,12 @@ def _path(segment: Any, depth: Any) -> CTE:
 _HERE = _path(bindparam("at", type_=Name), literal(0, BigInteger))
 _CHAIN = select(segments).join(_HERE, segments.c.id == _HERE.c.id)
 _WHOLE = _path(bindparam("at", type_=Name), bindparam("until", type_=BigInteger))
-_ALL = (
-    select(items)
-    .join(_WHOLE, and_(items.c.segment == _WHOLE.c.id, items.c.position <= _WHOLE.c.upto))
-    .order_by(items.c.position)
+_ON_PATH = select(items).join(_WHOLE, and_(items.c.segment == _WHOLE.c.id, items.c.position <= _WHOLE.c.upto))
+_ALL = _ON_PATH.order_by(items.c.position)
+_LATEST = (
+    _ON_PATH.where(items.c.position < bindparam("before", type_=BigInteger))
+    .order_by(items.c.position.desc())
+    .limit(bindparam("most", type_=Integer))
 )
 
 
@@ -386,13 +402,10 @@ async def _segment_at(connection: AsyncConnection, segment: str, position: int) 
     return next((one.id for one in chain if one.base < position), chain[-1].id)
 
 
-async def _read(
-    connection: AsyncConnection, head: Conversation, among: Any, limit: int | None, *, newest_first: bool = False
-) -> list[Item]:
+async def _read(connection: AsyncConnection, head: Conversation, among: Any, limit: int | None) -> list[Item]:
     path = _path(literal(head.segment), literal(head.depth, BigInteger))
     wanted = select(items).join(path, and_(items.c.segment == path.c.id, items.c.position <= path.c.upto)).where(among)
-    order = items.c.position.desc() if newest_first else items.c.position
-    rows = await connection.execute(wanted.order_by(order).limit(limit))
+    rows = await connection.execute(wanted.order_by(items.c.position).limit(limit))
     return [_item(row) for row in rows]
 
 
