@@ -390,18 +390,12 @@ class ResponseTurn:
             where = self.stored.base if base is None else base
             ended = replace(self.stored, status=status, response=response, segment=segment, base=where)
             await self.state.runs.begin(replace(ended, ended=milliseconds(), holder="", held_until=0))
+            await self.release()
             return
         events = [*await self.scribe.take(self.id), *told]
         await self.state.runs.change(self.stored, status, response=response, told=events, segment=segment, base=base)
-        await self.let_go()
+        await self.release()
         self.scribe.wake(self.id)
-
-    async def let_go(self) -> None:
-        """Let others go on before the caller knows that the turn is over, for its next one may come at once."""
-        if self.head is not None and self.is_held:
-            with suppress(HeadgateError):
-                await self.state.runs.release(self.head, self.run.id)
-                self.is_held = False
 
     async def append(self, output: Sequence[Mapping[str, Any]]) -> int:
         """Add the turn; where somebody else added to the conversation meanwhile, behind that. Gives the position of the
@@ -458,10 +452,15 @@ class ResponseTurn:
                 compactor.after(self.head, self.weight, self.asking)
 
     async def release(self) -> None:
-        """Let others go on with the conversation."""
+        """Let others go on with the conversation, before the caller knows that the turn is over, for its next one may
+        come at once. Where that fails, the lease runs out by itself.
+        """
         if self.head is not None and self.is_held:
             self.is_held = False
-            await self.state.runs.release(self.head, self.holder)
+            if self.renewing is not None:
+                self.renewing.cancel()
+            with suppress(HeadgateError):
+                await self.state.runs.release(self.head, self.holder)
 
     async def cut_off(self) -> None:
         """Nobody waits any more: the run is cancelled. One in the background that nobody stopped goes on elsewhere."""
