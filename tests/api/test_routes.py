@@ -119,6 +119,7 @@ FREE_OF_SCOPES |= RESPONSES_PATHS | COUNTING
 _KEPT = ("", "/fork", "/rewind", "/lineage", "/diff", "/compact")
 _SESSIONS = "/a1/agents/{name:path}/sessions"
 OWN_CONVERSATIONS = {
+    *("/a1/actions", "/a1/actions/{id}", "/v1/memory", "/v1/memory/{id}"),
     *("/c1/chat", "/c1/conversations", "/c1/conversations/{id}/items", "/c1/conversations/{id}/compaction"),
     *(f"/c1/conversations/{{id}}{rest}" for rest in _KEPT),
     *(_SESSIONS, f"{_SESSIONS}/{{id}}/messages"),

@@ -121,3 +121,47 @@ async def test_with_a_conversation_go_its_runs_and_their_events(database: Databa
     with pytest.raises(ResponseNotFound):
         await runs.get(run.id, OWNER)
     assert await runs.events(run.id) == []
+
+
+async def test_a_run_that_is_given_back_is_taken_by_the_next_one_at_once(
+    database: Database, head: Conversation
+) -> None:
+    runs, run = Runs(database), run_on(head, background=True)
+    await runs.begin(run)
+    assert await runs.take(run.id, "one", 60)
+    await runs.give_back(run.id, "another")
+    assert not await runs.take(run.id, "two", 60)
+    await runs.give_back(run.id, "one")
+    assert await runs.take(run.id, "two", 60)
+
+
+async def test_events_of_several_runs_are_noted_together(database: Database, head: Conversation) -> None:
+    runs, first, second = Runs(database), run_on(head), run_on(head)
+    for run in (first, second):
+        await runs.begin(run)
+    await runs.note_all({first.id: said(0, 1), second.id: said(0)})
+    await runs.note_all({first.id: said(1, 2)})
+    assert [one.number for one in await runs.events(first.id)] == [0, 1, 2]
+    assert await runs.events(second.id) == said(0)
+
+
+async def test_events_of_old_runs_are_taken_away_and_no_others(database: Database, head: Conversation) -> None:
+    runs, ended, open_ = Runs(database), run_on(head), run_on(head)
+    for run in (ended, open_):
+        await runs.begin(run)
+        await runs.note(run.id, said(0, 1))
+    await runs.change(ended, "completed", response={"output": []})
+    assert await runs.forget_events(milliseconds() - 60_000) == 0
+    assert await runs.forget_events(milliseconds() + 60_000) == 1
+    assert await runs.events(ended.id) == []
+    assert (await runs.get(ended.id, OWNER)).response == {"output": []}
+    assert len(await runs.events(open_.id)) == 2
+
+
+async def test_a_run_that_was_deleted_gets_no_further_events(database: Database, head: Conversation) -> None:
+    runs, run = Runs(database), run_on(head)
+    await runs.begin(run)
+    await runs.note(run.id, said(0))
+    await runs.delete(run)
+    await runs.note(run.id, said(1))
+    assert await runs.events(run.id) == []

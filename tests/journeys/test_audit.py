@@ -117,6 +117,7 @@ CONVERSED = {
         ("DELETE", "conversations/{id}/items/{item}"),
     )
 }
+"""What callers do with what they said themselves, as calls of models: no act of administration."""
 _SESSIONS = "/a1/agents/{name:path}/sessions"
 OWN = {
     ("DELETE", "/v1/memory"),
@@ -130,7 +131,7 @@ OWN = {
         for method, rest in (("DELETE", ""), ("POST", "/fork"), ("POST", "/rewind"))
     ),
 }
-"""What callers do with what is theirs is in the request log, and no act of administration."""
+"""What callers do with their own conversations is in the request log, and no act of administration."""
 CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | CONVERSED | OWN
 
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 from headgate.conversations.types import Owner, Segment
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import BOUND, Answer, Recorded, Stub, chat
+from tests.journeys.test_agents import calling
 from tests.requirements import covers
 
 OWNER = Owner("default", "")
@@ -206,6 +207,19 @@ async def test_where_no_summary_comes_a_digest_takes_its_place(
     assert (told["kind"], told["error"]) == ("digest", why)
     await say(gateway, "And?", conversation)
     assert "Made without a model" in contents(stub.calls[-1])[0]
+
+
+@covers("86")
+async def test_a_model_that_calls_a_tool_instead_of_writing_is_asked_once_more(gateway: Gateway, stub: Stub) -> None:
+    conversation = await talked(gateway, 4, "helper")
+    stub.answer(calling(("calculator", {"expression": "1"})))
+    told = await gateway.http.post(f"/c1/conversations/{conversation}/compact", json={"keep_turns": 1})
+    first, second = stub.calls[-2:]
+    assert is_summary_call(first)
+    assert is_summary_call(second)
+    assert "tool_choice" not in first.json
+    assert second.json["tool_choice"] == "none"
+    assert told.json()["kind"] == "summary"
 
 
 @covers("86")

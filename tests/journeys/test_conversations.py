@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from headgate.conversations.types import Conversation, Owner
+from headgate.pipeline.remember import Turn
 from tests.conftest import settings_for
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import Answer, Stub, chat, stream, stream_pieces
@@ -189,3 +190,30 @@ async def test_each_turns_call_begins_with_the_bytes_of_the_last(gateway: Gatewa
     for before, after in itertools.pairwise(bodies):
         messages = before[: before.index(b"]")]
         assert after.startswith(messages)
+
+
+@covers("79")
+@both_ways
+async def test_whoever_has_the_end_of_an_answer_may_begin_the_next_turn_at_once(
+    gateway: Gateway, stub: Stub, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    is_over, leave = asyncio.Event(), Turn.leave
+
+    async def late(turn: Turn) -> None:
+        await is_over.wait()
+        await leave(turn)
+
+    monkeypatch.setattr(Turn, "leave", late)
+    stub.answer(stream(stream_pieces(["Hel", "lo."])) if streamed else chat("Hello."), chat("Again."))
+    body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "stream": streamed}
+    request = gateway.http.stream("POST", "/v1/chat/completions", json=body, headers={"x-conversation-id": ""})
+    async with request as first:
+        conversation, said = first.headers["x-conversation-id"], b""
+        async for piece in first.aiter_bytes():
+            said += piece
+            if b"[DONE]" in said or not streamed:
+                break
+        second = asyncio.create_task(say(gateway, "And now?", conversation))
+        await stub.wait_for_calls(2)
+        is_over.set()
+        assert (await second).status_code == 200

@@ -17,6 +17,7 @@ from tests.harness import messages
 from tests.harness.databases import on_each_database
 from tests.harness.gateway import KEY, Gateway, running_gateway
 from tests.harness.stub import BOUND, Stub, stream, stream_pieces, usual
+from tests.journeys.test_agents import settings as agents
 from tests.requirements import covers
 
 pytestmark = covers("155")
@@ -83,6 +84,29 @@ async def test_the_same_call_with_last_event_id_goes_on_without_asking_a_model(g
     assert before + answer.content == whole
     assert answer.headers["x-conversation-id"]
     assert len(stub.calls) == 1
+
+
+@pytest.mark.parametrize("steered", [False, True], ids=["relayed", "agent"])
+async def test_the_doors_of_conversations_and_sessions_go_on_too(stub: Stub, tmp_path: Path, *, steered: bool) -> None:
+    async with running_gateway(agents(stub), tmp_path) as gateway:
+        stub.answer(stream(stream_pieces(["One ", "two ", "three."])))
+        door, body = "/c1/chat", {"model": "small", "message": "Hi", "stream": True}
+        if steered:
+            sessions = "/a1/agents/augmented/helper/sessions"
+            session = (await gateway.http.post(sessions, json={})).json()["id"]
+            door, body = f"{sessions}/{session}/messages", {"message": "Hi", "stream": True}
+        answer = await gateway.http.post(door, json=body)
+        assert answer.status_code == 200, answer.text
+        whole = answer.content
+        assert whole.endswith(b"data: [DONE]\n\n")
+        run = ids(whole)[0].partition(":")[0]
+        for place in [match.end() for match in re.finditer(b"\n\n", whole)]:
+            before, last = seen(whole[:place])
+            for again in (
+                await gateway.http.post(door, json={}, headers={"last-event-id": last}),
+                await gateway.http.get(f"/v1/runs/{run}/events", headers={"last-event-id": last}),
+            ):
+                assert before + again.content == whole
 
 
 @pytest.mark.parametrize("header", ["", "x", "resp_1:2", "resp_" + "0" * 32, "resp_" + "0" * 32 + ":x"])

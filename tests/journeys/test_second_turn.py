@@ -148,3 +148,16 @@ async def test_an_interrupting_turn_ends_the_one_under_way_and_its_text_is_kept(
             ("At once.", "completed"),
         ]
         assert [one["content"] for one in stub.calls[-1].json["messages"]][2:] == ["Long", "partly", "Now"]
+
+
+async def test_a_conversation_that_is_deleted_under_way_comes_not_back(stub: Stub, tmp_path: Path) -> None:
+    async with set_to(stub, tmp_path, "reject") as gateway:
+        conversation, first, going = await begun(gateway, stub)
+        assert (await gateway.http.delete(f"/c1/conversations/{conversation}")).status_code == 200
+        going.set()
+        told = await first
+        assert "conversation_not_found" in told.text
+        assert "[DONE]" not in told.text
+        assert (await gateway.http.get("/c1/conversations")).json()["items"] == []
+        stub.answer(chat("New."))
+        assert (await say(gateway, "Hi")).status_code == 200

@@ -68,6 +68,8 @@ async def test_what_a_tool_did_is_not_done_again(stub: Stub, tmp_path: Path) -> 
         assert (kinds, text_of(done)) == (["mcp_call", "message"], "It is 42.")
         done_items = [one["item"]["id"] for one in told if one["type"] == "response.output_item.done"]
         assert len(done_items) == len(set(done_items))
+        places = [one["output_index"] for one in told if one["type"] == "response.output_item.added"]
+        assert places == list(range(len(places)))
         stub.answer(chat("Still 42."))
         body = {"model": HELPER, "input": "And now?", "previous_response_id": queued["id"]}
         assert (await gateway.http.post("/v1/responses", json=body)).status_code == 200

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from headgate.conversations.types import Conversation, Item, Segment
+from headgate.core.money import usd
 
 
 def conversation_shape(head: Conversation, kind: str) -> dict[str, Any]:
@@ -49,6 +50,10 @@ def lineage_shape(head: Conversation, path: Iterable[Segment], children: Iterabl
 
 def segment_shape(segment: Segment) -> dict[str, Any]:
     """`after` is the position that it goes on from; `covers` those that its summary stands for."""
+    told = dict(segment.told)
+    nano_usd = told.pop("nano_usd", None)
+    if nano_usd is not None:
+        told["cost_usd"] = f"{usd(nano_usd):f}"
     return {
         "id": segment.id,
         "conversation_id": segment.conversation or None,
@@ -58,7 +63,7 @@ def segment_shape(segment: Segment) -> dict[str, Any]:
         "created_at": _seconds(segment.created),
         "covers": list(segment.covers) if segment.covers else None,
         "keeps": list(segment.keeps),
-        "told": dict(segment.told),
+        "told": told,
     }
 
 

@@ -4,10 +4,10 @@ import asyncio
 import logging
 
 from headgate.api.body import read_body
+from headgate.api.continuing import continuation
 from headgate.api.conversations import CONVERSATION, conversation_id
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.idempotency import Asked, Story, answer_once
-from headgate.api.responses import continuation
 from headgate.api.resume import resumed
 from headgate.api.stream import Reply
 from headgate.api.wishes import wishes_of

@@ -1,4 +1,4 @@
-"""Stored responses as callers see them: shown, streamed again, cancelled, deleted; and what calls say of state."""
+"""Stored responses as callers see them: shown, streamed again, cancelled, deleted."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -9,61 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headgate.api.answers import json_answer
-from headgate.api.conversations import conversation_id
 from headgate.api.gate import Gate
 from headgate.api.queries import is_true, whole_number
 from headgate.api.resume import number_after, owner_in, state_of, stream_of
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, Item, StoredRun
 from headgate.core.errors import InvalidField, RunCancelled
-from headgate.core.run import Continues
 from headgate.core.state_errors import ItemNotFound, ResponseNotFound, ResponseNotInBackground
 from headgate.pipeline.background import cancelled
 
 _STOP_SECONDS = 5.0
 _MOST_LISTED = 100
-_LONGEST_ID = 128
-
-
-def continuation(fields: Mapping[str, Any], header: bytes | None) -> Continues | None:
-    """What a call says of stored state; None for one that neither keeps anything nor goes on from what is kept."""
-    store, background = _flag(fields, "store"), _flag(fields, "background") or False
-    previous, told = fields.get("previous_response_id"), fields.get("conversation")
-    if previous is not None and (type(previous) is not str or not 0 < len(previous) <= _LONGEST_ID):
-        raise InvalidField(
-            "The field 'previous_response_id' must be the id of a response.", param="previous_response_id"
-        )
-    conversation = _conversation(told)
-    if not conversation and header is not None:
-        conversation = conversation_id(header)
-    if previous and conversation:
-        message = "A response goes on from 'previous_response_id' or in a 'conversation', not both."
-        raise InvalidField(message, param="conversation")
-    keeps = store is not False
-    if background and not keeps:
-        raise InvalidField(
-            "The field 'background' needs 'store' to be true: the answer is fetched later.", param="background"
-        )
-    if not keeps and not previous and not conversation:
-        return None
-    return Continues(conversation, "", previous or "", keeps, background)
-
-
-def _flag(fields: Mapping[str, Any], name: str) -> bool | None:
-    value = fields.get(name)
-    if value is not None and type(value) is not bool:
-        raise InvalidField(f"The field '{name}' must be true or false.", param=name)
-    return value
-
-
-def _conversation(told: object) -> str:
-    if told is None:
-        return ""
-    given = told.get("id") if isinstance(told, dict) else told
-    if type(given) is not str or not 0 < len(given) <= _LONGEST_ID:
-        message = "The field 'conversation' must be the id of a conversation, or an object with it as 'id'."
-        raise InvalidField(message, param="conversation")
-    return given
 
 
 async def get(request: Request, gate: Gate) -> Response:

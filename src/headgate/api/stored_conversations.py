@@ -159,15 +159,16 @@ async def diff(request: Request, gate: Gate) -> Response:
         if segment.covers is None:
             continue
         first, last = segment.covers
-        kept = set(segment.keeps)
-        covered = [one for one in await heads.items(head, first - 1, last - first + 1) if one.position <= last]
+        kept = {position for position in segment.keeps if first <= position <= last}
+        found = await heads.items(head, first - 1, min(last - first + 1, limit + len(kept)))
+        covered = [one for one in found if one.position <= last and one.position not in kept]
         summary = await heads.items(head, segment.base, 1)
         told.append(
             {
                 **segment_shape(segment),
                 "summary": item_shape(summary[0]) if summary else None,
-                "covered": [item_shape(one) for one in covered if one.position not in kept][:limit],
-                "covered_count": sum(one.position not in kept for one in covered),
+                "covered": [item_shape(one) for one in covered[:limit]],
+                "covered_count": last - first + 1 - len(kept),
             }
         )
     return json_answer({"object": "list", "id": head.id, "data": told})

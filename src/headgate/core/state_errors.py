@@ -87,7 +87,7 @@ class ResponseNotInBackground(Invalid):
 
 class EventsGone(Invalid):
     code = "events_not_kept"
-    title = "The response was not made as a stream, so it has no events"
+    title = "The response has no events: it was not made as a stream, or has ended more than a day ago"
     remedy = "Get it without `stream`; or ask with `stream: true`."
     typical_param = "stream"
 

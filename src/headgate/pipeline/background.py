@@ -9,18 +9,20 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 import orjson
 
 from headgate.conversations.items import retold_of
-from headgate.conversations.types import StoredEvent, StoredRun, new_id
-from headgate.core.errors import HeadgateError, InternalError, InvalidAuthorization
+from headgate.conversations.types import StoredEvent, StoredRun, milliseconds, new_id
+from headgate.core.errors import DatabaseUnavailable, HeadgateError, InternalError, InvalidAuthorization
 from headgate.core.events import Event, Opened, Whole
 from headgate.core.ids import child_of
 from headgate.core.principal import Principal
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Continues, Run
+from headgate.core.state_errors import ConversationBusy
 from headgate.core.surfaces import RESPONSES
 from headgate.dialects.types import EVENT_STREAM
 from headgate.pipeline.context import Deps
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 PrincipalOf = Callable[[str, str, str], Principal | None]
 """By the key's id, the tenant and the user; None for one that is not in force any more."""
 _AT_ONCE = 500
+_EVENTS_STAY_SECONDS = 24 * 3600
+_FORGETS_EVERY = 600.0
 _BEGAN = "response.output_item.added"
 _DONE = "response.output_item.done"
 
@@ -103,32 +107,46 @@ class Caretaker:
         self._deps = deps
         self._tell = tell
         self._principal_of = principal_of
+        self._forgets_at = 0.0
 
     async def keep_looking(self, seconds: float) -> None:
         """Until cancelled."""
         while True:
             try:
                 await self.look()
+                await self.forget()
             except HeadgateError as error:
                 log.warning("stored runs could not be looked after: %s", error.message)
             except Exception:
                 log.exception("stored runs could not be looked after")
             await asyncio.sleep(seconds)
 
+    async def forget(self) -> None:
+        """Take events away that nobody comes back for; looked for now and then."""
+        if monotonic() < self._forgets_at:
+            return
+        assert self._deps.state is not None
+        found = await self._deps.state.runs.forget_events(milliseconds() - _EVENTS_STAY_SECONDS * 1000)
+        if not found:
+            self._forgets_at = monotonic() + _FORGETS_EVERY
+
     async def look(self) -> None:
         """Take over all that were left."""
         state = self._deps.state
         assert state is not None
         for left in await state.runs.orphans():
-            if not await state.runs.take(left.id, left.request_id, LEASE_SECONDS):
+            holder = new_id("hold")
+            if not await state.runs.take(left.id, holder, LEASE_SECONDS):
                 continue
             try:
-                await self._go_on(left)
+                await self._go_on(left, holder)
+            except (ConversationBusy, DatabaseUnavailable):
+                await state.runs.give_back(left.id, holder)
             except HeadgateError as error:
                 log.warning("run %s could not be taken over: %s", left.id, error.message)
                 await self._give_up(left, "failed", error.code, error.message)
 
-    async def _go_on(self, left: StoredRun) -> None:
+    async def _go_on(self, left: StoredRun, holder: str) -> None:
         events = await self._events(left)
         if not left.background or dialect_of(left) != RESPONSES.dialect:
             await self._give_up(left, "incomplete", "interrupted", "The process that made it has ended.", events)
@@ -138,7 +156,7 @@ class Caretaker:
             raise InvalidAuthorization("The key that asked is not in force any more.")
         steps = Steps(events)
         run = _run_again(left, who)
-        turn = await ResponseTurn.again(left, run, self._deps)
+        turn = await ResponseTurn.again(left, run, holder, self._deps)
         if turn.was_kept:
             await turn.finish()
             return

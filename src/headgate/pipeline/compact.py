@@ -82,6 +82,7 @@ class Compactor:
     relay: Relay
     settings: CompactionSettings
     tasks: "dict[str, asyncio.Task[Outcome | None]]" = field(default_factory=dict)
+    is_closed: bool = False
 
     async def make_room(
         self, head: Conversation, told: Sequence[Item], added: int, asking: "Asking"
@@ -104,8 +105,10 @@ class Compactor:
 
     def after(self, head: Conversation, tokens: int, asking: "Asking") -> None:
         """Compact in the background if the conversation, which has so many tokens now, comes near the end."""
+        if self.is_closed or head.id in self.tasks:
+            return
         policy, room = self._terms(head, asking)
-        if policy.mode == "none" or not room.prompt or tokens < policy.at * room.prompt or head.id in self.tasks:
+        if policy.mode == "none" or not room.prompt or tokens < policy.at * room.prompt:
             return
         log.debug("the conversation %s is compacted", head.id)
         job = Job(head, asking, policy, "automatic", room)
@@ -131,6 +134,7 @@ class Compactor:
 
     async def close(self) -> None:
         """Give up what is under way: nothing is written before it is whole."""
+        self.is_closed = True
         for task in list(self.tasks.values()):
             task.cancel()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)

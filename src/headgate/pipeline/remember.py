@@ -37,6 +37,7 @@ from headgate.pipeline.second_turn import holder_of
 LEASE_SECONDS = 60.0
 _RENEWED_AFTER = LEASE_SECONDS / 3
 _TRIES = 5
+_SENT = 200
 _MARKS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b'"response.'}
 """What stands in the last piece of a stream, and perhaps in others: those are held back until the next one comes."""
 Story = AsyncGenerator[Event | ChatEvent]
@@ -80,11 +81,12 @@ class Turn:
     said: list[dict[str, Any]] = field(default_factory=list)
     """The answer's items, once they are kept."""
     is_kept: bool = False
-    is_free: bool = False
     """It holds the conversation no more."""
     renewing: "asyncio.Task[None] | None" = None
     weight: int = 0
     """Tokens of the conversation, as far as they are known."""
+    is_new: bool = False
+    """It began with this turn."""
 
     @classmethod
     async def begin(cls, request: ModelRequest, run: Run, state: State, deps: Deps) -> "Turn":
@@ -117,6 +119,7 @@ class Turn:
             await asyncio.shield(state.runs.release(head, holder))
             raise
         turn = cls(state, head, told, history, kept_of(news(chat.items, known)), holder, Record(run, bare))
+        turn.is_new = not asked.conversation
         turn.renewing = asyncio.get_running_loop().create_task(turn.keep_holding())
         return turn
 
@@ -160,13 +163,13 @@ class Turn:
                     held = event
                 elif isinstance(event, Whole | Ended):
                     await self.keep()
-                    await self.let_go()
+                    await self.release()
                     yield event
                 else:
                     yield event
         if held:
             await self.keep()
-            await self.let_go()
+            await self.release()
             yield held
 
     async def keep(self, *, whole: bool = True) -> None:
@@ -200,22 +203,26 @@ class Turn:
 
     async def leave(self) -> None:
         """Keep what was said of an answer that was broken off, and let others go on."""
-        if self.renewing is not None:
-            self.renewing.cancel()
         try:
             if not self.is_kept:
                 await self.keep(whole=False)
         finally:
-            if not self.is_free:
-                await self.state.runs.release(self.head, self.holder)
+            await self.release()
+        run = self.record.run
+        if self.is_new and not self.head.depth and run.status != _SENT:  # its caller was not told of it either
+            self.is_kept, run.conversation = False, ""
+            await self.state.heads.delete(self.head)
 
-    async def let_go(self) -> None:
-        """Let others go on before the caller knows that the turn is over, for its next one may come at once."""
-        if self.renewing is not None:
-            self.renewing.cancel()
+    async def release(self) -> None:
+        """Let others go on, once: before the end is told, for whoever has seen it may begin the next turn. Where that
+        fails, the lease runs out by itself.
+        """
+        if self.renewing is None:
+            return
+        renewing, self.renewing = self.renewing, None
+        renewing.cancel()
         with suppress(HeadgateError):
             await self.state.runs.release(self.head, self.holder)
-            self.is_free = True
 
 
 async def _as_known(

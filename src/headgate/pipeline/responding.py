@@ -17,31 +17,18 @@ import orjson
 from headgate.conversations.compaction import weight
 from headgate.conversations.items import kept_of, retold_of, told_of, with_id
 from headgate.conversations.store import State
-from headgate.conversations.types import (
-    Conversation,
-    Item,
-    New,
-    Owner,
-    Status,
-    StoredEvent,
-    StoredRun,
-    milliseconds,
-    new_id,
-)
+from headgate.conversations.types import Conversation, New, Owner, Status, StoredEvent, StoredRun, milliseconds, new_id
+from headgate.conversations.types import Item as Kept
 from headgate.core.chat import Ended
 from headgate.core.errors import HeadgateError, InvalidField, RunCancelled
 from headgate.core.events import Opened, Room, Sink, Whole
-from headgate.core.request import JsonRequest, ModelRequest, json_request
+from headgate.core.request import JsonRequest, ModelRequest
 from headgate.core.run import Run
 from headgate.core.state_errors import (
     ConversationBusy,
     ConversationMoved,
-    ConversationNotFound,
-    PreviousResponseNotFound,
-    ResponseNotFound,
-    ResponseUnfinished,
 )
-from headgate.core.surfaces import RESPONSES, Surface
+from headgate.core.surfaces import RESPONSES
 from headgate.dialects.responses_items import parse_items
 from headgate.dialects.responses_resource import resource
 from headgate.dialects.table import DIALECTS
@@ -49,15 +36,15 @@ from headgate.dialects.types import EVENT_STREAM, Occasion, Writer
 from headgate.pipeline.answering import answers_in, catch_up, concerns_actions
 from headgate.pipeline.compact import Asking, counted_in, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
+from headgate.pipeline.placing import place, request_of
 from headgate.pipeline.remember import LEASE_SECONDS, Record, Story, Tell
 from headgate.pipeline.scribe import Scribe
+from headgate.pipeline.second_turn import holder_of
 from headgate.pipeline.telling import Telling, data_in
 from headgate.pipeline.translate import writer_for
 
 log = logging.getLogger(__name__)
 _TRIES = 5
-_OURS = ("previous_response_id", "conversation", "background", "store")
-"""What a request says of stored state, which is ours to keep."""
 _ENDS = frozenset(("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error"))
 _ENDED: dict[str, Status] = {"completed": "completed", "incomplete": "incomplete", "cancelled": "cancelled"}
 
@@ -90,16 +77,25 @@ class ResponseTurn:
     added: list[dict[str, Any]]
     head: Conversation | None
     keeps: bool
-    background: bool = False
+    background: bool
+    holder: str
+    """Who holds the leases."""
     telling: Telling = field(init=False)
     stored: StoredRun | None = None
     resource: dict[str, Any] = field(default_factory=dict)
+    asking: Asking | None = None
+    means: Deps | None = None
+    """What the run has, where that is more than usual."""
+    weight: int = 0
+    """Tokens of the conversation, as far as they are known."""
     earlier: list[dict[str, Any]] = field(default_factory=list)
     """Output of the same response that was made before a fault cut it off."""
     shift: int = 0
     """How many places of the output were told of before."""
     frames: list[bytes] = field(default_factory=list)
     is_held: bool = False
+    is_begun: bool = False
+    """Whether the stored run was written."""
     is_over: bool = False
     writer: Writer | None = None
     renewing: "asyncio.Task[None] | None" = None
@@ -107,11 +103,6 @@ class ResponseTurn:
     """Its items are kept already: it was cut off between them and its end."""
     worker: "asyncio.Task[None] | None" = None
     """The task that works on it in the background."""
-    asking: Asking | None = None
-    known: Sequence[Item] = ()
-    """What was told of the conversation, as it is kept."""
-    size: int = 0
-    """Tokens of the conversation, as far as they are known."""
 
     def __post_init__(self) -> None:
         self.telling = Telling(self.id, RESPONSES.dialect, self.scribe)
@@ -127,33 +118,50 @@ class ResponseTurn:
         assert scribe is not None
         assert asked is not None
         owner = Owner(run.who.tenant, run.who.user)
-        head, is_held = await _place(state, owner, run)
+        head, is_held = await place(state, owner, run, deps.second_turn)
+        asking = Asking(request.model, request, run, deps)
         try:
-            known: Sequence[Item] = await state.heads.told(head) if head is not None else ()
+            kept: Sequence[Kept] = await state.heads.told(head) if head is not None else []
             bare, answers = answers_in(request)
             if answers and not is_held:
                 raise InvalidField(
                     "An answer to an action goes on from a stored response or conversation.", param="input"
                 )
-            if head is not None and is_held and concerns_actions(request, known):
-                head = await catch_up(request, head, run.id, run, deps)
-                known = await state.heads.told(head)
-            added = kept_of(parse_items(bare.fields.get("input"), told_of([one.data for one in known])))
-            asking = Asking(request.model, request, run, deps)
-            size = sum(map(weight, added))
-            if head is not None and is_held:
-                head, known, size = await _with_room(head, known, size, asking)
-            history = [one.data for one in known]
+            if head is not None and is_held and concerns_actions(request, kept):
+                head = await catch_up(request, head, holder_of(run), run, deps)
+                kept = await state.heads.told(head)
+            if head is not None and is_held and deps.compactor is not None:
+                head, kept = await deps.compactor.make_room(head, kept, weight(bare.fields), asking)
+            history = [one.data for one in kept]
+            added = kept_of(parse_items(bare.fields.get("input"), told_of(history)))
         except BaseException:
             if head is not None and is_held:
-                await asyncio.shield(state.runs.release(head, run.id))
+                await asyncio.shield(state.runs.release(head, holder_of(run)))
             raise
         items = [*retold_of(history), *retold_of(added)]
-        made = _request(request.surface, bare.fields, items, stream=request.stream)
+        made = request_of(request.surface, bare.fields, items, stream=request.stream)
         id_ = new_id("resp") if asked.keeps else ""
-        turn = cls(id_, run, state, scribe, owner, bare.fields, made, added, head, asked.keeps, asked.background)
+        turn = cls(
+            id_,
+            run,
+            state,
+            scribe,
+            owner,
+            bare.fields,
+            made,
+            added,
+            head,
+            asked.keeps,
+            asked.background,
+            holder_of(run),
+        )
+        if head is not None and is_held and deps.compactor is not None:
+            turn.means = deps.compactor.equipped(head, kept, asking)
+            turn.weight = tokens_of(head, kept) + sum(map(weight, added))
+            turn.asking = asking
+            run.segment = head.segment if is_compacted(kept) else ""
         run.stored_as = id_
-        turn.is_held, turn.asking, turn.known, turn.size = is_held, asking, known, size
+        turn.is_held = is_held
         if head is not None:
             run.conversation = head.id
         if is_held:
@@ -161,21 +169,21 @@ class ResponseTurn:
         return turn
 
     @classmethod
-    async def again(cls, left: StoredRun, run: Run, deps: Deps) -> "ResponseTurn":
+    async def again(cls, left: StoredRun, run: Run, holder: str, deps: Deps) -> "ResponseTurn":
         """A turn that another process left, from what is stored of it."""
         state, scribe = deps.state, deps.scribe
         assert state is not None
         assert scribe is not None
         head = await state.heads.get(left.conversation, left.owner)
-        await state.runs.hold(head, run.id, LEASE_SECONDS)
+        await state.runs.release(head, left.holder)
+        await state.runs.hold(head, holder, LEASE_SECONDS)
         fields = run.asked or {}
-        known = await state.heads.told(replace(head, segment=left.segment, depth=left.base))
-        before = [one.data for one in known]
+        before = [one.data for one in await state.heads.told(replace(head, segment=left.segment, depth=left.base))]
         added = kept_of(parse_items(fields.get("input"), told_of(before)))
-        made = _request(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
-        turn = cls(left.id, run, state, scribe, left.owner, fields, made, added, head, True, True)
-        turn.asking, turn.known = Asking(made.model, made, run, deps), known
-        turn.stored, turn.is_held, turn.resource = left, True, dict(left.response or {})
+        made = request_of(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
+        turn = cls(left.id, run, state, scribe, left.owner, fields, made, added, head, True, True, holder)
+        turn.stored, turn.is_held, turn.is_begun = left, True, True
+        turn.resource = dict(left.response or {})
         kept = [one for one in await state.heads.latest(head) if one.run == left.id]
         if kept:
             turn.was_kept = True
@@ -209,10 +217,8 @@ class ResponseTurn:
     async def follow(self, tell: Tell, run: Run, deps: Deps) -> Story:
         """The story itself, in the words of the API."""
         self.run = run
-        if deps.compactor is not None and self.head is not None and self.asking is not None:
-            deps = deps.compactor.equipped(self.head, self.known, replace(self.asking, deps=deps))
         try:
-            async with aclosing(tell(self.request, run, deps)) as story:
+            async with aclosing(tell(self.request, run, self.means or deps)) as story:
                 async for event in story:
                     if isinstance(event, Opened):
                         await self.open()
@@ -242,8 +248,8 @@ class ResponseTurn:
             run.breaks_off = self.writer.broken
         return self.writer.feed(event) + (self.writer.end() if type(event) is Ended else b"")
 
-    async def open(self, status: Status = "in_progress") -> None:
-        """Begin the stored run, before anything of it is told."""
+    async def open(self, status: Status = "in_progress", *, at_its_end: bool = False) -> None:
+        """Begin the stored run, before anything of it is told. An answer in one piece is written `at_its_end`."""
         if self.stored is not None and self.stored.status == "queued":
             self.stored = replace(self.stored, status=status)
             self.resource["status"] = status
@@ -256,7 +262,7 @@ class ResponseTurn:
             if self.background:
                 await self.hold()
         self.resource = self.patched(self.begun(status))
-        holder, until = self.run.id, milliseconds() + int(LEASE_SECONDS * 1000)
+        until = milliseconds() + int(LEASE_SECONDS * 1000)
         self.stored = StoredRun(
             self.id,
             self.run.id,
@@ -272,16 +278,18 @@ class ResponseTurn:
             self.head.segment,
             self.head.depth,
             0,
-            holder,
+            self.holder,
             until,
         )
-        await self.state.runs.begin(self.stored)
+        if not at_its_end:
+            await self.state.runs.begin(self.stored)
+            self.is_begun = True
         if self.renewing is None:
             self.renewing = asyncio.get_running_loop().create_task(self.keep_holding())
 
     async def hold(self) -> None:
         assert self.head is not None
-        await self.state.runs.hold(self.head, self.run.id, LEASE_SECONDS)
+        await self.state.runs.hold(self.head, self.holder, LEASE_SECONDS)
         self.is_held = True
 
     def begun(self, status: str) -> dict[str, Any]:
@@ -361,7 +369,7 @@ class ResponseTurn:
             return Whole(body)
         response = self.patched(response)
         if self.keeps:
-            await self.open()
+            await self.open(at_its_end=True)
             await self.keep(response)
         self.is_over = True
         return Whole(orjson.dumps(response))
@@ -378,6 +386,11 @@ class ResponseTurn:
         if output or status in ("completed", "incomplete"):
             base = await self.append(output)
         segment = self.head.segment if self.head is not None else ""
+        if not self.is_begun:
+            where = self.stored.base if base is None else base
+            ended = replace(self.stored, status=status, response=response, segment=segment, base=where)
+            await self.state.runs.begin(replace(ended, ended=milliseconds(), holder="", held_until=0))
+            return
         events = [*await self.scribe.take(self.id), *told]
         await self.state.runs.change(self.stored, status, response=response, told=events, segment=segment, base=base)
         await self.let_go()
@@ -397,14 +410,13 @@ class ResponseTurn:
         assert self.head is not None
         said = [New(fields, self.id) for fields in (*self.added, *output)]
         tokens = counted_in(self.run)
-        self.size = tokens or self.size + sum(map(weight, output))
+        self.weight = tokens or self.weight + sum(map(weight, output))
         for _ in range(_TRIES):
             try:
                 self.head, _ = await self.state.heads.append(self.head, said, tokens)
             except ConversationMoved:
-                segment = self.head.segment
+                tokens = 0
                 self.head = await self.state.heads.get(self.head.id, self.owner)
-                tokens = tokens if self.head.segment == segment else 0
             else:
                 return self.head.depth - len(output)
         raise ConversationBusy(f"The conversation {self.head.id} does not come to rest.")
@@ -439,17 +451,25 @@ class ResponseTurn:
             if self.stored is not None and not self.is_over:
                 await self.cut_off()
         finally:
-            if self.head is not None and self.is_held:
-                await self.state.runs.release(self.head, self.run.id)
-        if self.asking is not None and self.asking.deps.compactor is not None and self.head is not None and self.keeps:
-            self.asking.deps.compactor.after(self.head, self.size, self.asking)
+            await self.release()
+            if self.asking is not None and self.head is not None and self.is_over:
+                compactor = self.asking.deps.compactor
+                assert compactor is not None
+                compactor.after(self.head, self.weight, self.asking)
+
+    async def release(self) -> None:
+        """Let others go on with the conversation."""
+        if self.head is not None and self.is_held:
+            self.is_held = False
+            await self.state.runs.release(self.head, self.holder)
 
     async def cut_off(self) -> None:
         """Nobody waits any more: the run is cancelled. One in the background that nobody stopped goes on elsewhere."""
         assert self.stored is not None
         if self.background and self.run.stopped_by is None:
             await self.scribe.flush()
-            await self.state.runs.give_back(self.id, self.run.id)
+            await self.release()
+            await self.state.runs.give_back(self.id, self.holder)
             return
         response = {**self.resource, "status": "cancelled", "output": self.partial()}
         event = self.telling.next(
@@ -465,87 +485,11 @@ class ResponseTurn:
             await asyncio.sleep(LEASE_SECONDS / 30 if self.background else LEASE_SECONDS / 3)
             with suppress(HeadgateError):
                 if self.head is not None and self.is_held:
-                    await self.state.runs.hold(self.head, self.run.id, LEASE_SECONDS)
+                    await self.state.runs.hold(self.head, self.holder, LEASE_SECONDS)
                 if self.stored is None:
                     continue
-                if not await self.state.runs.take(self.id, self.run.id, LEASE_SECONDS) and self.worker is not None:
+                if not await self.state.runs.take(self.id, self.holder, LEASE_SECONDS) and self.worker is not None:
+                    self.is_over = True  # whoever ended it, or works on it now, has the say
                     self.run.stopped_by = RunCancelled("The response was cancelled.")
                     self.worker.cancel()
                     return
-
-
-def _request(surface: Surface, asked: Mapping[str, Any], items: list[dict[str, Any]], *, stream: bool) -> JsonRequest:
-    """What the model is asked: the whole conversation first, so that each turn's call begins like the last."""
-    fields = {name: value for name, value in asked.items() if name not in _OURS}
-    first: dict[str, Any] = {name: fields.pop(name) for name in ("model", "instructions") if name in fields}
-    made: dict[str, Any] = {**first, **fields, "input": items}
-    if surface is RESPONSES:
-        made["store"] = False
-    if stream:
-        made["stream"] = True
-    return replace(json_request(surface, made), wants_usage=False)
-
-
-async def _with_room(
-    head: Conversation, told: Sequence[Item], added: int, asking: Asking
-) -> tuple[Conversation, Sequence[Item], int]:
-    """The conversation as it is told, compacted if the call would overflow, and its tokens with the added ones."""
-    if asking.deps.compactor is not None:
-        head, told = await asking.deps.compactor.make_room(head, told, added, asking)
-    asking.run.segment = head.segment if is_compacted(told) else ""
-    return head, told, tokens_of(head, told) + added
-
-
-async def _place(state: State, owner: Owner, run: Run) -> tuple[Conversation | None, bool]:
-    """The head to go on from, None for a new one, and whether it is held."""
-    asked = run.continues
-    assert asked is not None
-    if asked.previous:
-        head, is_head = await after(state, owner, asked.previous)
-        if not asked.keeps:
-            return head, False
-        if is_head:
-            with suppress(ConversationBusy):
-                await state.runs.hold(head, run.id, LEASE_SECONDS)
-                held = await state.heads.get(head.id, owner)
-                if (held.revision, held.depth) == (head.revision, head.depth):
-                    return held, True
-                await state.runs.release(head, run.id)
-        head = await state.heads.fork(head, head.depth)
-    elif asked.conversation:
-        head = await state.heads.get(asked.conversation, owner)
-        if not asked.keeps:
-            return head, False
-    else:
-        return None, False
-    await state.runs.hold(head, run.id, LEASE_SECONDS)
-    return await state.heads.get(head.id, owner), True
-
-
-async def after(state: State, owner: Owner, previous: str) -> tuple[Conversation, bool]:
-    """The conversation as it was at the end of a response, and whether that is its head.
-
-    A summary of what was said before changes nothing of that.
-    """
-    missing = f"Previous response with id '{previous}' not found."
-    try:
-        stored = await state.runs.get(previous, owner)
-        head = await state.heads.get(stored.conversation, owner)
-    except (ResponseNotFound, ConversationNotFound):
-        raise PreviousResponseNotFound(missing, param="previous_response_id") from None
-    if stored.status in ("queued", "in_progress"):
-        raise ResponseUnfinished(f"The response '{previous}' is not finished.", param="previous_response_id")
-    kept = len((stored.response or {}).get("output") or ())
-    if not kept and stored.status not in ("completed", "incomplete"):
-        raise PreviousResponseNotFound(
-            f"The response '{previous}' is {stored.status} and left nothing to go on from.",
-            param="previous_response_id",
-        )
-    end = stored.base + kept
-    if (head.segment, head.depth) == (stored.segment, end):
-        return head, True
-    if head.depth > end and stored.segment in {one.id for one in await state.heads.lineage(head)}:
-        later = await state.heads.items(head, after=end, limit=20)
-        if later and all(one.data.get("type") == "compaction" for one in later):
-            return head, True
-    return replace(head, segment=stored.segment, depth=end), False

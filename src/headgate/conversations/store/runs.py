@@ -64,17 +64,24 @@ class Runs:
 
     async def begin(self, run: StoredRun) -> None:
         """A new run."""
-        async with self._database.writing() as connection:
-            await connection.execute(insert(stored_runs).values(_row_of(run)))
+
+        async def act(connection: AsyncConnection) -> None:
+            await connection.execute(insert(stored_runs), _row_of(run))
+
+        await self._database.do(act)
 
     async def get(self, id_: str, owner: Owner) -> StoredRun:
         r = stored_runs.c
         wanted = select(stored_runs).where(r.id == id_, r.tenant == owner.tenant, r.user == owner.user)
-        async with self._database.reading() as connection:
+
+        async def act(connection: AsyncConnection) -> StoredRun | None:
             row = (await connection.execute(wanted)).one_or_none()
-        if row is None:
+            return None if row is None else _run(row)
+
+        found = await self._database.do(act, read_only=True)
+        if found is None:
             raise ResponseNotFound(f"There is no stored response '{id_}'.")
-        return _run(row)
+        return found
 
     async def of(self, head: Conversation, limit: int = 100) -> list[StoredRun]:
         """A conversation's runs, the newest first."""
@@ -87,9 +94,12 @@ class Runs:
 
     async def note_all(self, told: Mapping[str, Sequence[StoredEvent]]) -> None:
         """The same of several runs."""
-        async with self._database.writing() as connection:
+
+        async def act(connection: AsyncConnection) -> None:
             for run, events_of_run in told.items():
                 await _note(connection, run, events_of_run)
+
+        await self._database.do(act)
 
     async def note(self, run: str, told: Sequence[StoredEvent]) -> None:
         """Further events, in the order of their numbers; one that is there already stays as it is."""
@@ -100,8 +110,11 @@ class Runs:
         """Those with higher numbers than `after`."""
         e = events.c
         wanted = select(e.number, e.data).where(e.run == run, e.number > after).order_by(e.number).limit(limit)
-        async with self._database.reading() as connection:
+
+        async def act(connection: AsyncConnection) -> list[StoredEvent]:
             return [StoredEvent(number, bytes(data)) for number, data in await connection.execute(wanted)]
+
+        return await self._database.do(act, read_only=True)
 
     async def change(
         self,
@@ -124,12 +137,15 @@ class Runs:
             values["base"] = base
         if status not in OPEN:
             values |= {"ended": milliseconds(), "holder": "", "held_until": 0}
-        async with self._database.writing() as connection:
-            still = update(stored_runs).where(r.id == run.id, r.status.in_(OPEN))
-            if not (await connection.execute(still.values(values))).rowcount:
+        still = update(stored_runs).where(r.id == run.id, r.status.in_(OPEN)).values(values)
+
+        async def act(connection: AsyncConnection) -> bool:
+            if not (await connection.execute(still)).rowcount:
                 return False
             await _note(connection, run.id, told)
             return True
+
+        return await self._database.do(act)
 
     async def take(self, run: str, holder: str, seconds: float) -> bool:
         """Begin or go on to work on a run; False where somebody else does, or it has ended."""
@@ -146,6 +162,17 @@ class Runs:
         mine = update(stored_runs).where(r.id == run, r.holder == holder)
         async with self._database.writing() as connection:
             await connection.execute(mine.values(holder="", held_until=0))
+
+    async def forget_events(self, before: int, limit: int = 200) -> int:
+        """Take the events of runs away that ended before a time; their responses stay. Gives the number of runs."""
+        r = stored_runs.c
+        old = select(r.id).where(r.events > 0, r.ended > 0, r.ended < before).limit(limit)
+        async with self._database.writing() as connection:
+            ids = list((await connection.execute(old)).scalars())
+            if ids:
+                await connection.execute(delete(events).where(events.c.run.in_(ids)))
+                await connection.execute(update(stored_runs).where(r.id.in_(ids)).values(events=0))
+        return len(ids)
 
     async def orphans(self, limit: int = 20) -> list[StoredRun]:
         """Runs that go on in the background, or should, while nobody works on them; the oldest first."""
@@ -168,9 +195,9 @@ async def _note(connection: AsyncConnection, run: str, told: Sequence[StoredEven
     known = (await connection.execute(select(func.max(events.c.number)).where(events.c.run == run))).scalar()
     rows = [{"run": run, "number": one.number, "data": one.data} for one in told if known is None or one.number > known]
     if rows:
-        await connection.execute(insert(events), rows)
-        last = update(stored_runs).where(stored_runs.c.id == run)
-        await connection.execute(last.values(events=told[-1].number + 1))
+        last = update(stored_runs).where(stored_runs.c.id == run).values(events=told[-1].number + 1)
+        if (await connection.execute(last)).rowcount:  # a run that was deleted meanwhile leaves nothing behind
+            await connection.execute(insert(events), rows)
 
 
 def _row_of(run: StoredRun) -> dict[str, Any]:
