@@ -14,10 +14,10 @@ from headgate.api.answers import json_answer
 from headgate.api.conversation_shapes import conversation_shape, item_shape, lineage_shape, segment_shape
 from headgate.api.conversations import is_conversation_id
 from headgate.api.gate import Gate
-from headgate.conversations.store import State
+from headgate.api.resume import state_of
 from headgate.conversations.types import Conversation, Item, Owner, Query, new_id
 from headgate.core.errors import InvalidField, MissingField
-from headgate.core.state_errors import ConversationNotFound, StateUnavailable
+from headgate.core.state_errors import ConversationNotFound
 
 _MOST = 100
 _USUAL = 20
@@ -179,13 +179,6 @@ def owner_of(request: Request, gate: Gate) -> Owner:
     who = gate.acting(who_asks(request), dict(request.scope["headers"]))
     request.scope["who"] = request.scope["run"].who = who
     return Owner(who.tenant, who.user)
-
-
-def state_of(gate: Gate) -> State:
-    state = gate.deps.state
-    if state is None:
-        raise StateUnavailable("Nothing is kept here: the gateway runs without a data directory.")
-    return state
 
 
 def agent_of(request: Request, gate: Gate) -> str | None:
