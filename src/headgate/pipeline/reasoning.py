@@ -12,12 +12,14 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from headgate.core.chat import Asking, Call, ChatEvent, Ended, Other, Step, StopReason, Text, Thought, ToolHeld
+from headgate.agents.written import json_in
+from headgate.core.chat import Asking, Call, ChatEvent, Other, Step, StopReason, ToolHeld
 from headgate.core.errors import UpstreamError
 from headgate.core.run import Run
 from headgate.core.tokens import Tokens
 from headgate.dialects import chat
 from headgate.pipeline.context import Deps
+from headgate.pipeline.final_answer import final_answer
 from headgate.pipeline.prepare import Prompt
 from headgate.pipeline.settle import account
 from headgate.pipeline.tools import note_tool
@@ -26,7 +28,9 @@ from headgate.tools.runner import Batch, Outcome
 
 Action = Literal["continue_thinking", "use_tools", "finished"]
 _GO_ON = "CONTINUE"
-_DROPPED = frozenset(("tool_choice", "parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "stop"))
+ONLY_FOR_ANSWERS = frozenset(
+    ("tool_choice", "parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "stop")
+)
 """Fields of the caller that are meant for the answer, not for the steps."""
 
 
@@ -110,7 +114,7 @@ class Reasoning:
                     return
                 self._ask_again(turn, error)
                 continue
-            yield _planning(number, planned, _spent(before, total_tokens(self.run)))
+            yield _planning(number, planned, spent(before, total_tokens(self.run)))
             yield planned
             return
 
@@ -178,7 +182,7 @@ class Reasoning:
         how = prompts["reasoning_tools"] if self.native else f"{prompts['reasoning_json']}\n\n{_listed(prompt)}"
         conversation = [message for message in prompt.messages if message.get("role") not in ("system", "developer")]
         system = {"role": "system", "content": f"{prompts['reasoning']}\n\n{how}"}
-        fields = {name: value for name, value in prompt.fields.items() if name not in _DROPPED}
+        fields = {name: value for name, value in prompt.fields.items() if name not in ONLY_FOR_ANSWERS}
         if self.deps.step_temperature is not None:
             fields["temperature"] = self.deps.step_temperature
         if not self.native:
@@ -204,7 +208,7 @@ async def reason(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[ChatEve
 
 
 async def _answer(reasoning: Reasoning) -> AsyncGenerator[ChatEvent]:
-    """The answer, with the caller's own system text. What the model shows of its thinking comes before it, in one."""
+    """The answer, with the caller's own system text."""
     prompt, run, watch = reasoning.prompt, reasoning.run, reasoning.watch
     closing = {"role": "user", "content": reasoning.deps.prompts["final_answer"]}
     messages = [*prompt.messages, *reasoning.notes, closing]
@@ -212,30 +216,16 @@ async def _answer(reasoning: Reasoning) -> AsyncGenerator[ChatEvent]:
     final = replace(prompt, messages=messages, schemas=prompt.schemas if native else [])
     watch.answering = True
     turn = Turn(final.request(tool_choice="none") if native else final.request(), watch)
-    thoughts: list[str] = []
-    async for event in turn.take(run, reasoning.deps):
-        if isinstance(event, Asking):
-            continue
-        if isinstance(event, Thought):
-            thoughts.append(event.text)
-            continue
-        if thoughts and isinstance(event, Text):
-            yield Step("external_reasoning", 0, {"thought": "".join(thoughts)})
-            thoughts = []
+    async for event in final_answer(turn, run, reasoning.deps, reasoning.stop):
         yield event
-    if thoughts:
-        yield Step("external_reasoning", 0, {"thought": "".join(thoughts)})
-    answer = turn.answer
-    finish = "stop" if answer.finish == "tool_calls" else answer.finish
-    yield Ended(finish, reasoning.stop, total_tokens(run), answer.beside)
 
 
 def read_step(text: str, number: int = 0) -> Planned:
     """A step that the model wrote as JSON; raises Unreadable. Fences around it do no harm."""
     try:
-        step = orjson.loads(text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip())
-    except orjson.JSONDecodeError:
-        raise Unreadable("it is not JSON") from None
+        step = json_in(text)
+    except ValueError as error:
+        raise Unreadable(str(error)) from None
     if not isinstance(step, dict):
         raise Unreadable("it is not a JSON object")
     action = step.get("next_action")
@@ -282,5 +272,5 @@ def _listed(prompt: Prompt) -> str:
     return "Tools:\n" + ("\n".join(tools) or "none")
 
 
-def _spent(before: Tokens, after: Tokens | None) -> Tokens:
+def spent(before: Tokens, after: Tokens | None) -> Tokens:
     return Tokens(*(now - then for now, then in zip(after or before, before, strict=True)))
