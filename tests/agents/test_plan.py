@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.agents.plan import AgentPlan, Node, PlanFaulty, Schedule, plan_schema, read_plan
+from headgate.agents.plan import AgentPlan, Node, PlanFaulty, Schedule, State, plan_schema, read_plan
 from headgate.agents.written import json_in
 from tests.requirements import covers
 
@@ -172,7 +172,8 @@ def test_every_node_runs_once_after_those_it_builds_on_or_is_skipped_for_one_tha
     assert len(skipped) == len(set(skipped))
     assert set(skipped) == below(plan_, failed) - failed
     assert sorted([*began, *skipped]) == sorted(known)
-    for state, ids in (("completed", done), ("failed", failed), ("skipped", set(skipped))):
+    ended: dict[State, set[str]] = {"completed": done, "failed": failed, "skipped": set(skipped)}
+    for state, ids in ended.items():
         assert {one.id for one in schedule.being(state)} == ids
 
 

@@ -128,7 +128,7 @@ async def test_usage_is_that_of_all_calls(stub: Stub, streamed: bool) -> None:
     stub.otherwise = playing(
         planner=plan(node("a", "finder"), node("b", "writer")), a=[used, chat("A.")], b=[asks, chat("B.")]
     )
-    more = {"stream_options": {"include_usage": True}} if streamed else {}
+    more: Any = {"stream_options": {"include_usage": True}} if streamed else {}
     async with running_gateway(settings(stub, **agents)) as gateway:
         response = await ask(gateway, streamed=streamed, **more)
     usage = chunks_of(response.text)[-1]["usage"] if streamed else response.json()["usage"]
