@@ -238,6 +238,9 @@ async def test_every_call_is_in_the_ledger_once_below_the_run_that_made_it(stub:
     assert len(ledger) == len(stub.calls) == 7
     own = [one["component"] for one in ledger if one["run"] == run]
     assert own == ["planner", "orchestrator"]
+    [*events] = response.json()["choices"][0]["message"]["reasoning_events"]
+    started = {one["metadata"]["run"] for one in events if one["type"] == "node_started"}
+    assert started == {one["run"] for one in ledger if one["parent"] == run}
     [chief] = {one["run"] for one in ledger if one["model"] == "chief"}
     below = sorted((one["model"], one["component"]) for one in ledger if one["parent"] == run)
     assert below == [("chief", "orchestrator"), ("chief", "planner"), ("finder", "agent"), ("finder", "agent")]
