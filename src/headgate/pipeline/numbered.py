@@ -17,6 +17,7 @@ from headgate.core.events import Event, Opened, Room, Sink, Whole
 from headgate.core.run import Run
 from headgate.dialects.table import CALLERS
 from headgate.dialects.types import Writer
+from headgate.pipeline.asking import standing
 from headgate.pipeline.context import Deps
 from headgate.pipeline.scribe import Scribe
 from headgate.pipeline.telling import DONE, Telling, data_in
@@ -143,7 +144,7 @@ class Numbered:
         self._is_over = True
         head, said = self._turn.head, self._turn.said
         events = [*await self._scribe.take(self._telling.run), *told]
-        response = self._response(status)
+        response, status = self._response(status), standing(status, said)
         where = head.depth - len(said)
         runs, segment = self._state.runs, head.segment
         await runs.change(self._stored, status, response=response, told=events, segment=segment, base=where)

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from headgate.conversations.compaction import weight
-from headgate.conversations.items import kept_of, news, told_of, with_id
+from headgate.conversations.items import kept_of, news, told_of, with_id, with_results
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, New, Owner
 from headgate.conversations.types import Item as StoredItem
@@ -29,6 +29,7 @@ from headgate.core.surfaces import CHAT, MESSAGES
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import Occasion, Reader, Writer
 from headgate.pipeline.answering import answers_in, catch_up, concerns_actions
+from headgate.pipeline.asking import note_calls
 from headgate.pipeline.compact import Asking, counted_in, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
 from headgate.pipeline.numbered import numbered
@@ -78,6 +79,7 @@ class Turn:
     added: list[dict[str, Any]]
     holder: str
     record: "Record"
+    deps: Deps
     said: list[dict[str, Any]] = field(default_factory=list)
     """The answer's items, once they are kept."""
     is_kept: bool = False
@@ -118,7 +120,8 @@ class Turn:
         except BaseException:
             await asyncio.shield(state.runs.release(head, holder))
             raise
-        turn = cls(state, head, told, history, kept_of(news(chat.items, known)), holder, Record(run, bare))
+        added = with_results([item.data for item in told], kept_of(news(chat.items, known)))
+        turn = cls(state, head, told, history, added, holder, Record(run, bare), deps)
         turn.is_new = not asked.conversation
         turn.renewing = asyncio.get_running_loop().create_task(turn.keep_holding())
         return turn
@@ -192,6 +195,7 @@ class Turn:
                     self.weight = self.head.tokens + sum(weight(one.data) for one in said)
             else:
                 self.said = output
+                await note_calls(self.head, self.added, output, self.record.run, self.deps)
                 return
         raise ConversationBusy(f"The conversation {self.head.id} does not come to rest.")
 

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from headgate.conversations.compaction import weight
-from headgate.conversations.items import kept_of, retold_of, told_of, with_id
+from headgate.conversations.items import kept_of, retold_of, told_of, with_id, with_results
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, New, Owner, Status, StoredEvent, StoredRun, milliseconds, new_id
 from headgate.conversations.types import Item as Kept
@@ -34,6 +34,7 @@ from headgate.dialects.responses_resource import resource
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import EVENT_STREAM, Occasion, Writer
 from headgate.pipeline.answering import answers_in, catch_up, concerns_actions
+from headgate.pipeline.asking import note_calls, standing
 from headgate.pipeline.compact import Asking, counted_in, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
 from headgate.pipeline.placing import place, request_of
@@ -99,6 +100,7 @@ class ResponseTurn:
     is_over: bool = False
     writer: Writer | None = None
     renewing: "asyncio.Task[None] | None" = None
+    deps: Deps | None = None
     was_kept: bool = False
     """Its items are kept already: it was cut off between them and its end."""
     worker: "asyncio.Task[None] | None" = None
@@ -133,7 +135,7 @@ class ResponseTurn:
             if head is not None and is_held and deps.compactor is not None:
                 head, kept = await deps.compactor.make_room(head, kept, weight(bare.fields), asking)
             history = [one.data for one in kept]
-            added = kept_of(parse_items(bare.fields.get("input"), told_of(history)))
+            added = with_results(history, kept_of(parse_items(bare.fields.get("input"), told_of(history))))
         except BaseException:
             if head is not None and is_held:
                 await asyncio.shield(state.runs.release(head, holder_of(run)))
@@ -160,7 +162,7 @@ class ResponseTurn:
             turn.weight = tokens_of(head, kept) + sum(map(weight, added))
             turn.asking = asking
             run.segment = head.segment if is_compacted(kept) else ""
-        run.stored_as = id_
+        run.stored_as, turn.deps = id_, deps
         turn.is_held = is_held
         if head is not None:
             run.conversation = head.id
@@ -179,10 +181,10 @@ class ResponseTurn:
         await state.runs.hold(head, holder, LEASE_SECONDS)
         fields = run.asked or {}
         before = [one.data for one in await state.heads.told(replace(head, segment=left.segment, depth=left.base))]
-        added = kept_of(parse_items(fields.get("input"), told_of(before)))
+        added = with_results(before, kept_of(parse_items(fields.get("input"), told_of(before))))
         made = request_of(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
         turn = cls(left.id, run, state, scribe, left.owner, fields, made, added, head, True, True, holder)
-        turn.stored, turn.is_held, turn.is_begun = left, True, True
+        turn.stored, turn.is_held, turn.is_begun, turn.deps = left, True, True, deps
         turn.resource = dict(left.response or {})
         kept = [one for one in await state.heads.latest(head) if one.run == left.id]
         if kept:
@@ -379,9 +381,9 @@ class ResponseTurn:
         assert self.stored is not None
         self.is_over = True
         self.resource = response
-        status = _ENDED.get(str(response.get("status")), "failed")
         items = response.get("output") or []
         output = [with_id(one) for one in items if isinstance(one, dict)]
+        status = standing(_ENDED.get(str(response.get("status")), "failed"), output)
         base = None
         if output or status in ("completed", "incomplete"):
             base = await self.append(output)
@@ -412,6 +414,8 @@ class ResponseTurn:
                 tokens = 0
                 self.head = await self.state.heads.get(self.head.id, self.owner)
             else:
+                if self.deps is not None:
+                    await note_calls(self.head, self.added, output, self.run, self.deps)
                 return self.head.depth - len(output)
         raise ConversationBusy(f"The conversation {self.head.id} does not come to rest.")
 
