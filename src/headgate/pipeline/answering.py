@@ -168,8 +168,8 @@ async def _prompt(action: Action, run: Run, deps: Deps) -> Prompt | None:
     agent = deps.agents.find(action.model) if deps.agents is not None else None
     if agent is None and deps.inject is not None:
         agent = deps.inject(chat, run)
-    if agent is None and (run.mode == "reasoning" or action.kind == "client_tool"):
-        agent = deps.reasoner.on(action.model)
+    if agent is None and (action.kind == "client_tool" or deps.catalog.configured(action.model) is not None):
+        agent = deps.reasoner.on(action.model)  # what a plain model is that was asked to reason
     if agent is None:
         return None
     refuse_model(run.who, action.model, *agent.known_as)

@@ -1,4 +1,4 @@
-"""What a stored run waits for becomes an action, which `answering.py` is about: a call that policy holds back, and a call
+"""What a stored run waits for becomes an action, which `answering.py` is about: a call that policy holds back, and one
 of the caller's own tools.
 """
 
@@ -7,14 +7,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from headgate.conversations.items import open_calls
+from headgate.conversations.items import is_result, open_calls
 from headgate.conversations.types import Action, Conversation, Owner, Status, milliseconds, new_id
 from headgate.core.chat import ToolHeld
 from headgate.core.run import Run
 from headgate.pipeline.context import Deps
 from headgate.pipeline.prepare import Prompt
 from headgate.tools.policy import Policies
-
 
 _OPEN = frozenset(("function_call", "mcp_approval_request"))
 
@@ -25,7 +24,7 @@ def keeps(run: Run) -> bool:
 
 
 def standing(status: Status, output: Iterable[Mapping[str, Any]]) -> Status:
-    """The status of a run that ended so with this output: while anything of it waits for somebody, it is not complete."""
+    """The status of a run that ended so with this output: while a part of it waits for somebody, it is not complete."""
     waits = status == "completed" and any(one.get("type") in _OPEN for one in output)
     return "requires_action" if waits else status
 
@@ -35,7 +34,7 @@ async def note_calls(
 ) -> None:
     """Calls of the caller's own tools, once they are kept, become actions; those whose results came are done."""
     assert deps.state is not None
-    given = [str(one["call_id"]) for one in added if one.get("type") == "function_call_output"]
+    given = [str(one["call_id"]) for one in added if is_result(one)]
     if given:
         await deps.state.actions.given(head.id, given, by_of(run))
     asked = [one for one in open_calls(output).values() if one.get("status") == "completed"]

@@ -15,6 +15,7 @@ from headgate.pipeline.telling import DONE, frame
 _LOOK_SECONDS = 0.1
 """How long news of a run takes that another worker makes."""
 _AT_ONCE = 500
+_WITH_MARKER = ("completed", "incomplete", "requires_action")
 
 
 def dialect_of(run: StoredRun) -> str:
@@ -37,7 +38,7 @@ async def followed(run: StoredRun, after: int, deps: Deps) -> AsyncGenerator[byt
         if len(events) == _AT_ONCE:
             continue
         if run.status not in WORKING:
-            if dialect == "chat" and run.status in ("completed", "incomplete", "requires_action") and after < run.events:
+            if dialect == "chat" and run.status in _WITH_MARKER and after < run.events:
                 yield frame(run.id, StoredEvent(run.events, DONE), dialect)
             return
         await scribe.news(run.id, _LOOK_SECONDS)

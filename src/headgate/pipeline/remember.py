@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from headgate.conversations.compaction import weight
-from headgate.conversations.items import kept_of, news, told_of, with_id, with_results
+from headgate.conversations.items import kept_of, news, seen_of, told_of, with_id, with_results
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, New, Owner
 from headgate.conversations.types import Item as StoredItem
@@ -233,13 +233,16 @@ async def _as_known(
     said: Sequence[Item], told: Sequence[StoredItem], history: tuple[Item, ...], head: Conversation, state: State
 ) -> tuple[Item, ...]:
     """What a caller may send along of the conversation: what is told of it, or all of it if that is more."""
-    if len(said) < 2 or not is_compacted(told):
+    if len(said) < 2:
         return history
-    whole: list[StoredItem] = []
-    while page := await state.heads.items(head, whole[-1].position if whole else 0):
-        whole += page
-    everything = told_of([one.data for one in whole if one.data.get("type") != "compaction"])
-    return everything if len(news(said, everything)) < len(news(said, history)) else history
+    whole: Sequence[StoredItem] = told
+    if is_compacted(told):
+        whole = []
+        while page := await state.heads.items(head, whole[-1].position if whole else 0):
+            whole = [*whole, *page]
+    everything = [one.data for one in whole if one.data.get("type") != "compaction"]
+    known = (history, told_of(everything), seen_of(everything))
+    return min(known, key=lambda one: len(news(said, one)))
 
 
 async def _not_pushed(_sink: Sink, _room: Room) -> None:

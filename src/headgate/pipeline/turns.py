@@ -91,9 +91,6 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
         turn = Turn(prompt.request(tool_choice="none") if stop and prompt.schemas else prompt.request(), watch)
         async for event in turn.take(run, deps):
             yield event
-        if run.pictures:
-            shown, run.pictures = run.pictures, ()
-            yield _shown(shown, prompt)
         answer = turn.answer
         own = tuple(call for call in answer.calls if prompt.is_own(call.name))
         if not own:
@@ -113,11 +110,12 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
             waits = waits or (type(event) is ToolHeld and event.action != "")
             yield event
         theirs = [call for call in answer.calls if not prompt.is_own(call.name)] if keeps(run) else []
-        for call in theirs:
-            yield call
         if waits or theirs:
             finish: Finish = "tool_calls" if theirs else "stop"
-            yield Ended(finish, "requires_action", total_tokens(run), answer.beside)
+            ended = Ended(finish, "requires_action", total_tokens(run), answer.beside)
+            lasts: list[ChatEvent] = [*theirs, ended]
+            for last in lasts:
+                yield last
             return
         if over := watch.exceeded():
             yield Ended("length", over, total_tokens(run), answer.beside)
@@ -179,6 +177,9 @@ class Turn:
                 yield event
         for event in self.reader.finish():
             yield event
+        if run.pictures:
+            shown, run.pictures = run.pictures, ()
+            yield _shown(shown, watch.prompt)
 
     async def _planned(self, run: Run, deps: Deps) -> Plan:
         plan = await resolve(self.request, run, deps)

@@ -67,16 +67,16 @@ class Actions:
             await self._witness.committed(noted)
         return replace(action, state="answered", verdict=verdict, answer=dict(answer), by=by, answered_at=now)
 
-    async def waiting_in(self, runs: Collection[str]) -> dict[str, list[str]]:
-        """The ids of the actions that can be answered, by the id of their run, for those of these runs that have any.
-        Whose they are is not asked: whoever asks was let see the runs.
-        """
+    async def waiting_in(self, runs: Collection[str]) -> dict[tuple[Owner, str], list[str]]:
+        """The ids of the actions that can be answered, by owner and run, for those of these runs that have any."""
         a = actions.c
-        wanted = select(a.run, a.id).where(a.run.in_(runs), a.state == "pending", a.expires > milliseconds())
-        found: dict[str, list[str]] = {}
+        wanted = select(a.tenant, a.user, a.run, a.id).where(
+            a.run.in_(runs), a.state == "pending", a.expires > milliseconds()
+        )
+        found: dict[tuple[Owner, str], list[str]] = {}
         async with self._database.reading() as connection:
-            for run, id_ in await connection.execute(wanted.order_by(a.id)):
-                found.setdefault(run, []).append(id_)
+            for tenant, user, run, id_ in await connection.execute(wanted.order_by(a.id)):
+                found.setdefault((Owner(tenant, user), run), []).append(id_)
         return found
 
     async def done(self, action: Action) -> None:
