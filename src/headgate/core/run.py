@@ -189,6 +189,8 @@ class Run:
     """Pictures for the caller's eyes, of tools whose calls were approved just now; see tools.types.Image."""
     accounted: int = 0
     """How many attempts are in the ledger."""
+    entry: Any = None
+    """The last attempt's entry in the ledger; see usage.types.Entry."""
     goes_on: bool = False
     """More attempts may follow those that are there, as turns do."""
     stop: str = ""
