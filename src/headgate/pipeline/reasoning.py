@@ -178,6 +178,8 @@ class Reasoning:
         yield Step("tool_result", number, {"tools": names, "tool_results": results})
         for outcome in batch.outcomes:
             self._note_result(outcome.call, outcome.result.text)
+            for call in outcome.result.held:
+                yield ToolHeld(call, number)
         if images := [image for outcome in batch.outcomes for image in outcome.images]:
             self.notes.append(chat.images_of(images))
         if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:

@@ -131,6 +131,8 @@ async def _use_tools(batch: Batch, prompt: Prompt, run: Run, deps: Deps) -> Asyn
             yield await asked(event, prompt, run, deps) if type(event) is ToolHeld and keeps(run) else event
     for outcome in batch.outcomes:
         prompt.messages.append(chat.result_of(outcome.call, outcome.result.text))
+        for call in outcome.result.held:
+            yield ToolHeld(call, batch.turn)
     if images := [image for outcome in batch.outcomes for image in outcome.images]:
         prompt.messages.append(chat.images_of(images))
     if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:
