@@ -38,6 +38,7 @@ from headgate.pipeline.asking import note_calls, standing
 from headgate.pipeline.compact import Asking, counted_in, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
 from headgate.pipeline.placing import place, request_of
+from headgate.pipeline.referring import with_referred
 from headgate.pipeline.remember import LEASE_SECONDS, Record, Story, Tell
 from headgate.pipeline.scribe import Scribe
 from headgate.pipeline.second_turn import holder_of
@@ -135,7 +136,8 @@ class ResponseTurn:
             if head is not None and is_held and deps.compactor is not None:
                 head, kept = await deps.compactor.make_room(head, kept, weight(bare.fields), asking)
             history = [one.data for one in kept]
-            added = with_results(history, kept_of(parse_items(bare.fields.get("input"), told_of(history))))
+            given = await with_referred(bare.fields.get("input"), history, owner, state)
+            added = with_results(history, kept_of(parse_items(given, told_of(history))))
         except BaseException:
             if head is not None and is_held:
                 await asyncio.shield(state.runs.release(head, holder_of(run)))
@@ -181,7 +183,8 @@ class ResponseTurn:
         await state.runs.hold(head, holder, LEASE_SECONDS)
         fields = run.asked or {}
         before = [one.data for one in await state.heads.told(replace(head, segment=left.segment, depth=left.base))]
-        added = with_results(before, kept_of(parse_items(fields.get("input"), told_of(before))))
+        given = await with_referred(fields.get("input"), before, left.owner, state)
+        added = with_results(before, kept_of(parse_items(given, told_of(before))))
         made = request_of(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
         turn = cls(left.id, run, state, scribe, left.owner, fields, made, added, head, True, True, holder)
         turn.stored, turn.is_held, turn.is_begun, turn.deps = left, True, True, deps
