@@ -117,7 +117,9 @@ def _chosen(owner: Owner, query: ActionQuery) -> list[Any]:
 
 
 def _act(action: Action, verdict: Verdict, by: str) -> Act:
-    after = {"tool": action.tool, "rule": action.rule, "digest": action.digest, "run": action.run, "answered_by": by}
+    """The user, if there is one, is told of as whoever acted: there an erasure finds it."""
+    key = by.partition(" for ")[0]
+    after = {"tool": action.tool, "rule": action.rule, "digest": action.digest, "run": action.run, "answered_by": key}
     return Act(f"action.{_ACTS[verdict]}", "action", action.id, action.owner.tenant, after=after)
 
 
