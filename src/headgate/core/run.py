@@ -185,8 +185,12 @@ class Run:
     """Names, groups and patterns of the only tools that may be added; None for all that a setting adds."""
     tools: tuple[ToolCall, ...] = ()
     """The gateway's own tools that were called, in the order in which they ended."""
+    pictures: tuple[Any, ...] = ()
+    """Pictures for the caller's eyes, of tools whose calls were approved just now; see tools.types.Image."""
     accounted: int = 0
     """How many attempts are in the ledger."""
+    entry: Any = None
+    """The last attempt's entry in the ledger; see usage.types.Entry."""
     goes_on: bool = False
     """More attempts may follow those that are there, as turns do."""
     stop: str = ""

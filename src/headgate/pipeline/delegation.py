@@ -1,6 +1,7 @@
 """Agents as tools of other agents: each call is a run of its own below the one that asked, under the same key.
 
-Of what happens in it, the agent that asked is told the answer, and its caller nothing.
+Of what happens in it, the agent that asked is told the answer, and its caller only which calls were held back: nobody
+can approve them, for nothing is kept of such a run with which it could go on.
 """
 
 import re
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headgate.agents.types import AgentSettings, DelegateSettings, History
-from headgate.core.chat import Call, ChatEvent, Ended, Refusal, Text
+from headgate.core.chat import Call, ChatEvent, Ended, Refusal, Text, ToolHeld
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Run
 from headgate.core.surfaces import CHAT
@@ -95,6 +96,7 @@ class Delegate:
     async def _answer(self, request: ModelRequest, child: Run) -> ToolResult:
         said: list[str] = []
         called: list[str] = []
+        held: list[Call] = []
         ended: Ended | None = None
         async with aclosing(self.steer(self.agent, request, child, self.deps)) as events:
             async for event in events:
@@ -103,6 +105,8 @@ class Delegate:
                         said.append(text)
                     case Call(_, name):
                         called.append(name)
+                    case ToolHeld(call):
+                        held.append(call)
                     case Ended():
                         ended = event
                         child.status = 200
@@ -111,8 +115,8 @@ class Delegate:
             text = f"{text}\n[The agent stopped before it was done: {ended.stop}]".strip()
         elif not text:
             tried = f" It called {', '.join(called)}, which it does not have." if called else ""
-            return ToolResult(f"Error: the agent gave no answer.{tried}", failed=True)
-        return ToolResult(text, failed=not said)
+            return ToolResult(f"Error: the agent gave no answer.{tried}", failed=True, held=tuple(held))
+        return ToolResult(text, failed=not said, held=tuple(held))
 
 
 def shown(messages: Sequence[Mapping[str, Any]], history: History) -> list[dict[str, Any]]:
