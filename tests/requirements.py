@@ -200,6 +200,7 @@ REQUIREMENTS = {
     "providers": Requirement("Providers that speak OpenAI are rows; their addresses, keys and quirks"),
     "litellm-sdk": Requirement("The long tail of providers through the LiteLLM SDK, imported on first use"),
     "local-model": Requirement("The packaged model answers, from a child process"),
+    "local-embeddings": Requirement("The packaged embedding model answers offline, loaded with its first call"),
     "environment": Requirement("A provider's key in the environment is enough to offer it"),
     "config": Requirement("headgate.yaml: one typed tree; mistakes told at once with file, line, path and remedy"),
     "litellm-config": Requirement("LiteLLM's model_list and master_key load; what is not honoured is named"),

@@ -17,6 +17,10 @@ MODULES = sorted(
 HEAVY_EVERYWHERE = (
     "litellm",
     "numpy",
+    "onnxruntime",
+    "tokenizers",
+    "kreuzberg",
+    "semantic_text_splitter",
     "mcp",
     "fastapi",
     "alembic",
