@@ -2,13 +2,17 @@
 a question is a passage. Knows no database and no model. Times are milliseconds since the epoch.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import SystemRandom
 from typing import Any, Literal, NamedTuple
 
 Mode = Literal["hybrid", "vector", "keyword"]
 """How passages are found: by meaning, by words, or by both, fused."""
 MODES: tuple[Mode, ...] = ("hybrid", "vector", "keyword")
+
+_random = SystemRandom()
 
 
 class Span(NamedTuple):
@@ -130,10 +134,13 @@ class Found:
 
 
 class Embedded(NamedTuple):
-    """A vector for each text, in their order; `model` is the provider's name for what made them."""
+    """A vector for each text, in their order. `model` is the provider's name for what made them, and `known` are the
+    providers' names for all that the public name stands for now.
+    """
 
     vectors: Sequence[Sequence[float]]
     model: str
+    known: frozenset[str] = frozenset()
 
 
 Embed = Callable[[str, Sequence[str]], Awaitable[Embedded]]
@@ -143,7 +150,8 @@ It is one call of a model: how many texts it gets at once is for whoever calls i
 """
 
 
-class Replaced(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Replaced:
     """What a full replace came to. `kept` documents were there already with the same text and title."""
 
     index: Index
@@ -161,3 +169,49 @@ class Expected(NamedTuple):
 
 
 ANY_STATE = Expected()
+
+
+class Limits(NamedTuple):
+    """How many indices a tenant may have, and how many documents and chunks an index may hold."""
+
+    indices: int
+    documents: int
+    chunks: int
+
+
+class Origin(NamedTuple):
+    """What made the vectors of a body: the provider's name for the model, and how many numbers each has; of texts
+    without vectors, neither.
+    """
+
+    model: str = ""
+    dimensions: int = 0
+
+
+NO_VECTORS = Origin()
+
+
+class Body(NamedTuple):
+    """A text cut into chunks, each with its vector packed as 32-bit floats, where the index has vectors."""
+
+    id: str
+    title: str
+    text: str
+    chunks: Sequence[Span]
+    vectors: Sequence[bytes]
+
+
+class Entry(NamedTuple):
+    """A document as it is to stand in its index, and the body that it refers to."""
+
+    document: Document
+    body: str
+
+
+def new_id(kind: str) -> str:
+    """Unique without coordination, ordered by time: `vs_` of an index, `doc_` of a document, `body_`, `ing_`."""
+    return f"{kind}_{milliseconds():012x}{_random.getrandbits(80):020x}"
+
+
+def milliseconds() -> int:
+    return time.time_ns() // 1_000_000
