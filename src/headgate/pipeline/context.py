@@ -16,6 +16,7 @@ from headgate.core.money import Price
 from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import CostOf, Run, StrategyChoice
+from headgate.knowledge.service import Knowledge
 from headgate.limits.limiter import Limiter
 from headgate.pipeline.scribe import Scribe
 from headgate.pipeline.second_turn import SecondTurn
@@ -93,6 +94,8 @@ class Deps:
     """None where there are none."""
     state: State | None = None
     """What is kept of conversations; None where nothing is kept."""
+    knowledge: Knowledge | None = None
+    """Documents that are kept to be found again; None where nothing is kept."""
     action_seconds: float = 86_400.0
     """How long an action waits for its answer."""
     second_turn: SecondTurn = field(default_factory=SecondTurn)
