@@ -62,6 +62,16 @@ class Knowledge:
         self._query = Query(shelves.search, self._scan)
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def usual_chunking(self) -> Chunking:
+        """Of indices that say nothing."""
+        return self._settings.chunking
+
+    @property
+    def most_bytes(self) -> int:
+        """Of a document."""
+        return self._settings.document_bytes
+
     async def indices(self, tenant: str) -> list[Index]:
         """All of a tenant's, by name."""
         return await self._shelves.indices.all(tenant)
@@ -125,11 +135,16 @@ class Knowledge:
 
     async def add(self, tenant: str, index: str, document: NewDocument, embed: Embed) -> Document:
         """A further document; raises AlreadyExists where its id is taken, and what `replace` raises."""
+        [added] = await self.add_all(tenant, index, [document], embed)
+        return added
+
+    async def add_all(self, tenant: str, index: str, documents: Sequence[NewDocument], embed: Embed) -> list[Document]:
+        """Further documents, all or none of them; as `add`."""
         into = await self.index(tenant, index)
-        new = self._read(into, [document])
+        new = self._read(into, documents)
         async with self._ingesting(into, embed) as ingest:
-            [entry] = await ingest.put(new)
-            return await self._shelves.documents.add(into, ingest.id, entry, ingest.origin)
+            entries = await ingest.put(new)
+            return await self._shelves.documents.add(into, ingest.id, entries, ingest.origin)
 
     async def documents(self, tenant: str, index: str, limit: int = 20, after: str = "") -> list[Document]:
         """In the order of their ids, one more than `limit` where there are more; `after` is the id of the last seen."""

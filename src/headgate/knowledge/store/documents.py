@@ -82,19 +82,20 @@ class Documents:
 
         return await self._database.do(act, read_only=True)
 
-    async def add(self, index: Index, ingest: str, entry: Entry, origin: Origin) -> Document:
-        """A further one; raises AlreadyExists and IndexFull."""
-        document = entry.document
+    async def add(self, index: Index, ingest: str, entries: Sequence[Entry], origin: Origin) -> list[Document]:
+        """Further ones, all or none; raises AlreadyExists and IndexFull."""
+        new = [one.document for one in entries]
 
-        async def act(connection: AsyncConnection) -> Document:
+        async def act(connection: AsyncConnection) -> list[Document]:
             now = await _begun(connection, index, origin)
-            taken = select(documents.c.id).where(documents.c.index_id == index.id, documents.c.id == document.id)
-            if (await connection.execute(taken)).first() is not None:
-                raise AlreadyExists(f"There is a document '{document.id}' already.", param="id")
-            await connection.execute(insert(documents).values(_row_of(entry)))
-            await _ended(connection, ingest, [entry.body], [])
-            await grown(connection, now, 1, document.chunks, origin, self._limits)
-            return document
+            ids = documents.c.id.in_([one.id for one in new])
+            taken = select(documents.c.id).where(documents.c.index_id == index.id, ids).limit(1)
+            if (found := (await connection.execute(taken)).first()) is not None:
+                raise AlreadyExists(f"There is a document '{found.id}' already.", param="id")
+            await connection.execute(insert(documents), [_row_of(one) for one in entries])
+            await _ended(connection, ingest, [one.body for one in entries], [])
+            await grown(connection, now, len(new), sum(one.chunks for one in new), origin, self._limits)
+            return new
 
         return await self._database.do(act)
 

@@ -43,7 +43,7 @@ class Held:
         mine = select(indices.c.id, indices.c.documents).where(indices.c.tenant == whose.tenant)
         rows = list(await transaction.execute(mine))
         await erase(transaction, self._words, [row.id for row in rows])
-        return len(rows) + sum(row.documents for row in rows)
+        return len(rows) + sum(int(row.documents) for row in rows)
 
     async def _documents(self, index: Index) -> AsyncIterator[Mapping[str, Any]]:
         after = ""

@@ -5,7 +5,7 @@ document refers to it, and GONE when none does any more.
 Words are found by a full-text table of its own for each index in SQLite (see words.py), and by a column in PostgreSQL.
 """
 
-from sqlalchemy import REAL, BigInteger, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import REAL, BigInteger, Column, Index, Integer, LargeBinary, Table, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 
 from headgate.db.columns import Json, Name, metadata
@@ -86,7 +86,7 @@ chunks = Table(
     Column("words", Text().with_variant(TSVECTOR, "postgresql"), nullable=True),
     Index(None, "index_id"),
     Index(None, "body", "number"),
-    Index("ix_knowledge_chunks_words", "words", postgresql_using="gin").ddl_if(dialect="postgresql"),
+    Index(None, "words", postgresql_using="gin", sqlite_where=text("words IS NOT NULL")),
 )
 vectors = Table(
     "knowledge_vectors",

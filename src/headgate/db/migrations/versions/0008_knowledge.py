@@ -62,8 +62,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_knowledge_chunks_index_id", "knowledge_chunks", ["index_id"])
     op.create_index("ix_knowledge_chunks_body_number", "knowledge_chunks", ["body", "number"])
-    if op.get_bind().dialect.name == "postgresql":
-        op.create_index("ix_knowledge_chunks_words", "knowledge_chunks", ["words"], postgresql_using="gin")
+    op.create_index(
+        "ix_knowledge_chunks_words",
+        "knowledge_chunks",
+        ["words"],
+        postgresql_using="gin",
+        sqlite_where=sa.text("words IS NOT NULL"),
+    )
     op.create_table(
         "knowledge_vectors",
         sa.Column("chunk", sa.BigInteger, primary_key=True, autoincrement=False),
