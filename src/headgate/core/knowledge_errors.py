@@ -80,3 +80,10 @@ class DocumentTooLarge(HeadgateError):
     remedy = "Cut it into several, or have `knowledge.document_bytes` raised."
     typical_param = "text"
     should_retry = False
+
+
+class DocumentUnreadable(Invalid):
+    code = "document_unreadable"
+    title = "No text could be made of the file"
+    remedy = "The message says what is wrong. PDF, Office, HTML, Markdown and other text in UTF-8 are read."
+    typical_param = "file"
