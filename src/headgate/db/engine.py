@@ -143,6 +143,9 @@ class _AtOnce:
     async def execute(self, statement: Any, parameters: Any = None) -> Any:
         return self._connection.execute(statement, parameters)
 
+    async def exec_driver_sql(self, statement: str, parameters: Any = None) -> Any:
+        return self._connection.exec_driver_sql(statement, parameters)
+
 
 def _finished(awaited: Awaitable[Found]) -> Found:
     """The result of what never has to wait."""
