@@ -179,6 +179,8 @@ class Run:
     """How deep its delegates may go, as the agents above it allow."""
     below: int = 0
     """Nano-USD that runs on behalf of this one spent, as far as prices are known."""
+    tokens_below: Tokens | None = None
+    """Tokens that agents used on behalf of this one; None if no provider told."""
     added: tuple[str, ...] = ()
     """Tools that the caller did not ask for."""
     narrowed: tuple[str, ...] | None = None

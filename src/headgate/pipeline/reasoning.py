@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
+from headgate.agents.written import json_in
 from headgate.core.chat import (
     Asking,
     Call,
@@ -20,8 +21,6 @@ from headgate.core.chat import (
     Other,
     Step,
     StopReason,
-    Text,
-    Thought,
     ToolEnded,
     ToolHeld,
     ToolStarted,
@@ -32,6 +31,7 @@ from headgate.core.tokens import Tokens
 from headgate.dialects import chat
 from headgate.pipeline.asking import asked, keeps
 from headgate.pipeline.context import Deps
+from headgate.pipeline.final_answer import final_answer
 from headgate.pipeline.prepare import Prompt
 from headgate.pipeline.settle import account
 from headgate.pipeline.tools import note_tool
@@ -40,7 +40,9 @@ from headgate.tools.runner import Batch, Outcome
 
 Action = Literal["continue_thinking", "use_tools", "finished"]
 _GO_ON = "CONTINUE"
-_DROPPED = frozenset(("tool_choice", "parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "stop"))
+ONLY_FOR_ANSWERS = frozenset(
+    ("tool_choice", "parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "stop")
+)
 """Fields of the caller that are meant for the answer, not for the steps."""
 
 
@@ -128,7 +130,7 @@ class Reasoning:
                     return
                 self._ask_again(turn, error)
                 continue
-            yield _planning(number, planned, _spent(before, total_tokens(self.run)))
+            yield _planning(number, planned, spent(before, total_tokens(self.run)))
             yield planned
             return
 
@@ -202,7 +204,7 @@ class Reasoning:
         how = prompts["reasoning_tools"] if self.native else f"{prompts['reasoning_json']}\n\n{_listed(prompt)}"
         conversation = [message for message in prompt.messages if message.get("role") not in ("system", "developer")]
         system = {"role": "system", "content": f"{prompts['reasoning']}\n\n{how}"}
-        fields = {name: value for name, value in prompt.fields.items() if name not in _DROPPED}
+        fields = {name: value for name, value in prompt.fields.items() if name not in ONLY_FOR_ANSWERS}
         if self.deps.step_temperature is not None:
             fields["temperature"] = self.deps.step_temperature
         if not self.native:
@@ -233,7 +235,7 @@ async def reason(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[ChatEve
 
 
 async def _answer(reasoning: Reasoning) -> AsyncGenerator[ChatEvent]:
-    """The answer, with the caller's own system text. What the model shows of its thinking comes before it, in one."""
+    """The answer, with the caller's own system text."""
     prompt, run, watch = reasoning.prompt, reasoning.run, reasoning.watch
     closing = {"role": "user", "content": reasoning.deps.prompts["final_answer"]}
     messages = [*prompt.messages, *reasoning.notes, closing]
@@ -241,30 +243,16 @@ async def _answer(reasoning: Reasoning) -> AsyncGenerator[ChatEvent]:
     final = replace(prompt, messages=messages, schemas=prompt.schemas if native else [])
     watch.answering = True
     turn = Turn(final.request(tool_choice="none") if native else final.request(), watch)
-    thoughts: list[str] = []
-    async for event in turn.take(run, reasoning.deps):
-        if isinstance(event, Asking):
-            continue
-        if isinstance(event, Thought):
-            thoughts.append(event.text)
-            continue
-        if thoughts and isinstance(event, Text):
-            yield Step("external_reasoning", 0, {"thought": "".join(thoughts)})
-            thoughts = []
+    async for event in final_answer(turn, run, reasoning.deps, reasoning.stop):
         yield event
-    if thoughts:
-        yield Step("external_reasoning", 0, {"thought": "".join(thoughts)})
-    answer = turn.answer
-    finish = "stop" if answer.finish == "tool_calls" else answer.finish
-    yield Ended(finish, reasoning.stop, total_tokens(run), answer.beside)
 
 
 def read_step(text: str, number: int = 0) -> Planned:
     """A step that the model wrote as JSON; raises Unreadable. Fences around it do no harm."""
     try:
-        step = orjson.loads(text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip())
-    except orjson.JSONDecodeError:
-        raise Unreadable("it is not JSON") from None
+        step = json_in(text)
+    except ValueError as error:
+        raise Unreadable(str(error)) from None
     if not isinstance(step, dict):
         raise Unreadable("it is not a JSON object")
     action = step.get("next_action")
@@ -311,5 +299,5 @@ def _listed(prompt: Prompt) -> str:
     return "Tools:\n" + ("\n".join(tools) or "none")
 
 
-def _spent(before: Tokens, after: Tokens | None) -> Tokens:
+def spent(before: Tokens, after: Tokens | None) -> Tokens:
     return Tokens(*(now - then for now, then in zip(after or before, before, strict=True)))

@@ -222,6 +222,8 @@ def tool_bounds(watch: Watch, run: Run, deps: Deps) -> tuple[ToolBounds, Caller]
 
 
 def total_tokens(run: Run) -> Tokens | None:
-    """Those of all attempts together; None if no provider told."""
+    """Those of all attempts together, and of agents that worked for it; None if no provider told."""
     told = [attempt.tokens for attempt in run.attempts if attempt.tokens is not None]
+    if run.tokens_below is not None:
+        told.append(run.tokens_below)
     return Tokens(*map(sum, zip(*told, strict=True))) if told else None
