@@ -21,7 +21,7 @@ _SYSTEM = ("system", "developer")
 
 
 async def resumed(action: Action, made: ToolResult, run: Run, deps: Deps, steer: Steer) -> ToolResult:
-    """What the agent that was asked first answers, now that the call has come to something; or that it waits for more."""
+    """What the agent that was asked first answers, now that the call came to something; or that it waits for more."""
     assert deps.state is not None
     frames: list[Mapping[str, Any]] = action.within["frames"]
     told = made.text

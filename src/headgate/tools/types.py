@@ -58,8 +58,9 @@ class Image(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A call that needs an approval, by this `rule` of a policy, or an answer, if it `asks`. `frames` are what is needed
-    to let the agents that wanted it go on, see conversations.types.Action; none where nobody can approve it.
+    """A call that needs an approval, by this `rule` of a policy, or an answer, if it `asks`.
+
+    `frames` let the agents that wanted it go on, see conversations.types.Action; none where nobody can approve it.
     """
 
     call: Call
