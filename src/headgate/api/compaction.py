@@ -15,6 +15,7 @@ from headgate.api.stored_conversations import agent_of, owner_of
 from headgate.conversations.policy import CompactionWishes
 from headgate.conversations.types import Conversation
 from headgate.core.errors import InvalidField
+from headgate.core.money import usd
 from headgate.core.run import Run
 from headgate.core.state_errors import ConversationNotFound, StateUnavailable
 from headgate.pipeline.compact import Asking, Outcome
@@ -97,6 +98,6 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         "previous_segment": segment.parent or None,
         "covers": list(segment.covers) if segment.covers else None,
         "keeps": list(segment.keeps),
-        "cost_usd": None if cost is None else cost / 1_000_000_000,
+        "cost_usd": None if cost is None else f"{usd(cost):f}",
         **told,
     }
