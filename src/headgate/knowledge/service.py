@@ -115,6 +115,7 @@ class Knowledge:
         """Take an index away with all its documents; raises IndexChanged where it is not of this version any more."""
         gone = await self._shelves.indices.drop(await self.index(tenant, index), version)
         self._scan.forget(gone.id)
+        self._sweep()
         return gone
 
     async def replace(
