@@ -27,12 +27,16 @@ async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Dep
         reasons = run.strategy is not None and run.strategy.name == "reasoning"
         run.component = "reasoning-agent" if reasons else "agent"
         prompt = await prepare(agent, request, run, deps)
+        retrieved = await deps.retrieve(prompt, run, deps) if agent.rag_index is not None else None
         add_delegates(prompt, run, deps, steer)
         async for event in (reason if reasons else take_turns)(prompt, run, deps):
             if type(event) is Ended:
                 run.stop = event.stop
                 account(run, deps)
             yield event
+            if retrieved is not None:  # not before the model has answered, so that an error can be a plain one
+                yield retrieved
+                retrieved = None
 
 
 async def steer_plain(model: AgentSettings, request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[ChatEvent]:
