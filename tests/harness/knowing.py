@@ -12,6 +12,7 @@ class Knowing:
 
     def __init__(self, stub: Stub) -> None:
         self.embedder = Embedder()
+        self.embeds = True
         self.chats: list[Any] = []
         self._answers: deque[Answer] = deque()
         stub.otherwise = self._answer
@@ -28,7 +29,7 @@ class Knowing:
 
     def _answer(self, request: Recorded) -> Answer:
         if request.path.endswith("/embeddings"):
-            return self.embedder.answer(request)
+            return self.embedder.answer(request) if self.embeds else Answer(500)
         if request.method == "POST":
             self.chats.append(request.json)
             if self._answers:

@@ -1,6 +1,7 @@
 """Knowledge as tools: each called by an agent, what destroys in two calls, and nobody past what is its own."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tests.requirements import covers
 pytestmark = covers("97")
 MODEL = {"name": "small", "targets": [{"upstream": "stub", "model": "stub-small"}], "retries": 0}
 FREE = {"tool_policies": {"rag_*": "always_allow"}}
-AGENTS = [
+AGENTS: list[dict[str, Any]] = [
     {"name": "keeper", "model": "small", "tool_groups": ["rag"], **FREE},
     {"name": "other", "model": "small", "tool_groups": ["rag"], **FREE},
     {"name": "careful", "model": "small", "tool_groups": ["rag"]},
@@ -53,7 +54,7 @@ async def use(gateway: Gateway, model: Knowing, tool: str, agent: str = "keeper"
 async def preview(
     gateway: Gateway, model: Knowing, tool: str, agent: str = "keeper", **arguments: Any
 ) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(await use(gateway, model, tool, agent, **given))
+    told: dict[str, Any] = json.loads(await use(gateway, model, tool, agent, **arguments))
     assert told["note"].startswith("Nothing was changed.")
     return told
 
@@ -154,24 +155,24 @@ async def test_a_token_holds_for_nobody_else_nothing_else_and_no_other_state(gat
 
 
 @covers("98")
-async def test_a_token_of_one_key_is_nothing_to_another(gateway: Gateway, model: Knowing) -> None:
+async def test_a_token_is_nothing_to_another_user_and_can_be_used_once(gateway: Gateway) -> None:
     arguments = {"index": "facts", "document": "tea"}
     asked = {"name": "rag_delete_document", "arguments": arguments}
-    first = await new_key(gateway, scopes=["tools:execute", "rag:read", "rag:write"])
-    second = await new_key(gateway, scopes=["tools:execute", "rag:read", "rag:write"])
-    async with first, second:
-        token = (await first.post("/v1/tools/execute", json=asked)).json()["structured"]["confirm_token"]
-        confirmed = {**asked, "arguments": {**arguments, "confirm_token": token}}
-        told = (await second.post("/v1/tools/execute", json=confirmed)).json()
-        assert told["is_error"]
-        assert "was not given to you" in told["content"]
-        assert not (await first.post("/v1/tools/execute", json=confirmed)).json()["is_error"]
-        used = (await first.post("/v1/tools/execute", json=confirmed)).json()
-        assert "document_not_found" in used["content"]
-        again = {**DOCUMENTS[2]}
-        await gateway.http.post(f"{INDICES}/facts/documents:add", json=again)  # with the same words and number
-        used = (await first.post("/v1/tools/execute", json=confirmed)).json()
-        assert "the token was used" in used["content"]
+
+    async def execute(user: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = await gateway.http.post("/v1/tools/execute", json=body, headers={"x-user-id": user})
+        told: dict[str, Any] = answer.json()
+        return told
+
+    token = (await execute("ann", asked))["structured"]["confirm_token"]
+    confirmed = {**asked, "arguments": {**arguments, "confirm_token": token}}
+    foreign = await execute("bob", confirmed)
+    assert foreign["is_error"]
+    assert "was not given to you" in foreign["content"]
+    assert not (await execute("ann", confirmed))["is_error"]
+    assert "document_not_found" in (await execute("ann", confirmed))["content"]
+    await gateway.http.post(f"{INDICES}/facts/documents:add", json=DOCUMENTS[2])  # the same words, and version 1
+    assert "the token was used" in (await execute("ann", confirmed))["content"]
     assert (await gateway.http.get(f"{INDICES}/facts")).json()["doc_count"] == 3
 
 
@@ -179,12 +180,11 @@ async def test_a_token_of_one_key_is_nothing_to_another(gateway: Gateway, model:
 async def test_a_token_expires(gateway: Gateway, model: Knowing, monkeypatch: pytest.MonkeyPatch) -> None:
     told = await preview(gateway, model, "rag_delete_index", index="facts")
     assert told["expires_in"] == 86_400
-    real = __import__("time").time
     tool = next(one for one in gateway.gate.tools() if one.info.name == "rag_delete_index")
     confirmations = next(
         cell.cell_contents for cell in tool.function.__closure__ if type(cell.cell_contents).__name__ == "Confirmations"
     )
-    monkeypatch.setattr(confirmations, "_clock", lambda: real() + 86_402)
+    monkeypatch.setattr(confirmations, "_clock", lambda: time.time() + 86_402)
     late = await use(gateway, model, "rag_delete_index", index="facts", confirm_token=told["confirm_token"])
     assert "the token has expired" in late
     assert (await gateway.http.get(f"{INDICES}/facts")).status_code == 200
@@ -205,11 +205,15 @@ async def test_a_person_is_asked_for_the_deed_and_not_for_the_preview(gateway: G
     token = (await preview(gateway, model, "rag_delete_index", "careful", index="facts"))["confirm_token"]
     arguments = {"index": "facts", "confirm_token": token}
     model.answer(calling(("rag_delete_index", arguments)))
-    first = await say(gateway, "Delete it.", model="careful")
+    told = (await say(gateway, "Delete it.", model="careful")).json()
+    assert told["proxy_status"] == {"type": "stopped", "status": "requires_action"}
     assert (await gateway.http.get(f"{INDICES}/facts")).status_code == 200
-    conversation = first.headers["x-conversation-id"]
-    held = (await gateway.http.get(f"/c1/conversations/{conversation}/actions")).json()["data"]
-    assert [(one["tool"], one["status"]) for one in held] == [("rag_delete_index", "open")]
+    (action,) = [one["action_id"] for one in told["approvals_required"]]
+    async with await new_key(gateway, scopes=["rag:read", "rag:write"]) as person:
+        done = await person.post(f"/a1/actions/{action}", json={"decision": "approve"})
+    assert done.status_code == 200, done.text
+    assert "deleted_index" in model.told
+    assert (await gateway.http.get(f"{INDICES}/facts")).status_code == 404
 
 
 @covers("100")

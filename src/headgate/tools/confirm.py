@@ -1,6 +1,6 @@
 """Two calls for what destroys: the first shows what would change, the second does it with the token of the first.
 
-A token holds for one caller and agent, one tool with the same arguments, one state of the object, and some minutes. It
+A token holds for one tenant, user and agent, one tool with the same arguments, one state of the object, and some minutes. It
 is signed with a key that no model ever sees, and stored nowhere: whatever it allows changes the state that it names, so
 it can be used once, with any worker.
 """
@@ -65,7 +65,7 @@ class Confirmations:
 
     def _signature(self, wanted: Wanted, head: bytes) -> bytes:
         who = wanted.caller.who
-        whose = [who.tenant, who.key_id, who.user, wanted.caller.agent]
+        whose = [who.tenant, who.user, wanted.caller.agent]  # whoever approves a call may have another key
         arguments = {name: value for name, value in wanted.arguments.items() if name != ARGUMENT}
         told = orjson.dumps([head.hex(), whose, wanted.tool, arguments], option=orjson.OPT_SORT_KEYS)
         return hmac.digest(self._key, told, "sha256")[:_SIGNATURE]
