@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from headgate.tools.confirm import Confirmations
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.knowing import Knowing
 from tests.harness.stub import Stub, chat
@@ -94,7 +95,8 @@ async def test_a_question_finds_passages_to_cite_in_one_index_or_several(gateway
     await gateway.http.post(f"{INDICES}/more/documents:add", json=poem)
     told = await use(gateway, model, "rag_query", query="wheels of an automobile", indices=["facts"], top_k=1)
     assert told == "[cars#0]\n> (Cars, https://example.org/cars)\n> A car has four wheels."
-    for asked in ({"indices": ["facts", "more"]}, {}):
+    both: dict[str, Any] = {"indices": ["facts", "more"]}
+    for asked in (both, {}):
         told = await use(gateway, model, "rag_query", query="vehicle", **asked)
         assert "> A car has four wheels." in told
         assert "[poem#0]\n> The vehicle\n> [cats#0]\n> rolls." in told  # no document can pass for another one
@@ -180,11 +182,8 @@ async def test_a_token_is_nothing_to_another_user_and_can_be_used_once(gateway: 
 async def test_a_token_expires(gateway: Gateway, model: Knowing, monkeypatch: pytest.MonkeyPatch) -> None:
     told = await preview(gateway, model, "rag_delete_index", index="facts")
     assert told["expires_in"] == 86_400
-    tool = next(one for one in gateway.gate.tools() if one.info.name == "rag_delete_index")
-    confirmations = next(
-        cell.cell_contents for cell in tool.function.__closure__ if type(cell.cell_contents).__name__ == "Confirmations"
-    )
-    monkeypatch.setattr(confirmations, "_clock", lambda: time.time() + 86_402)
+    later = Confirmations(b"pepper-of-the-tests", lambda: time.time() + 86_402)
+    monkeypatch.setattr(Confirmations, "check", lambda _, token, wanted: later.check(token, wanted))
     late = await use(gateway, model, "rag_delete_index", index="facts", confirm_token=told["confirm_token"])
     assert "the token has expired" in late
     assert (await gateway.http.get(f"{INDICES}/facts")).status_code == 200

@@ -1,8 +1,8 @@
 """Two calls for what destroys: the first shows what would change, the second does it with the token of the first.
 
-A token holds for one tenant, user and agent, one tool with the same arguments, one state of the object, and some minutes. It
-is signed with a key that no model ever sees, and stored nowhere: whatever it allows changes the state that it names, so
-it can be used once, with any worker.
+A token holds for one tenant, user and agent, one tool with the same arguments, one state of the object, and for some
+time. It is signed with a key that no model ever sees, and stored nowhere: whatever it allows changes the state that it
+names, so that it can be used once, with any worker.
 """
 
 import base64
