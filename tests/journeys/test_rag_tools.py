@@ -183,7 +183,8 @@ async def test_a_token_expires(gateway: Gateway, model: Knowing, monkeypatch: py
     told = await preview(gateway, model, "rag_delete_index", index="facts")
     assert told["expires_in"] == 86_400
     later = Confirmations(b"pepper-of-the-tests", lambda: time.time() + 86_402)
-    monkeypatch.setattr(Confirmations, "check", lambda _, token, wanted: later.check(token, wanted))
+    check = Confirmations.check
+    monkeypatch.setattr(Confirmations, "check", lambda _, token, wanted: check(later, token, wanted))
     late = await use(gateway, model, "rag_delete_index", index="facts", confirm_token=told["confirm_token"])
     assert "the token has expired" in late
     assert (await gateway.http.get(f"{INDICES}/facts")).status_code == 200
