@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import pytest_asyncio
 
@@ -16,6 +17,7 @@ from tests.journeys.test_agents import calling
 from tests.journeys.test_conversations import say
 from tests.journeys.test_knowledge import INDICES, filled, settings
 from tests.journeys.test_money import new_key
+from tests.journeys.test_progress import SCHEMA
 from tests.requirements import covers
 
 pytestmark = covers("95")
@@ -80,7 +82,9 @@ async def test_a_stream_tells_of_them_before_the_answer_and_not_to_those_who_wan
         chunks = [json.loads(line[6:]) for line in answer.text.split("\n\n") if line.startswith("data: {")]
         found = [one["proxy_status"] for one in chunks if one.get("proxy_status", {}).get("type") == "retrieval"]
         assert len(found) == told
-        assert all(one["passages"][0]["id"] == "cars#0" for one in found)
+        for one in found:
+            assert one["passages"][0]["id"] == "cars#0"
+            jsonschema.validate(one, {**SCHEMA, "$ref": "#/$defs/proxy_status"})
         assert answer.text.endswith("data: [DONE]\n\n")
 
 
