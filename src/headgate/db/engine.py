@@ -7,11 +7,12 @@ and what was committed survives a loss of power.
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -26,13 +27,15 @@ _BUSY_MILLISECONDS = 5000
 _READERS = 4
 _WAIT_SECONDS = 5.0
 _COMMAND_SECONDS = 60.0
+_WAITS, _WAITS_NOT = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
+"""Whether a commit waits for the disk."""
 _PRAGMAS = (
     f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}",
     "PRAGMA foreign_keys=ON",
-    "PRAGMA synchronous=FULL",
+    _WAITS,
 )
 
-
+_Kind = Literal["read", "write", "last"]
 Found = TypeVar("Found")
 Act = Callable[[AsyncConnection], Awaitable[Found]]
 
@@ -47,8 +50,11 @@ class Database:
         self._place = _place(file)
         self._threads = None if file is None else _Threads(engine.url)
 
-    async def do(self, act: Act[Found], *, read_only: bool = False) -> Found:
+    async def do(self, act: Act[Found], *, read_only: bool = False, lasting: bool = True) -> Found:
         """A whole transaction in one go; raises DatabaseUnavailable. `act` awaits nothing but the connection.
+
+        What is not `lasting` need not survive a loss of power by itself: of a file, the disk is not waited for. It does
+        once anything lasting is committed after it.
 
         Of a file it runs in a thread from end to end, which takes a fraction of the time of `reading` and `writing`: in
         those, every statement is a matter between two threads.
@@ -56,7 +62,7 @@ class Database:
         with _told():
             await self._stay()
             if self._threads is not None:
-                found = await self._threads.run(act, read_only=read_only)
+                found = await self._threads.run(act, "read" if read_only else "last" if lasting else "write")
             else:
                 async with self._reader.connect() if read_only else self.engine.begin() as connection:
                     found = await act(connection)
@@ -94,7 +100,7 @@ class Database:
         if place != self._place:
             await self.engine.dispose()
             if self._threads is not None:
-                self._threads.engine.dispose()
+                self._threads.leave_file()
             self._place = place
             raise DatabaseUnavailable("The file of the database was replaced.", retry_after=1)
 
@@ -105,52 +111,85 @@ class Database:
 
 
 class _Threads:
-    """One thread that writes and a few that read, for there is one writer at a time anyhow."""
+    """One thread that writes and a few that read, for there is one writer at a time anyhow; each has a connection."""
 
     def __init__(self, url: URL) -> None:
         self.engine: Engine = create_engine(url.set(drivername="sqlite"), hide_parameters=True)
         event.listen(self.engine, "connect", _prepare)
-        event.listen(self.engine, "begin", _begin)
-        self._reader = self.engine.execution_options(read_only=True)
         self._writing = ThreadPoolExecutor(1, "headgate-writes")
         self._reading = ThreadPoolExecutor(_READERS, "headgate-reads")
+        self._own = threading.local()
+        self._open: list[_AtOnce] = []
 
-    async def run(self, act: Act[Found], *, read_only: bool) -> Found:
+    async def run(self, act: Act[Found], kind: _Kind) -> Found:
         loop = asyncio.get_running_loop()
-        if read_only:
-            return await loop.run_in_executor(self._reading, self._read, act)
-        return await loop.run_in_executor(self._writing, self._write, act)
+        return await loop.run_in_executor(self._reading if kind == "read" else self._writing, self._do, act, kind)
 
-    def _read(self, act: Act[Found]) -> Found:
-        with self._reader.connect() as connection:
-            return _finished(act(cast("AsyncConnection", _AtOnce(connection))))
+    def _do(self, act: Act[Found], kind: _Kind) -> Found:
+        connection: _AtOnce | None = getattr(self._own, "connection", None)
+        if connection is None or connection.is_closed:
+            connection = self._own.connection = _AtOnce(self.engine.connect())
+            self._open.append(connection)
+        with connection.transaction(kind):
+            return _finished(act(cast("AsyncConnection", connection)))
 
-    def _write(self, act: Act[Found]) -> Found:
-        with self.engine.begin() as connection:
-            return _finished(act(cast("AsyncConnection", _AtOnce(connection))))
+    def leave_file(self) -> None:
+        """Open it anew at the next transaction."""
+        for connection in self._open:
+            connection.is_closed = True
+        self._open.clear()
+        self.engine.dispose()
 
     def close(self) -> None:
         self._writing.shutdown()
         self._reading.shutdown()
+        for connection in self._open:
+            connection.close()
         self.engine.dispose()
 
 
 class _AtOnce:
-    """A connection in the thread that uses it: what it is asked is there when it is awaited."""
+    """A connection in the thread that uses it: what it is asked is there when it is awaited.
+
+    Its transactions are begun and ended by the driver, for SQLAlchemy takes longer over them than the database.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._driver: Any = connection.connection.driver_connection
+        self._kind: _Kind = "last"
         self.dialect = connection.dialect
+        self.is_closed = False
+
+    @contextmanager
+    def transaction(self, kind: _Kind) -> Iterator[None]:
+        if kind != "read" and kind != self._kind:
+            self._kind = kind
+            self._driver.execute(_WAITS if kind == "last" else _WAITS_NOT)
+        self._driver.execute("BEGIN" if kind == "read" else "BEGIN IMMEDIATE")
+        try:
+            yield
+            self._driver.commit()
+        finally:
+            if self._connection.in_transaction():
+                self._connection.rollback()  # one that it knows of; what was committed stays
+            if self._driver.in_transaction:
+                self._driver.rollback()
+            if self.is_closed:
+                self.close()
+
+    def close(self) -> None:
+        self.is_closed = True
+        self._connection.close()
 
     async def execute(self, statement: Any, parameters: Any = None) -> Any:
         return self._connection.execute(statement, parameters)
 
     async def exec_driver_sql(self, words: str, parameters: Any) -> Any:
         """Said to the driver itself, whose cursor is the result; see prepared.py."""
-        driver: Any = self._connection.connection.driver_connection
         if type(parameters) is list:
-            return driver.executemany(words, parameters)
-        return driver.execute(words, parameters)
+            return self._driver.executemany(words, parameters)
+        return self._driver.execute(words, parameters)
 
 
 def _finished(awaited: Awaitable[Found]) -> Found:

@@ -35,7 +35,7 @@ class Runs:
         async def act(connection: AsyncConnection) -> None:
             await rows.claimed(connection, head.id, head.owner, holder, milliseconds() + int(seconds * 1000))
 
-        await self._database.do(act)
+        await self._database.do(act, lasting=False)
 
     async def release(self, head: Conversation, holder: str) -> None:
         """Give one's own lease back; somebody else's stays."""
@@ -43,7 +43,7 @@ class Runs:
         async def act(connection: AsyncConnection) -> None:
             await rows.release(connection, head.id, holder)
 
-        await self._database.do(act)
+        await self._database.do(act, lasting=False)
 
     async def holder(self, head: Conversation) -> str:
         """Who holds the conversation now; empty for nobody."""
@@ -57,12 +57,12 @@ class Runs:
             return (await connection.execute(wanted)).scalar() or ""
 
     async def begin(self, run: StoredRun) -> None:
-        """A new run."""
+        """A new run. Unless it is to go on without its caller, it lasts once something was said in it."""
 
         async def act(connection: AsyncConnection) -> None:
             await rows.begin_run(connection, run)
 
-        await self._database.do(act)
+        await self._database.do(act, lasting=run.background)
 
     async def get(self, id_: str, owner: Owner) -> StoredRun:
         async def act(connection: AsyncConnection) -> StoredRun:
