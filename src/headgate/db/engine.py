@@ -8,9 +8,9 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from headgate.core.errors import DatabaseUnavailable, StartupError
+from headgate.db.threads import Workers
 
 FILE = "headgate.db"
 _BUSY_MILLISECONDS = 5000
@@ -60,7 +61,8 @@ class Database:
         those, every statement is a matter between two threads.
         """
         with _told():
-            await self._stay()
+            if read_only:  # what is written is looked after once it is
+                await self._stay()
             if self._threads is not None:
                 found = await self._threads.run(act, "read" if read_only else "last" if lasting else "write")
             else:
@@ -116,22 +118,20 @@ class _Threads:
     def __init__(self, url: URL) -> None:
         self.engine: Engine = create_engine(url.set(drivername="sqlite"), hide_parameters=True)
         event.listen(self.engine, "connect", _prepare)
-        self._writing = ThreadPoolExecutor(1, "headgate-writes")
-        self._reading = ThreadPoolExecutor(_READERS, "headgate-reads")
+        self._writing = Workers("headgate-writes")
+        self._reading = Workers("headgate-reads", _READERS)
         self._own = threading.local()
         self._open: list[_AtOnce] = []
 
-    async def run(self, act: Act[Found], kind: _Kind) -> Found:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reading if kind == "read" else self._writing, self._do, act, kind)
+    def run(self, act: Act[Found], kind: _Kind) -> "asyncio.Future[Found]":
+        return (self._reading if kind == "read" else self._writing).do(partial(self._do, act, kind))
 
     def _do(self, act: Act[Found], kind: _Kind) -> Found:
         connection: _AtOnce | None = getattr(self._own, "connection", None)
         if connection is None or connection.is_closed:
             connection = self._own.connection = _AtOnce(self.engine.connect())
             self._open.append(connection)
-        with connection.transaction(kind):
-            return _finished(act(cast("AsyncConnection", connection)))
+        return connection.do(act, kind)
 
     def leave_file(self) -> None:
         """Open it anew at the next transaction."""
@@ -141,8 +141,8 @@ class _Threads:
         self.engine.dispose()
 
     def close(self) -> None:
-        self._writing.shutdown()
-        self._reading.shutdown()
+        self._writing.close()
+        self._reading.close()
         for connection in self._open:
             connection.close()
         self.engine.dispose()
@@ -161,20 +161,22 @@ class _AtOnce:
         self.dialect = connection.dialect
         self.is_closed = False
 
-    @contextmanager
-    def transaction(self, kind: _Kind) -> Iterator[None]:
+    def do(self, act: Act[Found], kind: _Kind) -> Found:
+        """A transaction; it is undone on an error."""
+        driver = self._driver
         if kind != "read" and kind != self._kind:
             self._kind = kind
-            self._driver.execute(_WAITS if kind == "last" else _WAITS_NOT)
-        self._driver.execute("BEGIN" if kind == "read" else "BEGIN IMMEDIATE")
+            driver.execute(_WAITS if kind == "last" else _WAITS_NOT)
+        driver.execute("BEGIN" if kind == "read" else "BEGIN IMMEDIATE")
         try:
-            yield
-            self._driver.commit()
+            found = _finished(act(cast("AsyncConnection", self)))
+            driver.execute("COMMIT")
+            return found
         finally:
             if self._connection.in_transaction():
                 self._connection.rollback()  # one that it knows of; what was committed stays
-            if self._driver.in_transaction:
-                self._driver.rollback()
+            if driver.in_transaction:
+                driver.rollback()
             if self.is_closed:
                 self.close()
 
@@ -223,7 +225,7 @@ def _is_asyncpg(error: BaseException | None) -> bool:
 def _place(file: Path | None) -> tuple[int, int] | None:
     """Which file it is, whatever its name; None if there is none."""
     try:
-        found = file.stat() if file is not None else None
+        found = os.stat(file) if file is not None else None  # noqa: PTH116 - for every transaction
     except OSError:
         return None
     return None if found is None else (found.st_dev, found.st_ino)
