@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from headgate.core.errors import DatabaseUnavailable, StartupError
+from headgate.db.checkpoints import PAGES, Checkpoints
 from headgate.db.threads import Workers
 
 FILE = "headgate.db"
@@ -34,6 +35,7 @@ _PRAGMAS = (
     f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}",
     "PRAGMA foreign_keys=ON",
     _WAITS,
+    f"PRAGMA wal_autocheckpoint={PAGES}",
 )
 
 _Kind = Literal["read", "write", "last"]
@@ -69,7 +71,7 @@ class Database:
                 async with self._reader.connect() if read_only else self.engine.begin() as connection:
                     found = await act(connection)
             if not read_only:
-                await self._stay()
+                await self._written()
             return found
 
     @asynccontextmanager
@@ -87,7 +89,12 @@ class Database:
             await self._stay()
             async with self.engine.begin() as connection:
                 yield connection
-            await self._stay()
+            await self._written()
+
+    async def _written(self) -> None:
+        await self._stay()
+        if self._threads is not None:
+            self._threads.checkpoints.written()
 
     async def _stay(self) -> None:
         """SQLite goes on writing a file that was removed or moved away, and all of that would be lost.
@@ -109,6 +116,7 @@ class Database:
     async def close(self) -> None:
         await self.engine.dispose()
         if self._threads is not None:
+            self._threads.checkpoints.close()
             await asyncio.to_thread(self._threads.close)
 
 
@@ -122,16 +130,24 @@ class _Threads:
         self._reading = Workers("headgate-reads", _READERS)
         self._own = threading.local()
         self._open: list[_AtOnce] = []
+        self.checkpoints = Checkpoints(self._copy)
 
     def run(self, act: Act[Found], kind: _Kind) -> "asyncio.Future[Found]":
         return (self._reading if kind == "read" else self._writing).do(partial(self._do, act, kind))
 
     def _do(self, act: Act[Found], kind: _Kind) -> Found:
+        return self._connection().do(act, kind)
+
+    def _copy(self) -> None:
+        self._connection().copy()
+
+    def _connection(self) -> "_AtOnce":
+        """The own one of the thread that asks."""
         connection: _AtOnce | None = getattr(self._own, "connection", None)
         if connection is None or connection.is_closed:
             connection = self._own.connection = _AtOnce(self.engine.connect())
             self._open.append(connection)
-        return connection.do(act, kind)
+        return connection
 
     def leave_file(self) -> None:
         """Open it anew at the next transaction."""
@@ -143,6 +159,7 @@ class _Threads:
     def close(self) -> None:
         self._writing.close()
         self._reading.close()
+        self.checkpoints.wait()
         for connection in self._open:
             connection.close()
         self.engine.dispose()
@@ -179,6 +196,12 @@ class _AtOnce:
                 driver.rollback()
             if self.is_closed:
                 self.close()
+
+    def copy(self) -> None:
+        """Copy the log into the file as far as nobody stands in the way."""
+        self._driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        if self.is_closed:
+            self.close()
 
     def close(self) -> None:
         self.is_closed = True
