@@ -7,7 +7,7 @@ from typing import Any
 
 from headgate.agents.orchestrator import plain
 from headgate.agents.types import AgentSettings, DelegateSettings
-from headgate.core.chat import Call, ChatEvent, Ended, Refusal, Text
+from headgate.core.chat import Call, ChatEvent, Ended, Refusal, Text, ToolHeld
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Run, StrategyChoice
 from headgate.core.surfaces import CHAT
@@ -17,7 +17,7 @@ from headgate.pipeline.context import Deps
 from headgate.pipeline.inner import inner_run
 from headgate.pipeline.prepare import Prompt
 from headgate.pipeline.turns import total_tokens
-from headgate.tools.types import Caller, ToolResult
+from headgate.tools.types import Caller, Held, ToolResult
 
 Steer = Callable[[AgentSettings, ModelRequest, Run, Deps], AsyncGenerator[ChatEvent]]
 
@@ -45,13 +45,15 @@ def deepest_below(prompt: Prompt, above: Run) -> int:
 
 @dataclass(slots=True)
 class Below:
-    """One agent at work. `run` is its own; `said`, `called` and `ended` are what came of it so far."""
+    """One agent at work. `run` is its own; `said`, `called`, `held` and `ended` are what came of it so far."""
 
     agent: AgentSettings
     run: Run
     above: Run
     said: list[str] = field(default_factory=list)
     called: list[str] = field(default_factory=list)
+    held: list[Call] = field(default_factory=list)
+    """Calls that wait for a person."""
     ended: Ended | None = None
 
     @classmethod
@@ -85,6 +87,8 @@ class Below:
                 self.said.append(text)
             case Call(_, name):
                 self.called.append(name)
+            case ToolHeld(call):
+                self.held.append(call)
             case Ended():
                 self.ended = event
                 self.run.status = 200
@@ -92,13 +96,24 @@ class Below:
     @property
     def result(self) -> ToolResult:
         """What it came to, as the one who asked is told."""
-        text = "".join(self.said)
+        text, held = "".join(self.said), self._waiting()
+        if self.run.held:
+            names = ", ".join(dict.fromkeys(one.call.name for one in held))
+            return ToolResult(f"{text}\n[The agent waits for somebody to decide on: {names}]".strip(), held=held)
         if self.ended is not None and self.ended.stop:
             text = f"{text}\n[The agent stopped before it was done: {self.ended.stop}]".strip()
         elif not text:
             tried = f" It called {', '.join(self.called)}, which it does not have." if self.called else ""
-            return ToolResult(f"Error: the agent gave no answer.{tried}", failed=True)
-        return ToolResult(text, failed=not self.said)
+            return ToolResult(f"Error: the agent gave no answer.{tried}", failed=True, held=held)
+        return ToolResult(text, failed=not self.said, held=held)
+
+    def _waiting(self) -> tuple[Held, ...]:
+        """The calls that wait, with what is needed to go on, as far as this agent can."""
+        frame = {"agent": self.agent.name, "model": self.agent.model or "", "messages": self.run.transcript}
+        asked = self.run.held or ()
+        can = tuple(one._replace(frames=(*one.frames, {**frame, "call": call})) for one, call in asked)
+        known = [one.call for one in can]
+        return (*can, *(Held(call) for call in self.held if call not in known))
 
 
 def _added(before: Tokens | None, more: Tokens | None) -> Tokens | None:

@@ -13,11 +13,23 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from headgate.agents.written import json_in
-from headgate.core.chat import Asking, Call, ChatEvent, Other, Step, StopReason, ToolHeld
+from headgate.core.chat import (
+    Asking,
+    Call,
+    ChatEvent,
+    Ended,
+    Other,
+    Step,
+    StopReason,
+    ToolEnded,
+    ToolHeld,
+    ToolStarted,
+)
 from headgate.core.errors import UpstreamError
 from headgate.core.run import Run
 from headgate.core.tokens import Tokens
 from headgate.dialects import chat
+from headgate.pipeline.asking import asked, asked_for
 from headgate.pipeline.context import Deps
 from headgate.pipeline.final_answer import final_answer
 from headgate.pipeline.prepare import Prompt
@@ -59,6 +71,10 @@ class Reasoning:
     native: bool
     notes: list[dict[str, Any]] = field(default_factory=list)
     stop: StopReason = ""
+    held: bool = False
+    """A call waits for a person: nothing is answered before."""
+    made: list[ToolStarted | ToolEnded] = field(default_factory=list)
+    """The calls of the steps, as they are kept if the run has to wait."""
     called: int = 0
     """Tool calls of the steps so far: told with running numbers, or OpenAI's SDKs could not put them together."""
 
@@ -79,7 +95,7 @@ class Reasoning:
                     yield event
             names = [call.name for call in planned.calls]
             yield Step("iteration_complete", number, {"tools": names, "had_tools": bool(names)})
-            if planned.action == "finished":
+            if planned.action == "finished" or self.held:
                 return
             self.stop = self._stop(planned.calls)
             if self.stop:
@@ -155,11 +171,19 @@ class Reasoning:
             async for event in events:
                 note_tool(event, self.prompt, self.run)
                 if isinstance(event, ToolHeld):
+                    event = await asked(event, self.prompt, self.run, self.deps)
+                    self.held = self.held or bool(event.action)
                     yield event
+                else:
+                    self.made.append(event)
         results = [{"index": at, **_result(one)} for at, one in enumerate(batch.outcomes, first)]
         yield Step("tool_result", number, {"tools": names, "tool_results": results})
         for outcome in batch.outcomes:
             self._note_result(outcome.call, outcome.result.text)
+            for held in outcome.result.held:
+                told_held = await asked_for(held, ToolHeld(outcome.call, number), self.run, self.deps)
+                self.held = self.held or bool(told_held.action)
+                yield told_held
         if images := [image for outcome in batch.outcomes for image in outcome.images]:
             self.notes.append(chat.images_of(images))
         if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:
@@ -203,6 +227,11 @@ async def reason(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[ChatEve
     async for event in reasoning.steps():
         yield event
     yield Step("reasoning_complete", 0, {"total_steps": watch.turns})
+    if reasoning.held:
+        for event in reasoning.made:  # so that they stand in the conversation, and are told when it goes on
+            yield event
+        yield Ended("stop", "requires_action", total_tokens(run))
+        return
     async for event in _answer(reasoning):
         yield event
 
