@@ -220,6 +220,12 @@ class Run:
             total += attempt.cost
         return total
 
+    @property
+    def answering(self) -> list[Attempt]:
+        """The attempts of the part that made the last: others, such as a classifier, call models of their own."""
+        attempts = self.attempts
+        return attempts if len(attempts) < 2 else [one for one in attempts if one.component == attempts[-1].component]
+
     def hand_over(self) -> "Run":
         """The same run for whoever goes on with it and settles it; nobody settles this one any more."""
         self.is_accounted = self.is_settled = True
