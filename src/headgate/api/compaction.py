@@ -10,8 +10,8 @@ from headgate.api.admin.fields import read_as
 from headgate.api.answers import json_answer
 from headgate.api.conversations import is_conversation_id
 from headgate.api.gate import Gate
-from headgate.api.resume import state_of
-from headgate.api.stored_conversations import agent_of, owner_of
+from headgate.api.resume import owner_of, state_of
+from headgate.api.stored_conversations import agent_of
 from headgate.conversations.policy import CompactionWishes
 from headgate.conversations.types import Conversation
 from headgate.core.errors import InvalidField

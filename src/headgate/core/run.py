@@ -185,6 +185,8 @@ class Run:
     """Tools that the caller did not ask for."""
     narrowed: tuple[str, ...] | None = None
     """Names, groups and patterns of the only tools that may be added; None for all that a setting adds."""
+    passages: tuple[Any, ...] = ()
+    """Passages of documents that the model was told; see core.chat.Given."""
     tools: tuple[ToolCall, ...] = ()
     """The gateway's own tools that were called, in the order in which they ended."""
     pictures: tuple[Any, ...] = ()

@@ -42,6 +42,10 @@ class ToolInfo:
     """How long a call may take where that is more than usual."""
     asks: bool = False
     """It is a question to the user, whose answer is its result."""
+    aliases: tuple[str, ...] = ()
+    """Other names by which it can be asked for; it then goes by that one."""
+    confirms: str = ""
+    """The argument without which a call only shows what it would change."""
 
     @property
     def schema(self) -> dict[str, Any]:
