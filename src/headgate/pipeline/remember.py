@@ -149,6 +149,7 @@ class Turn:
                             yield Opened(self.stream.content_type, True, _not_pushed)
                         yield await self.tell(said)
         except HeadgateError as error:
+            self.claim.note_overflow(error)
             await self.fail(error)
             raise
 
