@@ -6,9 +6,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_as
 from headgate.api.answers import json_answer
 from headgate.api.conversations import is_conversation_id
+from headgate.api.fields import read_as
 from headgate.api.gate import Gate
 from headgate.api.resume import owner_of, state_of
 from headgate.api.stored_conversations import agent_of

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from headgate.api.admin.fields import who_asks
+from headgate.api.fields import who_asks
 from headgate.api.gate import Gate
 from headgate.conversations.store import State
 from headgate.conversations.types import Owner, StoredRun
