@@ -155,7 +155,8 @@ async def test_what_the_provider_finds_too_long_is_summed_up_and_can_be_sent_aga
     def strict(request: Recorded) -> Answer:
         if counted(request) > 900 and not is_summary_call(request):
             return Answer(status=400, body=json.dumps(told).encode())
-        return counting(request)
+        answer: Answer = counting(request)
+        return answer
 
     stub.otherwise = strict
     async with running_gateway(made, tmp_path) as gateway:
