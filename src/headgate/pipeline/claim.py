@@ -22,7 +22,7 @@ from headgate.conversations.types import (
     milliseconds,
     new_id,
 )
-from headgate.core.errors import HeadgateError
+from headgate.core.errors import HeadgateError, UpstreamContextWindow
 from headgate.core.request import ModelRequest
 from headgate.core.run import Run
 from headgate.core.state_errors import ConversationBusy, ConversationMoved
@@ -226,6 +226,14 @@ class Claim:
             self.is_held = False
             with suppress(HeadgateError):
                 await self.state.runs.release(self.head, self.holder)
+
+    def note_overflow(self, error: HeadgateError) -> None:
+        """Where the provider found the prompt too long, compact the conversation: then the turn can be sent again."""
+        asking = self.asking
+        if not isinstance(error, UpstreamContextWindow) or asking is None or asking.deps.compactor is None:
+            return
+        if asking.deps.compactor.overflowed(self.head, self.told, asking):
+            error.message += " The conversation is summed up now: send the turn again."
 
     def compact_after(self) -> None:
         """Compact the conversation in the background if it came near its end."""

@@ -217,6 +217,7 @@ class ResponseTurn:
                         if said:
                             yield await self.told(said) if run.stream else await self.whole(said)
         except HeadgateError as error:
+            self.claim.note_overflow(error)
             await self.fail(error, run)
             raise
 
