@@ -9,8 +9,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import whole_number
 from headgate.api.answers import json_answer
+from headgate.api.fields import whole_number
 from headgate.api.gate import Gate, Receive, Scope
 from headgate.api.idempotency import Story
 from headgate.api.relay import ModelRoute
@@ -25,7 +25,19 @@ from headgate.core.surfaces import CHAT
 from headgate.pipeline.answering import Answer, answer_item, json_object
 from headgate.pipeline.going_on import go_on, shape_of
 
-_FIELDS = frozenset(("decision", "arguments", "text", "reason", "digest", "model", "stream", "stream_options"))
+_PASSED_ON = (
+    "stream",
+    "stream_options",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "reasoning_effort",
+)
+_FIELDS = frozenset(("decision", "arguments", "text", "reason", "digest", "model", *_PASSED_ON))
 _DECISIONS = ("approve", "reject", "edit", "answer")
 _LONGEST = 100_000
 _MOST_LISTED = 100
@@ -92,7 +104,7 @@ class AnswerAction(ModelRoute):
         for name in fields.keys() - _FIELDS:
             raise InvalidField(f"There is no field '{name[:64]}' here.", param=name[:64])
         messages = [answer_item(_answer(scope["path_params"]["id"], fields))]
-        asked = {name: fields[name] for name in ("stream", "stream_options") if fields.get(name) is not None}
+        asked = {name: fields[name] for name in _PASSED_ON if fields.get(name) is not None}
         model = _text(fields, "model")
         return json_request(CHAT, {"model": model, "messages": messages, "digest": _text(fields, "digest"), **asked})
 

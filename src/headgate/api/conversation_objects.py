@@ -6,17 +6,18 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_fields
 from headgate.api.answers import json_answer
+from headgate.api.fields import read_fields
 from headgate.api.gate import Gate
 from headgate.api.responses import item_page, shown_item
-from headgate.api.resume import owner_in, state_of
+from headgate.api.resume import owner_of, state_of
 from headgate.conversations.items import kept_of, told_of
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, New, new_id
 from headgate.core.errors import InvalidField, MissingField
 from headgate.core.state_errors import ItemsStay
 from headgate.dialects.responses_items import parse_items
+from headgate.pipeline.referring import with_referred
 
 _MOST_ADDED = 20
 _MOST_PAIRS, _LONGEST_NAME, _LONGEST_VALUE = 16, 64, 512
@@ -25,10 +26,11 @@ _LEASE_SECONDS = 30.0
 
 async def create(request: Request, gate: Gate) -> Response:
     """A new one, with `items` and `metadata` if they are given."""
-    state, owner = state_of(gate), owner_in(request, gate)
+    state, owner = state_of(gate), owner_of(request, gate)
     fields = await read_fields(request, empty=True)
     metadata = _metadata(fields.get("metadata"))
-    added = _added(fields.get("items"), ()) if fields.get("items") else []
+    given = await with_referred(fields.get("items"), (), owner, state, "items")
+    added = _added(given, ()) if given else []
     head = await state.heads.create(owner, metadata=metadata)
     if added:
         await state.heads.append(head, added)
@@ -68,7 +70,8 @@ async def add_items(request: Request, gate: Gate) -> Response:
     try:
         head = await state.heads.get(head.id, head.owner)
         before = told_of([one.data for one in await state.heads.told(head)])
-        _, items = await state.heads.append(head, _added(fields.get("items"), before))
+        given = await with_referred(fields.get("items"), (), head.owner, state, "items")
+        _, items = await state.heads.append(head, _added(given, before))
     finally:
         await state.runs.release(head, holder)
     data = [shown_item(one) for one in items]
@@ -90,7 +93,7 @@ async def delete_item(request: Request, gate: Gate) -> Response:
 
 async def _head(request: Request, gate: Gate) -> Conversation:
     state: State = state_of(gate)
-    return await state.heads.get(request.path_params["id"], owner_in(request, gate))
+    return await state.heads.get(request.path_params["id"], owner_of(request, gate))
 
 
 def _shape(head: Conversation) -> dict[str, Any]:

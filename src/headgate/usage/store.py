@@ -270,8 +270,14 @@ def _totals(name: str, sums: Iterable[Any]) -> Totals:
 
 
 def _addition(table: Table, dialect: Dialect) -> str:
-    """Both databases know these words; a row that is there already is passed over."""
-    return f"{insert(table).compile(dialect=dialect)} ON CONFLICT DO NOTHING"
+    """Both databases know these words. A row that is there already is passed over; an attempt may only become its run's
+    last, and tell how that ended.
+    """
+    words = f"{insert(table).compile(dialect=dialect)} ON CONFLICT"
+    if table is not attempts:
+        return f"{words} DO NOTHING"
+    told = ", ".join(f"{name} = excluded.{name}" for name in ("final", "outcome", "error", "decision"))
+    return f"{words} (id) DO UPDATE SET {told} WHERE excluded.final = 1 AND attempts.final = 0"
 
 
 def _of_many(addition: str, rows: int) -> str:
