@@ -55,7 +55,9 @@ async def gone(gateway: Gateway, folder: Path) -> AsyncIterator[None]:
 def opened_with(*pragmas: str) -> Trouble:
     @asynccontextmanager
     async def trouble(gateway: Gateway, folder: Path) -> AsyncIterator[None]:
-        engine = database_of(gateway).engine
+        database = database_of(gateway)
+        assert database._threads is not None
+        engines = (database.engine.sync_engine, database._threads.engine)
 
         def hamper(connection: Any, _: object) -> None:
             cursor = connection.cursor()
@@ -63,11 +65,18 @@ def opened_with(*pragmas: str) -> Trouble:
                 cursor.execute(pragma)
             cursor.close()
 
-        event.listen(engine.sync_engine, "connect", hamper)
-        await engine.dispose()
+        async def open_anew() -> None:
+            assert database._threads is not None
+            await database.engine.dispose()
+            database._threads.leave_file()
+
+        for engine in engines:
+            event.listen(engine, "connect", hamper)
+        await open_anew()
         yield
-        event.remove(engine.sync_engine, "connect", hamper)
-        await engine.dispose()
+        for engine in engines:
+            event.remove(engine, "connect", hamper)
+        await open_anew()
 
     return trouble
 

@@ -86,11 +86,11 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_what_was_observed_is_sent_in_batches_and_in_order() -> None:
     sending = Sending(Target())
-    for number in range(100):
+    for number in range(200):
         sending.tracer.observe(settled(number))
-    await sending.until(lambda: sending.count("sent") == 200)
+    await sending.until(lambda: sending.count("sent") == 400)
     await sending.close()
-    assert sending.target.ids == [f"r{number}" for number in range(100)]
+    assert sending.target.ids == [f"r{number}" for number in range(200)]
     assert 1 < len(sending.target.bodies) < 10
 
 

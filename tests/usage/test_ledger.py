@@ -178,8 +178,7 @@ async def test_replaying_a_journal_twice_counts_once(tmp_path: Path) -> None:
 
 async def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
     async with ledger_database(tmp_path) as (database, store):
-        async with database.reading() as connection:
-            await connection.exec_driver_sql("PRAGMA busy_timeout=1")
+        await database.do(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout=1", ()))
         journal, one = ledger(tmp_path / "journal", store)
         journal.append([entry(1)])
         other = sqlite3.connect(tmp_path / "headgate.db", isolation_level=None)

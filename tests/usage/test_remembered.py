@@ -1,10 +1,10 @@
 """The drain takes a worker's own entries from memory where it can, and adds many rows with one statement."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
 from headgate.core.errors import DatabaseUnavailable
 from headgate.core.principal import Principal
@@ -134,7 +134,7 @@ async def test_one_row_that_cannot_be_added_keeps_out_all(tmp_path: Path) -> Non
         entries[170] = entries[170]._replace(outcome=None)  # type: ignore[arg-type]
         with pytest.raises(DatabaseUnavailable) as refused:
             await store.add(entries)
-        assert isinstance(refused.value.__cause__, IntegrityError)
+        assert isinstance(refused.value.__cause__, sqlite3.IntegrityError)
         assert await stored(store) == []
         await store.add(entries[:170])
         assert len(await stored(store)) == 170

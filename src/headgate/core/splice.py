@@ -5,7 +5,6 @@ Works on text already proved to be a JSON object; knows nothing of what the memb
 
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -25,6 +24,8 @@ _VALUE_BEHIND = re.compile(_VALUE, re.DOTALL)
 _MAY_SPELL_ASCII = b"\\u00"
 # Each count is a pass over the whole text: with many keys the walk, which is one, is cheaper.
 _MOST_COUNTED = 32
+_NEAR = 512
+"""Bytes from the beginning in which a member is looked for before the text is walked."""
 
 
 _ESCAPABLE = frozenset('"/\\')
@@ -166,16 +167,14 @@ def locate(text: bytes, key: str) -> tuple[int, int] | None:
     First the short way, for a member near the beginning: behind no bracket and no escape, a quoted spelling can only be
     the outermost object's key, or a string value, which no colon follows. Otherwise the text is walked.
     """
-    near = _near_the_beginning(key).match(text)
-    if near is not None:
-        start, end = near.span(1)
-        return start, end if end > start else _end_of_nested(text, start)
+    spelled = _spelled(key)
+    at = text.find(spelled, 0, _NEAR)
+    if at > 0 and text.count(b"{", 0, at) == 1 and text.find(b"[", 0, at) < 0 and text.find(b"\\", 0, at) < 0:
+        near = _VALUE_BEHIND.match(text, at + len(spelled))
+        if near is not None:
+            start, end = near.span(1)
+            return start, end if end > start else _end_of_nested(text, start)
     for member in members(text):
         if member.key == key:
             return member.start, member.end
     return None
-
-
-@lru_cache(maxsize=32)
-def _near_the_beginning(key: str) -> re.Pattern[bytes]:
-    return re.compile(rb"\s*\{[^\[{\\]{0,400}?" + re.escape(_spelled(key)) + _VALUE, re.DOTALL)

@@ -10,7 +10,8 @@ _INWARD = ("prompt_tokens_details", "input_tokens_details", "input_token_details
 _OUTWARD = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 _READ = ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens")
 _WRITTEN = ("cache_creation_input_tokens",)
-_PARTS = frozenset((*_INWARD, *_OUTWARD, *_READ, *_WRITTEN))
+_BESIDE = frozenset((*_READ, *_WRITTEN))
+_PARTS = _BESIDE.union(_INWARD, _OUTWARD)
 
 
 class Tokens(NamedTuple):
@@ -47,6 +48,8 @@ def reported(usage: object) -> Tokens | None:
     if total <= prompt + completion and _PARTS.isdisjoint(usage):
         return Tokens(prompt, completion)
     inward, outward = _details(usage, _INWARD), _details(usage, _OUTWARD)
+    if not (inward or outward) and total <= prompt + completion and _BESIDE.isdisjoint(usage):
+        return Tokens(prompt, completion)
     cached = _count(inward, "cached_tokens") or _count(usage, *_READ) or 0
     written = _count(inward, "cache_write_tokens", "cache_creation_tokens") or _count(usage, *_WRITTEN) or 0
     held = cached + written

@@ -16,6 +16,8 @@ from headgate.telemetry.spans import SERVER, Shared, Span
 _BYTES = 2
 _ROOT, _BELOW_LOCAL, _BELOW_REMOTE = b"\x85\x01\x01\0\0\0", b"\x85\x01\x01\x01\0\0", b"\x85\x01\x01\x03\0\0"
 """Flags, all of a trace that is kept: whether the parent is known, and whether it is another process's."""
+_SHORT = 1 << 7
+"""The length of a shorter text is one byte."""
 _BEYOND = 1 << 63
 _LARGEST = (1 << 64) - 1
 _TIMES, _TIME, _NUMBER = Struct("<cQcQ"), Struct("<Q"), Struct("<d")
@@ -66,6 +68,8 @@ def _of_shared(shared: Shared) -> bytes:
 
 def _attribute(key: str, value: Any) -> bytes:
     """Field 9 of a span."""
+    if type(value) is str and (size := len(value)) < _SHORT and value.isascii():
+        return b"%b\x0a%c%b" % (_before(key, size + 2), size, value.encode())
     written = _value(value)
     return _before(key, len(written)) + written
 

@@ -22,8 +22,8 @@ MOST_WAITING = 16_384
 """Spans; some seconds of the most that one process can make, at 2 kB each."""
 MOST_CONTENT = 64 << 20
 """Bytes of prompts and answers that wait with them."""
-_BATCH = 128
-"""Few enough that writing them holds up nobody else."""
+_BATCH = 256
+"""Few enough that writing them, which takes a millisecond, holds up nobody else."""
 _BATCH_WITH_CONTENT = 64
 """Few enough for collectors that take no large bodies."""
 _EVERY = 1.0

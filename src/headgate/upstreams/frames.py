@@ -91,13 +91,14 @@ class FrameRelay:
         if data.startswith(before) and data.endswith(behind) and not self._splitter.rest:
             # The event that was learned, with another text, or several in a row as they come when there is much to do.
             # Texts without quotes cannot end early and hide anything.
-            inside = data[start:end]
-            texts = inside.replace(seam, b"")
+            texts = relayed = data[start:end]
+            if b'"' in texts:
+                texts, relayed = texts.replace(seam, b""), texts.replace(seam, new_seam)
             if texts and b'"' not in texts:
                 attempt = self._attempt
                 attempt.chunks += 1
                 attempt.text_bytes += len(texts)
-                return new_before + inside.replace(seam, new_seam) + new_behind
+                return new_before + relayed + new_behind
         try:
             block = self._splitter.feed(data)
         except sse.EventTooLong:

@@ -60,7 +60,7 @@ def _entry(run: Run, number: int, settled_at: int, tags: str, price_of: PriceOf,
     price = price_of(attempt, tokens)
     prices: _Prices = _UNPRICED if price is None else price
     started_at = settled_at - int((run.ended - start) * 1000)
-    return Entry(
+    values = (
         f"{started_at:012x}{run.trace.span_id}{'m' if run.mirror_of else '-'}{number}",
         run.id,
         run.parent or run.mirror_of or "",
@@ -93,6 +93,7 @@ def _entry(run: Run, number: int, settled_at: int, tags: str, price_of: PriceOf,
         run.decision if final else "",
         *prices[5:],
     )
+    return Entry._make(values)  # the constructor takes twice as long, for it names each of them
 
 
 def _closed(entry: Entry, run: Run) -> Entry:
