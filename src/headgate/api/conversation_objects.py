@@ -6,8 +6,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_fields
 from headgate.api.answers import json_answer
+from headgate.api.fields import read_fields
 from headgate.api.gate import Gate
 from headgate.api.responses import item_page, shown_item
 from headgate.api.resume import owner_of, state_of

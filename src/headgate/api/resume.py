@@ -6,6 +6,7 @@ from contextlib import aclosing
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from headgate.api.fields import who_asks
 from headgate.api.gate import Gate
 from headgate.conversations.store import State
 from headgate.conversations.types import Owner, StoredRun
@@ -28,7 +29,7 @@ def state_of(gate: Gate) -> State:
 
 def owner_of(request: Request, gate: Gate) -> Owner:
     """Whose things a control call means: those of the key's tenant, and of the user whom it names."""
-    who = gate.acting(request.scope["who"], dict(request.scope["headers"]))
+    who = gate.acting(who_asks(request), dict(request.scope["headers"]))
     request.scope["who"] = request.scope["run"].who = who
     return Owner(who.tenant, who.user)
 

@@ -8,11 +8,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_fields, who_asks, whole_number
 from headgate.api.agents import agent_for
 from headgate.api.answers import json_answer
 from headgate.api.conversation_shapes import conversation_shape, item_shape, lineage_shape, segment_shape
 from headgate.api.conversations import is_conversation_id
+from headgate.api.fields import read_fields, who_asks, whole_number
 from headgate.api.gate import Gate
 from headgate.api.resume import owner_of, state_of
 from headgate.conversations.types import Conversation, Item, Query, new_id
