@@ -132,11 +132,19 @@ async def test_strangers_do_not_line_up_for_a_conversation(stub: Stub, tmp_path:
         conversation = await by_header(gateway, "", False)
         state = gateway.gate.deps.state
         assert state is not None
-        await state.runs.hold(await state.heads.get(conversation, OWNER), "somebody", 60)
+        head = await state.heads.get(conversation, OWNER)
+        await state.runs.hold(head, "somebody", 60)
+        in_line = asyncio.create_task(by_header(gateway, conversation, False))
+        async with asyncio.timeout(BOUND):
+            while not gateway.gate.deps.second_turn.waiting:
+                await asyncio.sleep(0)
         stranger = {"x-conversation-id": conversation, "x-user-id": "stranger"}
         body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}]}
         answer = await gateway.http.post("/v1/chat/completions", json=body, headers=stranger)
-        assert (answer.status_code, gateway.gate.deps.second_turn.waiting) == (404, 0)
+        assert answer.status_code == 404
+        assert not in_line.done()
+        await state.runs.release(head, "somebody")
+        assert await in_line == conversation
 
 
 async def test_what_is_kept_of_a_turn_is_kept_as_a_whole_or_not_at_all(
