@@ -77,9 +77,7 @@ def policy_of(settings: CompactionSettings, *wishes: Mapping[str, Any]) -> Polic
     """The settings with what is wished for; of two wishes the later one holds."""
     wished: dict[str, Any] = {}
     for wish in wishes:
-        for name, value in wish.items():
-            if value is not None and name in _NAMES:
-                wished[name] = value
+        wished.update({name: value for name, value in wish.items() if value is not None and name in _NAMES})
     return replace(settings.policy(), **wished) if wished else settings.policy()
 
 
