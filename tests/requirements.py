@@ -175,6 +175,7 @@ REQUIREMENTS = {
     "156": Requirement("Responses and Conversations as the API has them, over HTTP and WebSocket"),
     "160": Requirement("Fork and rewind from any item; the lineage tells what each compaction covers"),
     "scale-state": Requirement("100,000 conversations, long ones too, are opened, listed and searched quickly"),
+    "state-steps": Requirement("A stored turn takes at most three transactions, and waits for the disk in one of them"),
     "crash-state": Requirement("kill -9 at any moment: no item that was seen is lost, none is twice, all goes on"),
     "161": Requirement("Actions that wait for an answer survive a restart and are answered from any door"),
     "172": Requirement("All of a user or tenant is exported and deleted; the ledger keeps its sums"),

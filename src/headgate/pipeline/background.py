@@ -31,6 +31,7 @@ from headgate.pipeline.remember import LEASE_SECONDS, Story, Tell
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.responding import ResponseTurn, not_pushed, responded
 from headgate.pipeline.settle import settle
+from headgate.pipeline.takeover import again, finish
 
 log = logging.getLogger(__name__)
 PrincipalOf = Callable[[str, str, str], Principal | None]
@@ -156,9 +157,9 @@ class Caretaker:
             raise InvalidAuthorization("The key that asked is not in force any more.")
         steps = Steps(events)
         run = _run_again(left, who)
-        turn = await ResponseTurn.again(left, run, holder, self._deps)
+        turn = await again(left, run, holder, self._deps)
         if turn.was_kept:
-            await turn.finish()
+            await finish(turn)
             return
         turn.telling.number = left.events if not events else events[-1].number + 1
         turn.shift, turn.earlier = steps.places, steps.completed
