@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.agents.book import Agents
+from headgate.agents.orchestrator import Orchestrator
 from headgate.agents.prompts import Prompts
 from headgate.agents.reasoner import Reasoner
 from headgate.agents.skills import Skills, load
@@ -21,6 +22,7 @@ from headgate.core.errors import StartupError
 from headgate.core.run import Run
 from headgate.pipeline.classify import Classifier
 from headgate.pipeline.context import Deps, pass_through
+from headgate.pipeline.passages import hand_over
 from headgate.pipeline.system import FindTools, SystemPrompts
 from headgate.pipeline.tools import defuses
 from headgate.telemetry.redact import conceal
@@ -48,10 +50,13 @@ def steer_with(
     except Faulty as error:
         raise StartupError(f"An agent's prompt is no template: {error.message}") from None
     deps.system_prompt = prompts
+    deps.retrieve = hand_over
     deps.prompts = Prompts(Path(strategies.prompts) if strategies.prompts else None)
     deps.reasoner = Reasoner(strategies.reasoning)
     deps.step_temperature = strategies.reasoning.temperature
     deps.calls_tools = _calls_tools(settings, deps)
+    deps.orchestrator = Orchestrator(strategies.orchestration)
+    deps.keeps_schemas = partial(_keeps_schemas, deps)
     chooses = strategies.classifier.model is not None
     deps.classify = Classifier(strategies.classifier, deps.prompts).classify if chooses else pass_through
     return prompts
@@ -74,10 +79,13 @@ def toolbox_of(registry: Registry, mcp: McpPool | None) -> Toolbox:
     """Which of the gateway's tools an agent has."""
 
     async def toolbox(agent: AgentSettings, run: Run) -> Sequence[Tool]:
+        def is_wanted(tool: Tool) -> bool:
+            return any(name in wanted for name in (tool.info.name, *tool.info.aliases))
+
         told = {one["function"]["name"]: one["function"] for one in agent.tools if not isinstance(one, str)}
         wanted = [one if isinstance(one, str) else one["function"]["name"] for one in agent.tools]
         tools = [tool for name in wanted if (tool := registry.get(name)) is not None]
-        tools += [tool for tool in registry if tool.info.group in agent.tool_groups and tool.info.name not in wanted]
+        tools += [tool for tool in registry if tool.info.group in agent.tool_groups and not is_wanted(tool)]
         if mcp is not None:
             tools += await _of_mcp(agent, run, mcp, wanted)
         return [retold(tool, told.get(tool.info.name)) for tool in tools] if told else tools
@@ -141,6 +149,11 @@ def _calls_tools(settings: Settings, deps: Deps) -> Callable[[str], bool]:
         return bool(model and model.settings and model.settings.capabilities.tools)
 
     return calls_tools
+
+
+def _keeps_schemas(deps: Deps, name: str) -> bool:
+    model = deps.catalog.configured(name)
+    return bool(model and model.settings and model.settings.capabilities.json_schema)
 
 
 def offered_of(registry: Registry, mcp: McpPool | None) -> Callable[[], Awaitable[Sequence[Tool]]]:

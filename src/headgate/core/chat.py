@@ -15,7 +15,7 @@ from headgate.core.tokens import Tokens
 
 NONE: Mapping[str, Any] = MappingProxyType({})
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
-StepType = Literal[
+ReasoningStep = Literal[
     "iteration_start",
     "planning",
     "tool_execution_start",
@@ -25,6 +25,16 @@ StepType = Literal[
     "external_reasoning",
     "error",
 ]
+OrchestrationStep = Literal[
+    "plan",
+    "node_started",
+    "node_progress",
+    "node_completed",
+    "node_failed",
+    "node_skipped",
+    "orchestration_complete",
+]
+StepType = ReasoningStep | OrchestrationStep
 StopReason = Literal[
     "",
     "tool_loop_limit",
@@ -130,13 +140,33 @@ class ToolHeld(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a strategy does. `iteration` counts from 1, 0 where it belongs to none; `tokens` is what it took."""
+    """What a strategy does. `iteration` counts steps or a plan's nodes from 1, 0 where it belongs to none; `tokens` is
+    what it took.
+    """
 
     type: StepType
     iteration: int
     metadata: Mapping[str, Any] = NONE
     error: str | None = None
     tokens: Tokens | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A passage of a document that the model was told. `id` is what it is cited by; larger scores are better."""
+
+    id: str
+    index: str
+    score: float
+
+
+class Retrieved(NamedTuple):
+    """Passages were looked up for the user's message. `failed` tells by index why nothing came of it, as
+    an error's code.
+    """
+
+    passages: tuple[Given, ...]
+    failed: Mapping[str, str] = NONE
 
 
 class Ended(NamedTuple):
@@ -162,6 +192,7 @@ ChatEvent = (
     | ToolEnded
     | ToolHeld
     | Step
+    | Retrieved
     | Ended
 )
 

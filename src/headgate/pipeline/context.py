@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from headgate.agents.book import Agents
+from headgate.agents.orchestrator import Orchestrator
 from headgate.agents.prompts import Prompts
 from headgate.agents.reasoner import Reasoner
-from headgate.agents.types import AgentSettings, ReasoningSettings
+from headgate.agents.types import AgentSettings, OrchestrationSettings, ReasoningSettings
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, Item
 from headgate.core.bounds import Bound
+from headgate.core.chat import Retrieved
 from headgate.core.money import Price
 from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
@@ -32,12 +34,16 @@ async def _no_tools(_: AgentSettings, __: Run) -> Sequence[Tool]:
     return ()
 
 
-def _no_tool_calls(_: str) -> bool:
+def _not_known_to(_: str) -> bool:
     return False
 
 
 async def pass_through(_: ModelRequest, __: Run, ___: "Deps") -> StrategyChoice:
     return StrategyChoice("passthrough", "llm_classifier", "no classifier is set")
+
+
+async def _retrieve_nothing(_: Any, __: Run, ___: "Deps") -> Retrieved | None:
+    return None
 
 
 async def _plain_prompt(agent: AgentSettings, _: Run) -> str:
@@ -115,14 +121,19 @@ class Deps:
     """A plain model as an agent with tools, where a setting adds some; None where no setting does."""
     reads_marks: frozenset[str] = frozenset()
     """Upstreams whose models may take marks such as `<|im_start|>` in a tool's output for control."""
+    retrieve: "Callable[[Any, Run, Deps], Awaitable[Retrieved | None]]" = _retrieve_nothing
+    """Adds passages of an agent's indices to a prompt; see pipeline/passages.py."""
     prompts: Prompts = field(default_factory=Prompts)
     reasoner: Reasoner = field(default_factory=lambda: Reasoner(ReasoningSettings()))
+    orchestrator: Orchestrator = field(default_factory=lambda: Orchestrator(OrchestrationSettings()))
     classify: "Callable[[ModelRequest, Run, Deps], Awaitable[StrategyChoice]]" = pass_through
     """Chooses the strategy of a request whose caller leaves it to the gateway."""
     step_temperature: float | None = None
     """Of the steps of reasoning; None for the caller's."""
-    calls_tools: Callable[[str], bool] = _no_tool_calls
+    calls_tools: Callable[[str], bool] = _not_known_to
     """Whether a model, by its name, makes native tool calls."""
+    keeps_schemas: Callable[[str], bool] = _not_known_to
+    """Whether a model, by its name, is known to keep to a JSON Schema."""
     note: Callable[[Run, str, Mapping[str, Any]], None] | None = None
     """Writes down what is said in conversations; None where nobody wants that."""
     limiter: Limiter | None = None

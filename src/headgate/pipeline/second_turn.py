@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from headgate.conversations.settings import SecondTurnPolicy
@@ -15,6 +16,7 @@ from headgate.conversations.types import Conversation
 from headgate.core.run import Run
 from headgate.core.state_errors import ConversationBusy
 
+Held = TypeVar("Held")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
 
 
@@ -35,41 +37,41 @@ class SecondTurn:
 
     async def take(self, runs: Runs, head: Conversation, run: Run, lease: float) -> None:
         """Hold the conversation for a run; raises ConversationBusy where that does not come about in time."""
-        holder = holder_of(run)
+        await self.hold(runs, head.id, run, lambda: runs.hold(head, holder_of(run), lease))
+
+    async def hold(self, runs: Runs, id_: str, run: Run, hold: Callable[[], Awaitable[Held]]) -> Held:
+        """What `hold` gives once it comes about; raises ConversationBusy where it does not in time."""
         if self.policy == "reject":
-            await runs.hold(head, holder, lease)
-            return
+            return await hold()
         until = monotonic() + self.seconds
-        line = self._lines.setdefault(head.id, asyncio.Lock())
+        line = self._lines.setdefault(id_, asyncio.Lock())
         self.waiting += 1
         try:
-            await self._line_up(line, head)
+            await self._line_up(line, id_)
             try:
-                await self._take(runs, head, run, lease, until)
+                return await self._hold(runs, id_, run, hold, until)
             finally:
                 line.release()
         finally:
             self.waiting -= 1
 
-    async def _line_up(self, line: asyncio.Lock, head: Conversation) -> None:
+    async def _line_up(self, line: asyncio.Lock, id_: str) -> None:
         """Of this worker's turns, the one that came first goes first."""
         try:
             async with asyncio.timeout(self.seconds):
                 await line.acquire()
         except TimeoutError:
-            raise _busy(head) from None
+            raise _busy(id_) from None
 
-    async def _take(self, runs: Runs, head: Conversation, run: Run, lease: float, until: float) -> None:
+    async def _hold(self, runs: Runs, id_: str, run: Run, hold: Callable[[], Awaitable[Held]], until: float) -> Held:
         stopped, pause = "", _FIRST_PAUSE
         while True:
             try:
-                await runs.hold(head, holder_of(run), lease)
+                return await hold()
             except ConversationBusy:
                 if monotonic() >= until:
                     raise
-            else:
-                return
-            if self.policy == "interrupt" and (other := await runs.holder(head)) and other != stopped:
+            if self.policy == "interrupt" and (other := await runs.holder_of(id_)) and other != stopped:
                 stopped = other
                 await self.stop(other, run.who.key_id)
             await asyncio.sleep(pause)
@@ -81,5 +83,5 @@ def holder_of(run: Run) -> str:
     return run.trace.span_id
 
 
-def _busy(head: Conversation) -> ConversationBusy:
-    return ConversationBusy(f"Another turn of the conversation {head.id} is under way.", retry_after=1)
+def _busy(id_: str) -> ConversationBusy:
+    return ConversationBusy(f"Another turn of the conversation {id_} is under way.", retry_after=1)

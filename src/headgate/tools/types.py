@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
+from headgate.core.chat import Call
 from headgate.core.principal import ANYONE, Principal
 
 Source = Literal["builtin", "mcp", "agent", "plugin"]
@@ -41,6 +42,10 @@ class ToolInfo:
     """How long a call may take where that is more than usual."""
     asks: bool = False
     """It is a question to the user, whose answer is its result."""
+    aliases: tuple[str, ...] = ()
+    """Other names by which it can be asked for; it then goes by that one."""
+    confirms: str = ""
+    """The argument without which a call only shows what it would change."""
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -66,6 +71,8 @@ class ToolResult:
     structured: Mapping[str, Any] | None = None
     shown: tuple[Image, ...] = ()
     """Pictures for the caller's eyes; the model is told of them in the text."""
+    held: tuple[Call, ...] = ()
+    """Calls that it wanted to make and that need an approval, which nobody can give there."""
 
 
 @dataclass(frozen=True, slots=True)
