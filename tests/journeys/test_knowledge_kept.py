@@ -167,7 +167,7 @@ async def test_what_is_too_large_or_wrong_is_told_by_its_place(stub: Stub, tmp_p
         ):
             answer = await http.post(path, json=body)
             assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
-        for body, param in (
+        for fields, param in (
             ({"name": "Upper"}, "name"),
             ({"name": "vs_" + "0" * 32}, "name"),
             ({"name": "x", "mode": "magic"}, "mode"),
@@ -175,7 +175,7 @@ async def test_what_is_too_large_or_wrong_is_told_by_its_place(stub: Stub, tmp_p
             ({"name": "x", "chunking": {"size": 100, "overlap": 100}}, "chunking.overlap"),
             ({"name": "x", "mode": "keyword", "embedding_model": "embed"}, "embedding_model"),
         ):
-            answer = await http.post(INDICES, json=body)
+            answer = await http.post(INDICES, json=fields)
             assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
         assert (await http.get(f"{INDICES}/facts")).json()["doc_count"] == 3
 
