@@ -85,7 +85,7 @@ def _product(one: bytes, other: bytes) -> float:
 
 
 async def test_postgresql_has_the_extension_here_and_works_without(tmp_path: Path) -> None:
-    async with opened(tmp_path) as one, opened(tmp_path, pgvector=False) as other:
+    async with opened(tmp_path, vector_memory=0) as one, opened(tmp_path, pgvector=False) as other:
         is_postgresql = one.database.engine.dialect.name == "postgresql"
         assert await one.shelves.search.has_pgvector() is is_postgresql
         embed = Embedder()
