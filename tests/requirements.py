@@ -103,7 +103,7 @@ REQUIREMENTS = {
     "open-responses": Requirement("The compliance runner of Open Responses passes, over HTTP and WebSockets"),
     "responses": Requirement("The Responses API on any upstream: every event, item and field in the API's own words"),
     "mcp-conformance": Requirement("The MCP conformance suite passes, and real servers can be used"),
-    "101": Requirement("The tools that come with the gateway, in groups, each with a schema and hints"),
+    "101": Requirement("The tools that come with the gateway, in six groups, each with a schema, hints and its test"),
     "102": Requirement("Tools are added to plain models only by allow list, and the response names them"),
     "103": Requirement("GET /v1/tools and POST /v1/tools/execute, by scope"),
     "104": Requirement("Python plug-ins: a function in a folder, or in a package, is a tool"),
@@ -168,6 +168,12 @@ REQUIREMENTS = {
     "92": Requirement("Indices are made, listed, got by name or id, and deleted with all that is in them"),
     "93": Requirement("Documents are replaced, added, listed, got, updated and deleted; a stale change is refused"),
     "94": Requirement("A query finds the nearest passages of one or several indices, with scores and sources"),
+    "95": Requirement("Passages go along with the user's message, with ids to cite; what comes before stays the same"),
+    "96": Requirement("A model asks one index or several itself, and gets passages to cite"),
+    "97": Requirement("Everything that can be done with indices and documents, an agent can do by tools"),
+    "98": Requirement(
+        "What destroys is shown first and done with a token of its own; no other token, and no bare word"
+    ),
     "99": Requirement("Nothing is embedded anew by a restart; another model or dimension is told, with the remedy"),
     "100": Requirement("Knowledge is its tenant's: another one finds nothing of it"),
     "108": Requirement("Memory per user: written, read, searched, listed, deleted; nobody else's is seen"),
