@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import valid
 from headgate.api.answers import json_answer
 from headgate.api.body import read_body
+from headgate.api.fields import valid
 from headgate.api.files import file_documents, is_form
 from headgate.api.gate import Gate
 from headgate.api.queries import whole_number

@@ -61,6 +61,18 @@ class Image(NamedTuple):
     mime_type: str
 
 
+class Held(NamedTuple):
+    """A call that needs an approval, by this `rule` of a policy, or an answer, if it `asks`.
+
+    `frames` let the agents that wanted it go on, see conversations.types.Action; none where nobody can approve it.
+    """
+
+    call: Call
+    rule: str = ""
+    asks: bool = False
+    frames: tuple[Mapping[str, Any], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ToolResult:
     """`text` is what the model is told. A tool that fails gives a result that says so."""
@@ -71,8 +83,8 @@ class ToolResult:
     structured: Mapping[str, Any] | None = None
     shown: tuple[Image, ...] = ()
     """Pictures for the caller's eyes; the model is told of them in the text."""
-    held: tuple[Call, ...] = ()
-    """Calls that it wanted to make and that need an approval, which nobody can give there."""
+    held: "tuple[Held, ...]" = ()
+    """Calls that an agent wanted to make in it, and that need an approval."""
 
 
 @dataclass(frozen=True, slots=True)
