@@ -121,7 +121,7 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Casc
                 async with (
                     _recorded(folder, attempts, settings, gate, prices) as ledger,
                     overseen(folder, gate),
-                    remembering(gate),
+                    remembering(gate, settings.conversations),
                 ):
                     gate.people = people_of(gate, database, attempts, ledger)
                     yield

@@ -36,8 +36,9 @@ log = logging.getLogger(__name__)
 PrincipalOf = Callable[[str, str, str], Principal | None]
 """By the key's id, the tenant and the user; None for one that is not in force any more."""
 _AT_ONCE = 500
-_EVENTS_STAY_SECONDS = 24 * 3600
 _FORGETS_EVERY = 600.0
+_FORGETTING = "events of stored runs"
+_SIGNALS_STAY = 3_600_000
 _BEGAN = "response.output_item.added"
 _DONE = "response.output_item.done"
 
@@ -76,6 +77,8 @@ def begin(turn: ResponseTurn, tell: Tell, run: Run, deps: Deps) -> None:
     """Work on a run in a task of its own."""
     task = asyncio.get_running_loop().create_task(_work(turn, tell, run, deps))
     deps.background[task] = run
+    if deps.watch is not None:
+        deps.watch.attend(turn.id, run, task)
     task.add_done_callback(deps.background.pop)
 
 
@@ -103,10 +106,12 @@ async def _work(turn: ResponseTurn, tell: Tell, run: Run, deps: Deps) -> None:
 class Caretaker:
     """Looks after runs that nobody works on."""
 
-    def __init__(self, deps: Deps, tell: Tell, principal_of: PrincipalOf) -> None:
+    def __init__(self, deps: Deps, tell: Tell, principal_of: PrincipalOf, events_kept: float) -> None:
         self._deps = deps
         self._tell = tell
         self._principal_of = principal_of
+        self._events_kept = events_kept
+        self._name = new_id("hold")
         self._forgets_at = 0.0
 
     async def keep_looking(self, seconds: float) -> None:
@@ -122,13 +127,17 @@ class Caretaker:
             await asyncio.sleep(seconds)
 
     async def forget(self) -> None:
-        """Take events away that nobody comes back for; looked for now and then."""
+        """Take events away that nobody comes back for; now and then, and of all workers one does it."""
         if monotonic() < self._forgets_at:
             return
-        assert self._deps.state is not None
-        found = await self._deps.state.runs.forget_events(milliseconds() - _EVENTS_STAY_SECONDS * 1000)
+        state, now = self._deps.state, milliseconds()
+        assert state is not None
+        found = 0
+        if await state.duties.take(_FORGETTING, self._name, _FORGETS_EVERY):
+            found = await state.runs.forget_events(now - int(self._events_kept * 1000))
+            await state.signals.sweep(now - _SIGNALS_STAY)
         if not found:
-            self._forgets_at = monotonic() + _FORGETS_EVERY
+            self._forgets_at = monotonic() + min(_FORGETS_EVERY, self._events_kept)
 
     async def look(self) -> None:
         """Take over all that were left."""

@@ -4,6 +4,7 @@ The run may be at work in any process, or in none; all is read from the database
 """
 
 from collections.abc import AsyncGenerator
+from time import monotonic
 
 from headgate.conversations.types import OPEN, StoredEvent, StoredRun
 from headgate.core.events import Event, Opened, Room, Sink
@@ -28,6 +29,7 @@ async def followed(run: StoredRun, after: int, deps: Deps) -> AsyncGenerator[byt
     state, scribe, dialect = deps.state, deps.scribe, dialect_of(run)
     assert state is not None
     assert scribe is not None
+    again = 0.0
     while True:
         run = await state.runs.get(run.id, run.owner)
         events = await state.runs.events(run.id, after, _AT_ONCE)
@@ -40,6 +42,8 @@ async def followed(run: StoredRun, after: int, deps: Deps) -> AsyncGenerator[byt
             if dialect == "chat" and run.status in ("completed", "incomplete") and after < run.events:
                 yield frame(run.id, StoredEvent(run.events, DONE), dialect)
             return
+        if deps.watch is not None and monotonic() >= again:
+            again = monotonic() + await deps.watch.follow(run)
         await scribe.news(run.id, _LOOK_SECONDS)
 
 

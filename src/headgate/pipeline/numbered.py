@@ -109,6 +109,7 @@ class Numbered:
             now + int(_LEASE_SECONDS * 1000),
         )
         await self._state.runs.begin(self._stored)
+        run.resumable = self._stored.id
         self._renewing = asyncio.get_running_loop().create_task(self._keep_holding(self._stored.id))
         return True
 

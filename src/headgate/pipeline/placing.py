@@ -41,7 +41,7 @@ async def place(state: State, owner: Owner, run: Run, second: SecondTurn) -> tup
     asked = run.continues
     assert asked is not None
     if asked.previous:
-        head, is_head = await after(state, owner, asked.previous)
+        head, is_head = await after(state, owner, asked.previous, second)
         if not asked.keeps:
             return head, False
         if is_head:
@@ -62,14 +62,14 @@ async def place(state: State, owner: Owner, run: Run, second: SecondTurn) -> tup
     return await state.heads.get(head.id, owner), True
 
 
-async def after(state: State, owner: Owner, previous: str) -> tuple[Conversation, bool]:
+async def after(state: State, owner: Owner, previous: str, second: SecondTurn) -> tuple[Conversation, bool]:
     """The conversation as it was at the end of a response, and whether that is its head.
 
     A summary of what was said before changes nothing of that.
     """
     missing = f"Previous response with id '{previous}' not found."
     try:
-        stored = await state.runs.get(previous, owner)
+        stored = await second.ended(state.runs, await state.runs.get(previous, owner))
         head = await state.heads.get(stored.conversation, owner)
     except (ResponseNotFound, ConversationNotFound):
         raise PreviousResponseNotFound(missing, param="previous_response_id") from None

@@ -284,6 +284,7 @@ class ResponseTurn:
         if not at_its_end:
             await self.state.runs.begin(self.stored)
             self.is_begun = True
+            self.run.resumable = self.id if self.run.stream else ""
         if self.renewing is None:
             self.renewing = asyncio.get_running_loop().create_task(self.keep_holding())
 

@@ -6,10 +6,11 @@ from headgate.conversations.store.actions import Actions
 from headgate.conversations.store.heads import Heads
 from headgate.conversations.store.memories import Memories
 from headgate.conversations.store.runs import Runs
+from headgate.conversations.store.signals import Duties, RunSignals
 from headgate.core.ports import Witness
 from headgate.db.engine import Database
 
-__all__ = ["Actions", "Heads", "Memories", "Runs", "State", "state_of"]
+__all__ = ["Actions", "Duties", "Heads", "Memories", "RunSignals", "Runs", "State", "state_of"]
 
 
 class State(NamedTuple):
@@ -19,8 +20,11 @@ class State(NamedTuple):
     runs: Runs
     actions: Actions
     memories: Memories
+    signals: RunSignals
+    duties: Duties
 
 
 def state_of(database: Database, witness: Witness | None = None) -> State:
     """`witness` is told who answers what."""
-    return State(Heads(database), Runs(database), Actions(database, witness), Memories(database))
+    stores = Heads(database), Runs(database), Actions(database, witness), Memories(database)
+    return State(*stores, RunSignals(database), Duties(database))
