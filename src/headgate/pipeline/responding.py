@@ -259,7 +259,7 @@ class ResponseTurn:
         if self.head is None:
             self.head = await self.state.heads.create(self.owner, model=self.request.model)
             self.run.conversation = self.head.id
-            if self.background:
+            if self.background or self.run.stream:
                 await self.hold()
         self.resource = self.patched(self.begun(status))
         until = milliseconds() + int(LEASE_SECONDS * 1000)
