@@ -5,14 +5,21 @@ import json
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import httpx
 
-from tests.harness.gateway import KEY, Gateway
+from tests.harness.gateway import KEY
 from tests.harness.stub import BOUND
 
 HELPER = "augmented/helper"
+
+
+class Served(Protocol):
+    """A gateway, in this process or in others; `http` sends the key."""
+
+    port: int
+    http: httpx.AsyncClient
 
 
 class Door(NamedTuple):
@@ -30,6 +37,12 @@ class Door(NamedTuple):
             return self
         made = await http.post(f"/a1/agents/{HELPER}/sessions", json={})
         return self._replace(path=self.path.replace("{session}", made.json()["id"]))
+
+    async def whole(self, http: httpx.AsyncClient) -> "Part":
+        """The uncut stream."""
+        answer = await http.post(self.path, json={**self.body, "stream": True}, headers=dict(self.headers))
+        assert answer.status_code == 200, answer.text
+        return taken(answer.headers["x-headgate-run"], answer.content, self)
 
     def request(self) -> bytes:
         """The call as it goes over the socket."""
@@ -70,7 +83,7 @@ def taken(run: str, got: bytes, door: Door) -> Part:
     return Part(run, whole, int(numbers[-1]) if numbers else -1)
 
 
-async def cut(gateway: Gateway, door: Door, most: int = 1 << 30, until: bytes = b"") -> Part:
+async def cut(gateway: Served, door: Door, most: int = 1 << 30, until: bytes = b"") -> Part:
     """Ask, take so many bytes of the stream, or all until some come, and break the connection without a word."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(door.request())
@@ -87,7 +100,7 @@ async def cut(gateway: Gateway, door: Door, most: int = 1 << 30, until: bytes = 
     return taken(run[1].decode(), got[:most], door)
 
 
-async def rest(gateway: Gateway, door: Door, part: Part, way: int = 0) -> bytes:
+async def rest(gateway: Served, door: Door, part: Part, way: int = 0) -> bytes:
     """What comes behind a cut, asked for in one of the ways that there are."""
     seen = {"last-event-id": f"{part.run}:{part.last}"} if part.last >= 0 else {}
     if door.inside and way % 2:
@@ -114,6 +127,13 @@ def text_of(stream: bytes) -> str:
         elif told.get("type") == "content_block_delta":
             said.append(told["delta"].get("text", ""))
     return "".join(said)
+
+
+def is_whole(stream: bytes, door: Door) -> bool:
+    """Whether it tells its end, once."""
+    ends = {"messages": b"event: message_stop\n", "responses": b"event: response.completed\n"}
+    dialect = "responses" if door.inside else door.name
+    return stream.count(ends.get(dialect, b"data: [DONE]\n")) == 1
 
 
 def boundaries(stream: bytes) -> list[int]:
