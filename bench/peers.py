@@ -162,6 +162,11 @@ http {{
     return Launch([str(_nginx_binary()), "-e", "stderr", "-p", str(folder), "-c", config])
 
 
+def _bare(site: Site) -> Launch:
+    script = Path(__file__).parent / "bare.py"
+    return Launch([str(site.home / "bin/python"), str(script), "--port", str(site.port), "--upstream", site.stub])
+
+
 def _litellm(site: Site) -> Launch:
     config = site.write(
         "litellm.yaml",
@@ -281,6 +286,13 @@ PEERS = (
         launch=_nginx,
         note="bare proxy as a floor: no keys, no log, buffering off, one worker",
         available=lambda: _nginx_binary() is not None,
+    ),
+    Peer(
+        name="bare-python",
+        launch=_bare,
+        note="uvicorn and aiohttp's client, nothing between them: what passing on costs in Python without a gateway",
+        pip=("uvicorn==0.54.*", "uvloop", "httptools", "aiohttp", "orjson"),
+        folder="peer-bare",
     ),
     Peer(
         name="vllm-router",

@@ -10,7 +10,7 @@ import openai
 import pytest
 import pytest_asyncio
 
-from headgate.api.routes import Application
+from headgate.api.application import Application
 from tests.conftest import settings_for
 from tests.harness.gateway import KEY, Gateway, running_gateway
 from tests.harness.stub import BOUND, Stub

@@ -3,8 +3,8 @@
 import pytest
 
 from headgate.api import ollama
+from headgate.api.application import Application
 from headgate.api.litellm_refused import REMEDIES
-from headgate.api.routes import Application
 from tests.conftest import settings_for
 from tests.harness.gateway import TOKEN, Gateway, running_gateway
 from tests.harness.stub import Stub

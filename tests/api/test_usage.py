@@ -15,7 +15,7 @@ from starlette.routing import Router
 from headgate import app
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.control import Access, ControlRoute
-from headgate.api.routes import Handler, Route
+from headgate.api.route import Handler, Route
 from headgate.api.spend import SpendRoutes
 from headgate.config.tree import Settings
 from headgate.core.errors import InvalidAuthorization

@@ -11,8 +11,8 @@ import pytest_asyncio
 from sqlalchemy.exc import OperationalError
 
 from headgate.api import ollama
+from headgate.api.application import Application
 from headgate.api.litellm_refused import REMEDIES
-from headgate.api.routes import Application
 from headgate.audit.store import AuditStore
 from tests.harness.gateway import KEY, Gateway, running_gateway
 from tests.harness.stub import Stub

@@ -15,7 +15,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from headgate.api.routes import Application, Route
+from headgate.api.application import Application
+from headgate.api.route import Route
 from headgate.core.surfaces import SURFACES
 from headgate.identity import keys as keys_file
 from headgate.usage.ledger import Ledger

@@ -14,8 +14,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from headgate import app
+from headgate.api.application import Application
 from headgate.api.gate import Gate
-from headgate.api.routes import Application
 from headgate.config.tree import Settings
 from headgate.core.ids import child_of
 from headgate.core.run import Run

@@ -1,16 +1,7 @@
-"""Every URL of the server, in one list, without bodies; and the application that finds the route of a request.
+"""Every URL of the server but model calls (a row each in `core/surfaces.py`), in one list, without bodies.
 
-Model routes are found by one dictionary look-up, for they are the hot path; everything else goes through Starlette.
 A route needs a key unless it says that it is public.
 """
-
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Match, Router
-from starlette.routing import Route as StarletteRoute
 
 from headgate.api import (
     actions,
@@ -20,11 +11,7 @@ from headgate.api import (
     health,
     info,
     litellm_health,
-    litellm_keys,
-    litellm_teams,
-    litellm_users,
     memory,
-    model_info,
     models,
     ollama,
     responses,
@@ -38,41 +25,18 @@ from headgate.api.admin import audit, budgets, data, keys, mcp, reload, template
 from headgate.api.admin.reconcile import ReconcileRoute
 from headgate.api.admin.usage import UsageRoutes
 from headgate.api.c1 import C1Chat
-from headgate.api.control import Access, ControlRoute, refuse
 from headgate.api.count_tokens import count_tokens
-from headgate.api.gate import Gate, Receive, Scope, Send
-from headgate.api.litellm_refused import REMEDIES, Refused
-from headgate.api.litellm_reports import LitellmReports
-from headgate.api.mcp import PATH as MCP_PATH
-from headgate.api.relay import ModelRoute
-from headgate.api.responses_socket import ResponsesSocket
+from headgate.api.gate import Gate
+from headgate.api.litellm_refused import Refused
+from headgate.api.litellm_routes import litellm_routes
+from headgate.api.route import Route
 from headgate.api.sessions import SessionTurn
-from headgate.api.spend import SpendRoutes
-from headgate.core.errors import MethodNotAllowed, RouteNotFound
-from headgate.core.surfaces import MESSAGES, RESPONSES, SURFACES
+from headgate.core.surfaces import RESPONSES
 
 SOCKET_PATHS = (f"/v1{RESPONSES.path}", RESPONSES.path)
 """What can be spoken to over a WebSocket too."""
 MESSAGES_PREFIXES = ("/v1", "", "/anthropic/v1")
 """Where clients of Anthropic's API may have been pointed."""
-Handler = Callable[[Request, Gate], Awaitable[Response]]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One control route. `logged`: it leaves a line in the request log. `needs`: the scope that the key must have."""
-
-    path: str
-    handler: "Handler | ModelRoute"
-    """A model route looks after keys and errors itself."""
-    methods: tuple[str, ...] = ("GET",)
-    public: bool = False
-    logged: bool = False
-    needs: str = ""
-    litellm: bool = False
-    """Its errors have LiteLLM's types."""
-    dialect: str = ""
-    """The words of its errors, if not OpenAI's."""
 
 
 def control_routes(gate: Gate) -> list[Route]:
@@ -94,37 +58,26 @@ def control_routes(gate: Gate) -> list[Route]:
         Route("/models", models.list_models, logged=True),
         Route("/v1/info", info.list_info, logged=True),
         Route("/info", info.list_info, logged=True),
-        Route("/v1/model/info", model_info.list_deployments, logged=True),
-        Route("/model/info", model_info.list_deployments, logged=True),
-        Route("/v2/model/info", model_info.page_deployments, logged=True),
-        Route("/model_group/info", model_info.list_groups, logged=True),
         Route("/v1/models/{model:path}", models.get_model, logged=True),
         Route("/models/{model:path}", models.get_model, logged=True),
         *_count_routes(),
         *_tool_routes(),
         *_key_routes(),
         *_tenant_routes(),
-        *_litellm_key_routes(),
         *_tenant_config_routes(),
         *_run_routes(),
         *_response_routes(),
         *_conversation_object_routes(),
         *_audit_routes(),
         *_data_routes(),
-        *_litellm_user_routes(),
-        *_litellm_team_routes(),
-        *_litellm_health_routes(),
         *_conversation_routes(gate),
         *_compaction_routes(),
         *_agent_routes(gate),
         *_action_routes(gate),
         *_memory_routes(),
         Route("/admin/budgets", budgets.list_all, logged=True, needs="budgets:read"),
-        *_usage_routes(
-            UsageRoutes(gate.reports), ReconcileRoute(gate.reports), SpendRoutes(gate.reports, gate.list_price)
-        ),
-        *_litellm_reports(LitellmReports(gate.reports)),
-        *_litellm_refused_routes(),
+        *_usage_routes(UsageRoutes(gate.reports), ReconcileRoute(gate.reports)),
+        *litellm_routes(gate),
         *_ollama_routes(gate),
         *_mcp_routes(),
     ]
@@ -274,17 +227,11 @@ def _data_routes() -> list[Route]:
     ]
 
 
-def _usage_routes(usage: UsageRoutes, reconcile: ReconcileRoute, spend: SpendRoutes) -> list[Route]:
-    """LiteLLM's routes need no scope: a key without it sees what it spent itself."""
+def _usage_routes(usage: UsageRoutes, reconcile: ReconcileRoute) -> list[Route]:
     return [
         Route("/admin/usage", usage.totals, logged=True, needs="usage:read"),
         Route("/admin/usage/export", usage.export, logged=True, needs="usage:read"),
         Route("/admin/usage/reconcile", reconcile, ("POST",), logged=True, needs="usage:read"),
-        Route("/spend/logs", spend.logs, logged=True, litellm=True),
-        Route("/spend/keys", spend.keys, logged=True, litellm=True),
-        Route("/spend/users", spend.users, logged=True, litellm=True),
-        Route("/spend/tags", spend.tags, logged=True, litellm=True),
-        Route("/spend/calculate", spend.calculate, ("POST",), logged=True, litellm=True),
     ]
 
 
@@ -356,85 +303,6 @@ def _tenant_config_routes() -> list[Route]:
     ]
 
 
-def _litellm_key_routes() -> list[Route]:
-    read, write = "keys:read", "keys:write"
-    return [
-        Route("/key/generate", litellm_keys.generate, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/key/info", litellm_keys.info, logged=True, litellm=True),
-        Route("/v2/key/info", litellm_keys.infos, ("POST",), logged=True, needs=read, litellm=True),
-        Route("/key/update", litellm_keys.update, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/key/delete", litellm_keys.delete, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/key/block", litellm_keys.block, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/key/unblock", litellm_keys.unblock, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/key/regenerate", litellm_keys.regenerate, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/key/{key}/regenerate", litellm_keys.regenerate, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/key/list", litellm_keys.list_all, logged=True, needs=read, litellm=True),
-    ]
-
-
-def _litellm_user_routes() -> list[Route]:
-    """Who asks for itself needs no scope to read."""
-    read, write = "users:read", "users:write"
-    return [
-        Route("/user/new", litellm_users.new, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/user/info", litellm_users.info, logged=True, litellm=True),
-        Route("/v2/user/info", litellm_users.info_alone, logged=True, litellm=True),
-        Route("/user/update", litellm_users.update, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/user/delete", litellm_users.delete, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/user/list", litellm_users.list_all, logged=True, needs=read, litellm=True),
-    ]
-
-
-def _litellm_team_routes() -> list[Route]:
-    read, write, users = "tenants:read", "tenants:write", "users:write"
-    return [
-        Route("/team/new", litellm_teams.new, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/team/info", litellm_teams.info, logged=True, needs=read, litellm=True),
-        Route("/team/update", litellm_teams.update, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/team/delete", litellm_teams.delete, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/team/list", litellm_teams.list_all, logged=True, needs=read, litellm=True),
-        Route("/v2/team/list", litellm_teams.page, logged=True, needs=read, litellm=True),
-        Route("/team/available", litellm_teams.available, logged=True, litellm=True),
-        Route("/team/block", litellm_teams.block, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/team/unblock", litellm_teams.unblock, ("POST",), logged=True, needs=write, litellm=True),
-        Route("/team/member_add", litellm_teams.member_add, ("POST",), logged=True, needs=users, litellm=True),
-        Route("/team/member_update", litellm_teams.member_update, ("POST",), logged=True, needs=users, litellm=True),
-        Route("/team/member_delete", litellm_teams.member_delete, ("POST",), logged=True, needs=users, litellm=True),
-    ]
-
-
-def _litellm_health_routes() -> list[Route]:
-    return [Route("/health/services", litellm_health.services, logged=True, litellm=True)]
-
-
-def _litellm_reports(reports: LitellmReports) -> list[Route]:
-    """A key without the scope `usage:read` sees what it spent itself."""
-    return [
-        Route("/global/spend", reports.spend, logged=True, litellm=True),
-        Route("/global/spend/logs", reports.by_day, logged=True, litellm=True),
-        Route("/global/spend/keys", reports.keys, logged=True, litellm=True),
-        Route("/global/spend/teams", reports.teams, logged=True, litellm=True),
-        Route("/global/spend/models", reports.models, logged=True, litellm=True),
-        Route("/global/spend/tags", reports.tags, logged=True, litellm=True),
-        Route("/global/spend/end_users", reports.end_users, ("POST",), logged=True, litellm=True),
-        Route("/global/spend/report", reports.report, logged=True, litellm=True),
-        Route("/global/all_end_users", reports.names_of_users, logged=True, litellm=True),
-        Route("/global/activity", reports.activity, logged=True, litellm=True),
-        Route("/global/activity/model", reports.activity_by_model, logged=True, litellm=True),
-        Route("/user/daily/activity", reports.daily_of_users, logged=True, litellm=True),
-        Route("/team/daily/activity", reports.daily_of_teams, logged=True, litellm=True),
-        Route("/tag/daily/activity", reports.daily_of_tags, logged=True, litellm=True),
-    ]
-
-
-def _litellm_refused_routes() -> list[Route]:
-    """What LiteLLM's clients may ask and is not had: told with what to do instead."""
-    return [
-        Route(path, Refused(remedy), ("GET", "POST", "PUT", "PATCH", "DELETE"), logged=True, litellm=True)
-        for path, remedy in REMEDIES.items()
-    ]
-
-
 def _ollama_routes(gate: Gate) -> list[Route]:
     """Model calls take POST as theirs do; what is not had here is told with what to do instead."""
     theirs, methods = "ollama", ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -452,73 +320,3 @@ def _ollama_routes(gate: Gate) -> list[Route]:
             for path, remedy in ollama.REMEDIES.items()
         ),
     ]
-
-
-def _door(route: Route, gate: Gate) -> "ModelRoute | ControlRoute":
-    if isinstance(route.handler, ModelRoute):
-        return route.handler
-    access = Access(route.public, route.logged, route.needs, route.litellm, route.dialect)
-    return ControlRoute(route.handler, gate, route.path, access)
-
-
-class Application:
-    """The ASGI application."""
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-        self.controls = control_routes(gate)
-        self._model_routes = {
-            prefix + surface.path: ModelRoute(surface, gate) for surface in SURFACES for prefix in ("/v1", "")
-        }
-        self._archived = ControlRoute(compaction.archived, gate, "archived", Access(logged=True))
-        self._socket = ResponsesSocket(gate, self._model_routes[SOCKET_PATHS[0]])
-        messages = ModelRoute(MESSAGES, gate)
-        self._model_routes |= {prefix + MESSAGES.path: messages for prefix in MESSAGES_PREFIXES}
-        self._router = Router(
-            [
-                StarletteRoute(
-                    route.path,
-                    _door(route, gate),
-                    methods=list(route.methods),
-                )
-                for route in self.controls
-            ],
-            redirect_slashes=False,
-        )
-
-    @property
-    def model_paths(self) -> list[str]:
-        return list(self._model_routes)
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        found = self._model_routes.get(scope["path"])
-        if found is not None and scope.get("method") == "POST":
-            return found(scope, receive, send)
-        if scope["type"] == "websocket":
-            return self._socket(scope, receive, send)
-        if found is None:
-            return self._control(scope, receive, send)
-        return refuse(MethodNotAllowed("This route takes POST."), ("POST",), self._gate, scope, send)
-
-    async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == MCP_PATH and self._gate.mcp_route is not None:
-            await self._gate.mcp_route(self._gate, scope, receive, send)
-            return
-        if "/seg_" in scope["path"] and compaction.ARCHIVED.match(scope["path"]):
-            await self._archived(scope, receive, send)
-            return
-        allowed: set[str] = set()
-        for route in self._router.routes:
-            match, child = route.matches(scope)
-            if match is Match.FULL:
-                scope.update(child)
-                await route.handle(scope, receive, send)
-                return
-            if match is Match.PARTIAL and isinstance(route, StarletteRoute):
-                allowed |= route.methods or set()
-        if allowed:
-            methods = tuple(sorted(allowed))
-            error = MethodNotAllowed(f"This route takes {', '.join(methods)}.")
-            await refuse(error, methods, self._gate, scope, send)
-            return
-        await refuse(RouteNotFound(f"There is no route {scope['path']}."), (), self._gate, scope, send)

@@ -7,8 +7,8 @@ import socket
 import sys
 from collections.abc import Callable
 
+from headgate.api.application import Application
 from headgate.api.gate import Gate
-from headgate.api.routes import Application
 from headgate.api.server import Server, ServerOptions
 from headgate.app.gateway import gateway
 from headgate.app.prepare import Prepared

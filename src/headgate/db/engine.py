@@ -6,6 +6,7 @@ and what was committed survives a loss of power.
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -139,9 +140,17 @@ class _AtOnce:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.dialect = connection.dialect
 
     async def execute(self, statement: Any, parameters: Any = None) -> Any:
         return self._connection.execute(statement, parameters)
+
+    async def exec_driver_sql(self, words: str, parameters: Any) -> Any:
+        """Said to the driver itself, whose cursor is the result; see prepared.py."""
+        driver: Any = self._connection.connection.driver_connection
+        if type(parameters) is list:
+            return driver.executemany(words, parameters)
+        return driver.execute(words, parameters)
 
 
 def _finished(awaited: Awaitable[Found]) -> Found:
@@ -162,7 +171,7 @@ class _told:  # noqa: N801 - used like a function
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DBAPIError | PoolTimeout | OSError) or _is_asyncpg(error):
+        if isinstance(error, DBAPIError | PoolTimeout | OSError | sqlite3.Error) or _is_asyncpg(error):
             cause = type(getattr(error, "orig", None) or error).__name__
             raise DatabaseUnavailable(f"The database cannot be used now ({cause}).", retry_after=1) from error
 

@@ -1,14 +1,14 @@
 """Where a response goes on from what is kept, and what the model is asked then."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from headgate.conversations.store import State
-from headgate.conversations.types import Conversation, Owner
+from headgate.conversations.types import OPEN, Conversation, StoredRun
+from headgate.core.errors import HeadgateError
 from headgate.core.request import JsonRequest, json_request
-from headgate.core.run import Run
 from headgate.core.state_errors import (
     ConversationBusy,
     ConversationNotFound,
@@ -17,11 +17,13 @@ from headgate.core.state_errors import (
     ResponseUnfinished,
 )
 from headgate.core.surfaces import RESPONSES, Surface
-from headgate.pipeline.remember import LEASE_SECONDS
-from headgate.pipeline.second_turn import SecondTurn, holder_of
+from headgate.pipeline.claim import Claim
+from headgate.pipeline.second_turn import SecondTurn
 
 OURS = ("previous_response_id", "conversation", "background", "store")
 """What a request says of stored state, which is ours to keep."""
+_AT_ONCE = SecondTurn()
+_END_SECONDS, _PAUSE = 2.0, 0.01
 
 
 def request_of(surface: Surface, asked: Mapping[str, Any], items: list[dict[str, Any]], *, stream: bool) -> JsonRequest:
@@ -36,56 +38,109 @@ def request_of(surface: Surface, asked: Mapping[str, Any], items: list[dict[str,
     return replace(json_request(surface, made), wants_usage=False)
 
 
-async def place(state: State, owner: Owner, run: Run, second: SecondTurn) -> tuple[Conversation | None, bool]:
-    """The head to go on from, None for a new one, and whether it is held."""
-    asked = run.continues
+async def place(claim: Claim, second: SecondTurn) -> None:
+    """Find the conversation to go on in, if there is one, and hold it if the turn is to be kept."""
+    asked = claim.run.continues
     assert asked is not None
     if asked.previous:
-        head, is_head = await after(state, owner, asked.previous, second)
-        if not asked.keeps:
-            return head, False
-        if is_head:
-            with suppress(ConversationBusy):
-                await state.runs.hold(head, holder_of(run), LEASE_SECONDS)
-                held = await state.heads.get(head.id, owner)
-                if (held.revision, held.depth) == (head.revision, head.depth):
-                    return held, True
-                await state.runs.release(head, holder_of(run))
-        head = await state.heads.fork(head, head.depth)
+        try:
+            try:
+                await _place_after(asked.previous, claim, keeps=asked.keeps)
+            except ResponseUnfinished:
+                if not await _has_ended(asked.previous, claim, second):
+                    raise
+                await _place_after(asked.previous, claim, keeps=asked.keeps)
+        except (ResponseNotFound, ConversationNotFound):
+            message = f"Previous response with id '{asked.previous}' not found."
+            raise PreviousResponseNotFound(message, param="previous_response_id") from None
+    elif asked.conversation and asked.keeps:
+        await claim.take(asked.conversation, second)
     elif asked.conversation:
-        head = await state.heads.get(asked.conversation, owner)
-        if not asked.keeps:
-            return head, False
-    else:
-        return None, False
-    await second.take(state.runs, head, run, LEASE_SECONDS)
-    return await state.heads.get(head.id, owner), True
+        await _read(await claim.state.heads.get(asked.conversation, claim.owner), claim)
 
 
-async def after(state: State, owner: Owner, previous: str, second: SecondTurn) -> tuple[Conversation, bool]:
-    """The conversation as it was at the end of a response, and whether that is its head.
-
-    A summary of what was said before changes nothing of that.
-    """
-    missing = f"Previous response with id '{previous}' not found."
-    try:
-        stored = await second.ended(state.runs, await state.runs.get(previous, owner))
+async def _place_after(previous: str, claim: Claim, *, keeps: bool) -> None:
+    """Behind a response: in its conversation if that ends with it and is free, or else in a fork."""
+    state, owner = claim.state, claim.owner
+    if not keeps:
+        stored = await state.runs.get(previous, owner)
         head = await state.heads.get(stored.conversation, owner)
-    except (ResponseNotFound, ConversationNotFound):
-        raise PreviousResponseNotFound(missing, param="previous_response_id") from None
+        await _read(head if _ends_with(stored, head) else (await _at_end_of(stored, head, claim))[0], claim)
+        return
+    try:
+        stored, head, told = await state.turns.after(previous, owner, claim.lease, _ends_with)
+    except HeadgateError:
+        raise
+    except BaseException:
+        await asyncio.shield(_let_go(previous, claim))
+        raise
+    if told is not None:
+        claim.have(head, told, is_held=True)
+        return
+    head, is_end = (head, False) if _ends_with(stored, head) else await _at_end_of(stored, head, claim)
+    if is_end:
+        with suppress(ConversationBusy):
+            await claim.take(head.id, _AT_ONCE)
+            if (claim.head.revision, claim.head.depth) == (head.revision, head.depth):
+                return
+            await claim.release()
+    await claim.take((await state.heads.fork(head, head.depth)).id, _AT_ONCE)
+
+
+async def _has_ended(previous: str, claim: Claim, second: SecondTurn) -> bool:
+    """Whether a response that nobody waits for any more has made way."""
+    runs = claim.state.runs
+    stored = await runs.get(previous, claim.owner)
+    if not await second.dismiss(stored.conversation):
+        return False
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END_SECONDS):
+            while stored.status in OPEN:
+                await asyncio.sleep(_PAUSE)
+                stored = await runs.get(previous, claim.owner)
+    return stored.status not in OPEN
+
+
+def _ends_with(stored: StoredRun, head: Conversation) -> bool:
+    """Whether a conversation ends with a response. Raises ResponseUnfinished, and PreviousResponseNotFound for a
+    response that left nothing.
+    """
+    previous = stored.id
     if stored.status in ("queued", "in_progress"):
         raise ResponseUnfinished(f"The response '{previous}' is not finished.", param="previous_response_id")
-    kept = len((stored.response or {}).get("output") or ())
+    kept = _kept(stored)
     if not kept and stored.status not in ("completed", "incomplete"):
         raise PreviousResponseNotFound(
             f"The response '{previous}' is {stored.status} and left nothing to go on from.",
             param="previous_response_id",
         )
-    end = stored.base + kept
-    if (head.segment, head.depth) == (stored.segment, end):
-        return head, True
-    if head.depth > end and stored.segment in {one.id for one in await state.heads.lineage(head)}:
-        later = await state.heads.items(head, after=end, limit=20)
+    return (head.segment, head.depth) == (stored.segment, stored.base + kept)
+
+
+async def _at_end_of(stored: StoredRun, head: Conversation, claim: Claim) -> tuple[Conversation, bool]:
+    """The conversation as it was at the end of a response, and whether that is its head.
+
+    A summary of what was said before changes nothing of that.
+    """
+    heads, end = claim.state.heads, stored.base + _kept(stored)
+    if head.depth > end and stored.segment in {one.id for one in await heads.lineage(head)}:
+        later = await heads.items(head, after=end, limit=20)
         if later and all(one.data.get("type") == "compaction" for one in later):
             return head, True
     return replace(head, segment=stored.segment, depth=end), False
+
+
+def _kept(stored: StoredRun) -> int:
+    return len((stored.response or {}).get("output") or ())
+
+
+async def _read(head: Conversation, claim: Claim) -> None:
+    """Go on from what is kept without holding it."""
+    claim.have(head, await claim.state.heads.told(head), is_held=False)
+
+
+async def _let_go(previous: str, claim: Claim) -> None:
+    """What may have been held for a caller who left."""
+    with suppress(HeadgateError):
+        stored = await claim.state.runs.get(previous, claim.owner)
+        await claim.state.turns.release(stored.conversation, claim.holder)

@@ -6,40 +6,36 @@ nothing behind: the caller may ask again.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
-
 from headgate.conversations.compaction import weight
-from headgate.conversations.items import kept_of, news, told_of, with_id
-from headgate.conversations.store import State
-from headgate.conversations.types import Conversation, New, Owner
+from headgate.conversations.items import kept_of, news, told_of
 from headgate.conversations.types import Item as StoredItem
+from headgate.conversations.types import Status, StoredEvent
 from headgate.core.chat import ChatEvent, Ended
 from headgate.core.chat_request import ChatRequest, Item
 from headgate.core.errors import HeadgateError, InvalidHeader
 from headgate.core.events import Event, Opened, Room, Sink, Whole
 from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Continues, Run
-from headgate.core.state_errors import ConversationBusy, ConversationMoved, ConversationNotFound, StateUnavailable
+from headgate.core.state_errors import StateUnavailable
 from headgate.core.surfaces import CHAT, MESSAGES
 from headgate.dialects.table import DIALECTS
-from headgate.dialects.types import Occasion, Reader, Writer
-from headgate.pipeline.answering import answers_in, catch_up, concerns_actions
-from headgate.pipeline.compact import Asking, counted_in, is_compacted, tokens_of
+from headgate.pipeline.answering import answers_in
+from headgate.pipeline.claim import LEASE_SECONDS, Claim
+from headgate.pipeline.compact import is_compacted
 from headgate.pipeline.context import Deps
-from headgate.pipeline.numbered import numbered
-from headgate.pipeline.second_turn import holder_of
+from headgate.pipeline.numbered import Numbered
+from headgate.pipeline.record import Record
 
-LEASE_SECONDS = 60.0
-_RENEWED_AFTER = LEASE_SECONDS / 3
-_TRIES = 5
+__all__ = ["LEASE_SECONDS", "Story", "Tell", "Turn", "remembered"]
+log = logging.getLogger(__name__)
 _SENT = 200
-_MARKS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b'"response.'}
-"""What stands in the last piece of a stream, and perhaps in others: those are held back until the next one comes."""
+_DIALECTS = frozenset(("chat", "messages"))
 Story = AsyncGenerator[Event | ChatEvent]
 Tell = Callable[[ModelRequest, Run, Deps], Story]
 
@@ -49,93 +45,69 @@ async def remembered(tell: Tell, request: ModelRequest, run: Run, deps: Deps) ->
 
     Raises ConversationNotFound, ConversationBusy, StateUnavailable.
     """
-    if deps.state is None:
+    if deps.state is None or deps.scribe is None:
         raise StateUnavailable("Nothing is kept here: the gateway runs without a data directory.")
-    if request.surface.dialect not in _MARKS:
+    if request.surface.dialect not in _DIALECTS:
         message = "A stored conversation goes on by a chat with a model: leave out X-Conversation-ID here."
         raise InvalidHeader(message, param="x-conversation-id")
-    turn = await Turn.begin(request, run, deps.state, deps)
-    asking = Asking(request.model, request, run, deps)
+    turn = await Turn.begin(request, run, deps)
     try:
-        equipped = await turn.make_room(asking)
-        async with aclosing(numbered(turn.follow(tell, request, run, equipped), turn, run, deps)) as story:
+        async with aclosing(turn.follow(tell, request, run)) as story:
             async for event in story:
                 yield event
     finally:
         await asyncio.shield(turn.leave())
-        if deps.compactor is not None and turn.is_kept:
-            deps.compactor.after(turn.head, turn.weight, asking)
 
 
 @dataclass(slots=True)
 class Turn:
-    """One turn of a conversation, whose lease it holds."""
+    """One turn of a conversation. `means` are those of a run on it."""
 
-    state: State
-    head: Conversation
-    told: Sequence[StoredItem]
+    claim: Claim
     history: tuple[Item, ...]
     added: list[dict[str, Any]]
-    holder: str
-    record: "Record"
+    record: Record
+    stream: Numbered
+    means: Deps
     said: list[dict[str, Any]] = field(default_factory=list)
-    """The answer's items, once they are kept."""
+    """The answer's items, once it was tried to keep them."""
     is_kept: bool = False
-    """It holds the conversation no more."""
-    renewing: "asyncio.Task[None] | None" = None
-    weight: int = 0
-    """Tokens of the conversation, as far as they are known."""
+    """That was tried."""
+    is_over: bool = False
+    """It is noted what became of the turn."""
     is_new: bool = False
-    """It began with this turn."""
+    """The conversation began with this turn."""
 
     @classmethod
-    async def begin(cls, request: ModelRequest, run: Run, state: State, deps: Deps) -> "Turn":
-        """Hold the conversation and read what is told of it."""
-        owner = Owner(run.who.tenant, run.who.user)
+    async def begin(cls, request: ModelRequest, run: Run, deps: Deps) -> "Turn":
+        """Hold the conversation and read what is told of it; compact it first if the call would overflow."""
+        assert deps.state is not None
+        assert deps.scribe is not None
         bare, _ = answers_in(request)
         chat = DIALECTS[request.surface.dialect].parse(bare.fields)
         asked = run.continues or Continues()
+        claim = Claim.of(run, deps.state)
         if asked.conversation:
-            head = await state.heads.get(asked.conversation, owner)
-            if asked.agent and head.agent != asked.agent:
-                raise ConversationNotFound(f"The agent '{asked.agent}' has no session '{head.id}'.")
+            await claim.take(asked.conversation, deps.second_turn, asked.agent)
         else:
-            head = await state.heads.create(owner, agent=asked.agent, model=request.model)
-        run.conversation = head.id
-        holder = holder_of(run)
+            await claim.create(request.model, asked.agent)
         try:
-            await deps.second_turn.take(state.runs, head, run, LEASE_SECONDS)
-            if asked.conversation:
-                head = await state.heads.get(head.id, owner)
-            told = await state.heads.told(head) if head.depth else []
-            if concerns_actions(request, told):
-                head = await catch_up(request, head, holder, run, deps)
-                told = await state.heads.told(head)
-            history = told_of([item.data for item in told])
-            known = await _as_known(chat.items, told, history, head, state)
-        except ConversationBusy:
-            raise
+            await claim.catch_up(request, deps)
+            history = told_of([item.data for item in claim.told])
+            known = await _as_known(chat.items, claim, history)
+            added = kept_of(news(chat.items, known))
+            new, before = sum(map(weight, added)), claim.head.segment
+            means = await claim.make_room(request, new, deps)
+            claim.weight += new
+            if claim.head.segment != before:
+                history = told_of([item.data for item in claim.told])
         except BaseException:
-            await asyncio.shield(state.runs.release(head, holder))
+            await asyncio.shield(claim.release())
             raise
-        turn = cls(state, head, told, history, kept_of(news(chat.items, known)), holder, Record(run, bare))
+        turn = cls(claim, history, added, Record(run, bare), Numbered(run, deps.scribe), means)
         turn.is_new = not asked.conversation
-        turn.renewing = asyncio.get_running_loop().create_task(turn.keep_holding())
+        claim.renew()
         return turn
-
-    async def make_room(self, asking: Asking) -> Deps:
-        """Compact the conversation if the call would overflow; gives the means of a run on it."""
-        compactor, run = asking.deps.compactor, asking.run
-        if compactor is None:
-            return asking.deps
-        added = sum(map(weight, self.added))
-        before = self.head.segment
-        self.head, self.told = await compactor.make_room(self.head, self.told, added, asking)
-        if self.head.segment != before:
-            self.history = told_of([item.data for item in self.told])
-        self.weight = tokens_of(self.head, self.told) + added
-        run.segment = self.head.segment if is_compacted(self.told) else ""
-        return compactor.equipped(self.head, self.told, asking)
 
     def request(self, request: ModelRequest) -> ModelRequest:
         """The call with the whole conversation. Messages come first, so that each turn's call begins like the last."""
@@ -148,91 +120,95 @@ class Turn:
         made = json_request(surface, {**fields, **others})
         return replace(made, wants_usage=request.wants_usage)
 
-    async def follow(self, tell: Tell, request: ModelRequest, run: Run, deps: Deps) -> Story:
-        """The story itself, kept before its end is told."""
-        held: bytes = b""
-        async with aclosing(tell(self.request(request), run, deps)) as story:
-            async for event in story:
-                if held:
-                    yield held
-                    held = b""
-                self.record.hear(event)
-                if isinstance(event, Opened):
-                    yield event._replace(pour=_not_pushed)
-                elif isinstance(event, bytes) and self.record.mark in event:
-                    held = event
-                elif isinstance(event, Whole | Ended):
-                    await self.keep()
-                    await self.release()
-                    yield event
-                else:
-                    yield event
-        if held:
-            await self.keep()
-            await self.release()
-            yield held
+    async def follow(self, tell: Tell, request: ModelRequest, run: Run) -> Story:
+        """The story itself, kept before its end is told; the events of a stream as bytes with an `id:` each."""
+        try:
+            async with aclosing(tell(self.request(request), run, self.means)) as story:
+                async for event in story:
+                    self.record.hear(event)
+                    if isinstance(event, bytes):
+                        yield await self.tell(event)
+                    elif isinstance(event, Opened):
+                        await self.open()
+                        yield event._replace(pour=_not_pushed)
+                    elif isinstance(event, Whole) or not run.stream:
+                        if isinstance(event, Whole | Ended):
+                            await self.keep("completed")
+                        yield event
+                    elif said := self.stream.say(event):
+                        if await self.open():
+                            yield Opened(self.stream.content_type, True, _not_pushed)
+                        yield await self.tell(said)
+        except HeadgateError as error:
+            await self.fail(error)
+            raise
 
-    async def keep(self, *, whole: bool = True) -> None:
-        """Add the turn to the conversation; where somebody else added to it meanwhile, behind that."""
-        self.is_kept = True
-        output = self.record.output(whole=whole)
-        if not output and not whole:
+    async def open(self) -> bool:
+        """Begin the stored run, before anything of it is told; False if it was begun before."""
+        if self.claim.stored is not None:
+            return False
+        model = self.claim.run.model
+        await self.claim.begin_run(
+            self.claim.new_run(self.stream.id, self.stream.dialect, "in_progress", {"model": model})
+        )
+        return True
+
+    async def tell(self, piece: bytes) -> bytes:
+        """A piece of the stream. The turn is kept before its last event is told."""
+        said, last = self.stream.frames(piece)
+        if last is not None:
+            await self.keep("completed", last)
+        return said
+
+    async def keep(self, status: Status, last: StoredEvent | None = None) -> None:
+        """Add the turn to the conversation, unless that was tried before; note what became of it; let others go on."""
+        claim, is_first, self.is_kept = self.claim, not self.is_kept, True
+        if is_first:
+            self.said = self.record.output(whole=status == "completed")
+        is_said = is_first and bool(self.said or status == "completed")
+        events: list[StoredEvent] = []
+        if claim.stored is not None:
+            claim.end_run(status, self.stream.response(status, self.said))
+            events = await self.stream.events(last)
+        if not is_said and claim.stored is None:
+            await claim.release()
+        else:
+            await claim.keep(self.added if is_said else (), self.said if is_said else (), claim.run.id, events)
+        self.is_over = True
+        if claim.stored is not None:
+            self.stream.wake()
+
+    async def fail(self, error: HeadgateError) -> None:
+        """Keep what tells that the stream broke off, and what was said until then."""
+        if self.claim.stored is None or self.is_over:
             return
-        said = [New(fields, self.record.run.id) for fields in (*self.added, *output)]
-        tokens = counted_in(self.record.run)
-        self.weight = tokens or self.weight + sum(map(weight, output))
-        for _ in range(_TRIES):
-            try:
-                self.head, _ = await self.state.heads.append(self.head, said, tokens)
-            except ConversationMoved:
-                segment = self.head.segment
-                self.head = await self.state.heads.get(self.head.id, self.head.owner)
-                if self.head.segment != segment:  # another one than was told, which nobody has counted
-                    tokens = 0
-                    self.weight = self.head.tokens + sum(weight(one.data) for one in said)
-            else:
-                self.said = output
-                return
-        raise ConversationBusy(f"The conversation {self.head.id} does not come to rest.")
-
-    async def keep_holding(self) -> None:
-        """Prolong the lease for as long as the turn takes."""
-        while True:
-            await asyncio.sleep(_RENEWED_AFTER)
-            await self.state.runs.hold(self.head, self.holder, LEASE_SECONDS)
+        self.stream.break_off(error)
+        try:
+            await self.keep("failed")
+        except HeadgateError as fault:
+            log.warning("the end of run %s could not be kept: %s", self.stream.id, fault.message)
 
     async def leave(self) -> None:
-        """Keep what was said of an answer that was broken off, and let others go on."""
+        """Keep what was said of an answer that was broken off or left, and let others go on."""
+        claim = self.claim
         try:
-            if not self.is_kept:
-                await self.keep(whole=False)
+            if not self.is_over and not self.is_kept:
+                await self.keep("cancelled")
         finally:
-            await self.release()
-        run = self.record.run
-        if self.is_new and not self.head.depth and run.status != _SENT:  # its caller was not told of it either
-            self.is_kept, run.conversation = False, ""
-            await self.state.heads.delete(self.head)
-
-    async def release(self) -> None:
-        """Let others go on, once: before the end is told, for whoever has seen it may begin the next turn. Where that
-        fails, the lease runs out by itself.
-        """
-        if self.renewing is None:
-            return
-        renewing, self.renewing = self.renewing, None
-        renewing.cancel()
-        with suppress(HeadgateError):
-            await self.state.runs.release(self.head, self.holder)
+            await claim.release()
+        if self.is_new and not claim.head.depth and claim.run.status != _SENT:  # its caller was not told of it either
+            claim.run.conversation = ""
+            await claim.state.heads.delete(claim.head)
+        elif self.is_kept:
+            claim.compact_after()
 
 
-async def _as_known(
-    said: Sequence[Item], told: Sequence[StoredItem], history: tuple[Item, ...], head: Conversation, state: State
-) -> tuple[Item, ...]:
+async def _as_known(said: Sequence[Item], claim: Claim, history: tuple[Item, ...]) -> tuple[Item, ...]:
     """What a caller may send along of the conversation: what is told of it, or all of it if that is more."""
-    if len(said) < 2 or not is_compacted(told):
+    if len(said) < 2 or not is_compacted(claim.told):
         return history
     whole: list[StoredItem] = []
-    while page := await state.heads.items(head, whole[-1].position if whole else 0):
+    while page := await claim.state.heads.items(claim.head, whole[-1].position if whole else 0):
         whole += page
     everything = told_of([one.data for one in whole if one.data.get("type") != "compaction"])
     return everything if len(news(said, everything)) < len(news(said, history)) else history
@@ -240,49 +216,3 @@ async def _as_known(
 
 async def _not_pushed(_sink: Sink, _room: Room) -> None:
     """All pieces have to come by here."""
-
-
-@dataclass(slots=True)
-class Record:
-    """What is said in a run, heard in whatever form it passes."""
-
-    run: Run
-    request: ModelRequest
-    reader: Reader = field(init=False)
-    writer: Writer = field(init=False)
-    mark: bytes = field(init=False)
-    has_begun: bool = False
-    has_ended: bool = False
-
-    def __post_init__(self) -> None:
-        run, dialect = self.run, self.request.surface.dialect
-        self.mark = _MARKS[dialect]
-        self.reader = DIALECTS[dialect].reader(True)
-        occasion = Occasion(run.id, run.model or "", 0, {}, usage=True, extensions=True)
-        self.writer = DIALECTS["responses"].whole(occasion)
-
-    def hear(self, event: Event | ChatEvent) -> None:
-        if isinstance(event, bytes):
-            self._say(self.reader.feed(event))
-        elif isinstance(event, Whole):
-            self._say(self.reader.whole(event.body))
-        elif not isinstance(event, Opened):
-            self._say((event,))
-
-    def _say(self, events: Any) -> None:
-        for event in events:
-            self.has_begun = True
-            self.has_ended = self.has_ended or type(event) is Ended
-            self.writer.feed(event)
-
-    def output(self, *, whole: bool) -> list[dict[str, Any]]:
-        """The items that were said, as they are kept; the last is marked if the answer is not whole."""
-        self._say(self.reader.finish())
-        if not self.has_begun:
-            return []
-        if not self.has_ended:
-            self._say((Ended(self.reader.answer.finish, "", None),))
-        items = [with_id(item) for item in orjson.loads(self.writer.end())["output"]]
-        if items and not whole:
-            items[-1]["status"] = "incomplete"
-        return items

@@ -5,16 +5,19 @@ Knows neither HTTP nor how a run is stopped.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from headgate.conversations.settings import SecondTurnPolicy
 from headgate.conversations.store import Runs
-from headgate.conversations.types import OPEN, Conversation, StoredRun
+from headgate.conversations.types import Conversation
 from headgate.core.run import Run
 from headgate.core.state_errors import ConversationBusy
 
+Held = TypeVar("Held")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
 
 
@@ -26,7 +29,7 @@ async def _nobody(_holder: str, _by: str) -> bool:
     return False
 
 
-async def _never(_run: str) -> bool:
+async def _none(_conversation: str) -> bool:
     return False
 
 
@@ -37,88 +40,67 @@ class SecondTurn:
     policy: SecondTurnPolicy = "reject"
     seconds: float = 30.0
     stop: Callable[[str, str], Awaitable[bool]] = _nobody
-    dismiss: Callable[[str], Awaitable[bool]] = _never
-    """Ends a stored run whose caller left and that nobody follows; False where it is no such run."""
+    dismiss: Callable[[str], Awaitable[bool]] = _none
+    """Ends the run of a conversation whose caller left and that nobody follows; False where there is none."""
     waiting: int = 0
     """How many turns wait in this worker."""
     _lines: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
 
     async def take(self, runs: Runs, head: Conversation, run: Run, lease: float) -> None:
         """Hold the conversation for a run; raises ConversationBusy where that does not come about in time."""
-        holder = holder_of(run)
+        await self.hold(runs, head.id, run, lambda: runs.hold(head, holder_of(run), lease))
+
+    async def hold(self, runs: Runs, id_: str, run: Run, hold: Callable[[], Awaitable[Held]]) -> Held:
+        """What `hold` gives once it comes about; raises ConversationBusy where it does not in time."""
         if self.policy == "reject":
-            await self.hold(runs, head, holder, lease)
-            return
+            return await self.at_once(id_, hold)
         until = monotonic() + self.seconds
-        line = self._lines.setdefault(head.id, asyncio.Lock())
+        line = self._lines.setdefault(id_, asyncio.Lock())
         self.waiting += 1
         try:
-            await self._line_up(line, head)
+            await self._line_up(line, id_)
             try:
-                await self._take(runs, head, run, lease, until)
+                return await self._hold(runs, id_, run, hold, until)
             finally:
                 line.release()
         finally:
             self.waiting -= 1
 
-    async def hold(self, runs: Runs, head: Conversation, holder: str, lease: float) -> None:
-        """Hold the conversation at once; raises ConversationBusy while somebody waits for the turn under way."""
+    async def at_once(self, id_: str, hold: Callable[[], Awaitable[Held]]) -> Held:
+        """What `hold` gives; raises ConversationBusy while somebody waits for the turn under way."""
         try:
-            await runs.hold(head, holder, lease)
+            return await hold()
         except ConversationBusy:
-            if not await self._dismissed(runs, head):
+            if not await self.dismiss(id_):
                 raise
-            await self._take_soon(runs, head, holder, lease)
-
-    async def _take_soon(self, runs: Runs, head: Conversation, holder: str, lease: float) -> None:
         until = monotonic() + _SOON
         while True:
             try:
-                return await runs.hold(head, holder, lease)
+                return await hold()
             except ConversationBusy:
                 if monotonic() >= until:
                     raise
             await asyncio.sleep(_FIRST_PAUSE)
 
-    async def _dismissed(self, runs: Runs, head: Conversation) -> bool:
-        """Whether the turn under way is one that nobody waits for any more, and now ends."""
-        for run in await runs.of(head, 3):
-            if run.status == "in_progress" and not run.background and await self.dismiss(run.id):
-                return True
-        return False
-
-    async def ended(self, runs: Runs, run: StoredRun) -> StoredRun:
-        """The run, after it has ended if nobody waits for it any more."""
-        if run.status == "in_progress" and not run.background and await self.dismiss(run.id):
-            until = monotonic() + _SOON
-            while run.status in OPEN and monotonic() < until:
-                await asyncio.sleep(_FIRST_PAUSE)
-                run = await runs.get(run.id, run.owner)
-        return run
-
-    async def _line_up(self, line: asyncio.Lock, head: Conversation) -> None:
+    async def _line_up(self, line: asyncio.Lock, id_: str) -> None:
         """Of this worker's turns, the one that came first goes first."""
         try:
             async with asyncio.timeout(self.seconds):
                 await line.acquire()
         except TimeoutError:
-            raise _busy(head) from None
+            raise _busy(id_) from None
 
-    async def _take(self, runs: Runs, head: Conversation, run: Run, lease: float, until: float) -> None:
+    async def _hold(self, runs: Runs, id_: str, run: Run, hold: Callable[[], Awaitable[Held]], until: float) -> Held:
         stopped, pause = "", _FIRST_PAUSE
-        is_first = True
+        with suppress(ConversationBusy):
+            return await self.at_once(id_, hold)
         while True:
             try:
-                await runs.hold(head, holder_of(run), lease)
+                return await hold()
             except ConversationBusy:
                 if monotonic() >= until:
                     raise
-            else:
-                return
-            if is_first:
-                is_first = False
-                await self._dismissed(runs, head)
-            if self.policy == "interrupt" and (other := await runs.holder(head)) and other != stopped:
+            if self.policy == "interrupt" and (other := await runs.holder_of(id_)) and other != stopped:
                 stopped = other
                 await self.stop(other, run.who.key_id)
             await asyncio.sleep(pause)
@@ -130,5 +112,5 @@ def holder_of(run: Run) -> str:
     return run.trace.span_id
 
 
-def _busy(head: Conversation) -> ConversationBusy:
-    return ConversationBusy(f"Another turn of the conversation {head.id} is under way.", retry_after=1)
+def _busy(id_: str) -> ConversationBusy:
+    return ConversationBusy(f"Another turn of the conversation {id_} is under way.", retry_after=1)

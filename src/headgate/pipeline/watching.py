@@ -87,8 +87,15 @@ class Watch:
         one.end(_stopped())
         await asyncio.wait([one.task], timeout=_END_SECONDS)
 
-    async def dismiss(self, id_: str) -> bool:
-        """End a run whose caller left, unless somebody follows it. Where it is at work elsewhere, it ends soon."""
+    async def dismiss(self, conversation: str) -> bool:
+        """End the run of a conversation whose caller left, unless somebody follows it; False where there is none."""
+        for id_ in await self._signals.at_work_on(conversation):
+            if await self._dismiss(id_):
+                return True
+        return False
+
+    async def _dismiss(self, id_: str) -> bool:
+        """Where it is at work elsewhere, it ends soon."""
         told, now = (await self._look([id_])).get(id_, _NOTHING), milliseconds()
         if told.followed_until > now:
             return False

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Row, Select, and_, select
 
-from headgate.conversations.store.heads import erase_of
+from headgate.conversations.store.erasing import erase_of
 from headgate.conversations.store.tables import actions, conversations, events, items, memories, segments, stored_runs
 from headgate.conversations.types import Owner
 from headgate.core.ports import Whose

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from headgate.conversations.store import rows
 from headgate.conversations.store.tables import conversations, events, stored_runs
 from headgate.conversations.types import (
     OPEN,
@@ -16,15 +17,7 @@ from headgate.conversations.types import (
     StoredRun,
     milliseconds,
 )
-from headgate.core.state_errors import ConversationBusy, ResponseNotFound
 from headgate.db.engine import Database
-
-_c = conversations.c
-_TAKE = update(conversations).where(
-    _c.id == bindparam("of"),
-    or_(_c.holder == "", _c.holder == bindparam("by"), _c.held_until < bindparam("now", type_=BigInteger)),
-)
-_RELEASE = update(conversations).where(_c.id == bindparam("of"), _c.holder == bindparam("by"))
 
 
 class Runs:
@@ -38,12 +31,9 @@ class Runs:
 
     async def hold(self, head: Conversation, holder: str, seconds: float) -> None:
         """Take the lease of a conversation, or prolong one's own; raises ConversationBusy while somebody has it."""
-        now = milliseconds()
-        values = {"of": head.id, "by": holder, "now": now, "holder": holder, "held_until": now + int(seconds * 1000)}
 
         async def act(connection: AsyncConnection) -> None:
-            if not (await connection.execute(_TAKE, values)).rowcount:
-                raise ConversationBusy(f"Another turn of the conversation {head.id} is under way.", retry_after=1)
+            await rows.claimed(connection, head.id, head.owner, holder, milliseconds() + int(seconds * 1000))
 
         await self._database.do(act)
 
@@ -51,14 +41,18 @@ class Runs:
         """Give one's own lease back; somebody else's stays."""
 
         async def act(connection: AsyncConnection) -> None:
-            await connection.execute(_RELEASE, {"of": head.id, "by": holder, "holder": "", "held_until": 0})
+            await rows.release(connection, head.id, holder)
 
         await self._database.do(act)
 
     async def holder(self, head: Conversation) -> str:
         """Who holds the conversation now; empty for nobody."""
+        return await self.holder_of(head.id)
+
+    async def holder_of(self, id_: str) -> str:
+        """The same, of its id."""
         c = conversations.c
-        wanted = select(c.holder).where(c.id == head.id, c.held_until >= milliseconds())
+        wanted = select(c.holder).where(c.id == id_, c.held_until >= milliseconds())
         async with self._database.reading() as connection:
             return (await connection.execute(wanted)).scalar() or ""
 
@@ -66,22 +60,15 @@ class Runs:
         """A new run."""
 
         async def act(connection: AsyncConnection) -> None:
-            await connection.execute(insert(stored_runs), _row_of(run))
+            await rows.begin_run(connection, run)
 
         await self._database.do(act)
 
     async def get(self, id_: str, owner: Owner) -> StoredRun:
-        r = stored_runs.c
-        wanted = select(stored_runs).where(r.id == id_, r.tenant == owner.tenant, r.user == owner.user)
+        async def act(connection: AsyncConnection) -> StoredRun:
+            return await rows.run_with(connection, id_, owner)
 
-        async def act(connection: AsyncConnection) -> StoredRun | None:
-            row = (await connection.execute(wanted)).one_or_none()
-            return None if row is None else _run(row)
-
-        found = await self._database.do(act, read_only=True)
-        if found is None:
-            raise ResponseNotFound(f"There is no stored response '{id_}'.")
-        return found
+        return await self._database.do(act, read_only=True)
 
     async def of(self, head: Conversation, limit: int = 100) -> list[StoredRun]:
         """A conversation's runs, the newest first."""
@@ -90,21 +77,21 @@ class Runs:
             select(stored_runs).where(r.conversation == head.id).order_by(r.created.desc(), r.id.desc()).limit(limit)
         )
         async with self._database.reading() as connection:
-            return [_run(row) for row in await connection.execute(wanted)]
+            return [rows.run_of(row) for row in await connection.execute(wanted)]
 
     async def note_all(self, told: Mapping[str, Sequence[StoredEvent]]) -> None:
         """The same of several runs."""
 
         async def act(connection: AsyncConnection) -> None:
             for run, events_of_run in told.items():
-                await _note(connection, run, events_of_run)
+                await rows.note(connection, run, events_of_run)
 
         await self._database.do(act)
 
     async def note(self, run: str, told: Sequence[StoredEvent]) -> None:
         """Further events, in the order of their numbers; one that is there already stays as it is."""
         async with self._database.writing() as connection:
-            await _note(connection, run, told)
+            await rows.note(connection, run, told)
 
     async def events(self, run: str, after: int = -1, limit: int = 1000) -> list[StoredEvent]:
         """Those with higher numbers than `after`."""
@@ -142,7 +129,7 @@ class Runs:
         async def act(connection: AsyncConnection) -> bool:
             if not (await connection.execute(still)).rowcount:
                 return False
-            await _note(connection, run.id, told)
+            await rows.note(connection, run.id, told)
             return True
 
         return await self._database.do(act)
@@ -180,48 +167,10 @@ class Runs:
         left = [r.status.in_(("queued", "in_progress")), r.held_until < milliseconds()]
         wanted = select(stored_runs).where(*left).order_by(r.created).limit(limit)
         async with self._database.reading() as connection:
-            return [_run(row) for row in await connection.execute(wanted)]
+            return [rows.run_of(row) for row in await connection.execute(wanted)]
 
     async def delete(self, run: StoredRun) -> None:
         """Take it away with its events; the conversation's items stay."""
         async with self._database.writing() as connection:
             await connection.execute(delete(events).where(events.c.run == run.id))
             await connection.execute(delete(stored_runs).where(stored_runs.c.id == run.id))
-
-
-async def _note(connection: AsyncConnection, run: str, told: Sequence[StoredEvent]) -> None:
-    if not told:
-        return
-    known = (await connection.execute(select(func.max(events.c.number)).where(events.c.run == run))).scalar()
-    rows = [{"run": run, "number": one.number, "data": one.data} for one in told if known is None or one.number > known]
-    if rows:
-        last = update(stored_runs).where(stored_runs.c.id == run).values(events=told[-1].number + 1)
-        if (await connection.execute(last)).rowcount:  # a run that was deleted meanwhile leaves nothing behind
-            await connection.execute(insert(events), rows)
-
-
-def _row_of(run: StoredRun) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "request_id": run.request_id,
-        "conversation": run.conversation,
-        "tenant": run.owner.tenant,
-        "user": run.owner.user,
-        "status": run.status,
-        "background": run.background,
-        "created": run.created,
-        "ended": run.ended,
-        "request": dict(run.request),
-        "response": None if run.response is None else dict(run.response),
-        "previous": run.previous,
-        "segment": run.segment,
-        "base": run.base,
-        "events": run.events,
-        "holder": run.holder,
-        "held_until": run.held_until,
-    }
-
-
-def _run(row: "Row[Any]") -> StoredRun:
-    id_, request_id, conversation, tenant, user, *more = tuple(row)
-    return StoredRun(id_, request_id, conversation, Owner(tenant, user), *more)

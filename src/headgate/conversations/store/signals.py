@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from sqlalchemy import BigInteger, Column, Table, bindparam, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from headgate.conversations.store.tables import stored_runs
 from headgate.conversations.types import milliseconds
 from headgate.db.columns import Name, metadata
 from headgate.db.engine import Database
@@ -89,6 +90,16 @@ class RunSignals:
 
         async def act(connection: AsyncConnection) -> dict[str, Signals]:
             return {run: Signals(*told) for run, *told in await connection.execute(_LOOK, {"runs": list(runs)})}
+
+        return await self._database.do(act, read_only=True)
+
+    async def at_work_on(self, conversation: str) -> list[str]:
+        """The runs under way that are made for a caller who waits, or waited."""
+        r = stored_runs.c
+        wanted = select(r.id).where(r.conversation == conversation, r.status == "in_progress", r.background.is_(False))
+
+        async def act(connection: AsyncConnection) -> list[str]:
+            return list((await connection.execute(wanted)).scalars())
 
         return await self._database.do(act, read_only=True)
 

@@ -1,0 +1,171 @@
+"""Both ends of a turn, each in one transaction: a conversation is held and read, and what was said in it is kept."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from headgate.conversations.store import rows
+from headgate.conversations.store.heads import told_of
+from headgate.conversations.types import (
+    Conversation,
+    Item,
+    New,
+    Owner,
+    Segment,
+    StoredEvent,
+    StoredRun,
+    milliseconds,
+    title_of,
+)
+from headgate.core.state_errors import ConversationBusy
+from headgate.db.engine import Database
+
+_SHORT = 200
+"""Items that are read while the database is kept from others; more are read afterwards."""
+
+
+class Lease(NamedTuple):
+    """Who holds a conversation, and for how long."""
+
+    holder: str
+    seconds: float
+
+    @property
+    def until(self) -> int:
+        return milliseconds() + int(self.seconds * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is kept of a turn. `head` is as it was read; `holder` gives its lease back.
+
+    `run` is the stored run as it is in the end, None for none; `told` are its last events.
+    """
+
+    head: Conversation
+    added: Sequence[New]
+    holder: str = ""
+    tokens: int = 0
+    """Those of the conversation with what is added; 0 if nobody counted."""
+    run: StoredRun | None = None
+    told: Sequence[StoredEvent] = ()
+    is_begun: bool = False
+    """The run is stored already."""
+    is_new: bool = False
+    """The conversation is not."""
+
+
+class Turns:
+    """Raises ConversationNotFound for what is not there or is another owner's, and DatabaseUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def begin(self, id_: str, owner: Owner, lease: Lease, agent: str = "") -> tuple[Conversation, list[Item]]:
+        """Hold a conversation, and read what a model is told of it. Raises ConversationBusy."""
+
+        async def act(connection: AsyncConnection) -> tuple[Conversation, list[Item] | None]:
+            head = await rows.claimed(connection, id_, owner, lease.holder, lease.until, agent=agent)
+            return head, await _if_short(connection, head)
+
+        head, told = await self._database.do(act)
+        return head, await self._told(head, lease) if told is None else told
+
+    async def after(
+        self, previous: str, owner: Owner, lease: Lease, is_end: Callable[[StoredRun, Conversation], bool]
+    ) -> tuple[StoredRun, Conversation, list[Item] | None]:
+        """A stored run and its conversation; it is held, and what is told of it is there, if `is_end` finds that it
+        ends with that run, and nobody else holds it. Raises ResponseNotFound.
+        """
+
+        async def act(connection: AsyncConnection) -> tuple[StoredRun, Conversation, bool, list[Item] | None]:
+            run = await rows.run_with(connection, previous, owner)
+            try:
+                head, by = await rows.to_claim(connection, run.conversation, owner)
+                if is_end(run, head):
+                    await rows.claim(connection, head, by, lease.holder, lease.until)
+                    return run, head, True, await _if_short(connection, head)
+            except ConversationBusy:
+                pass
+            return run, head, False, None
+
+        run, head, is_held, told = await self._database.do(act)
+        if is_held and told is None:
+            told = await self._told(head, lease)
+        return run, head, told
+
+    async def create(self, head: Conversation, lease: Lease, run: StoredRun | None = None) -> None:
+        """A new conversation that is held from the first, with a run if one begins with it."""
+
+        async def act(connection: AsyncConnection) -> None:
+            await _create(connection, head, lease)
+            if run is not None:
+                await rows.begin_run(connection, run)
+
+        await self._database.do(act)
+
+    async def end(self, ending: Ending) -> Conversation:
+        """Keep what was said, note what became of the run, and let others go on: all of it, or nothing.
+
+        Of a run that had ended already nothing is changed. Raises ConversationMoved where the head is not as it was
+        read.
+        """
+
+        async def act(connection: AsyncConnection) -> Conversation:
+            head = await _kept(connection, ending)
+            if ending.run is None:
+                return head
+            if ending.is_begun:
+                await rows.end_run(connection, ending.run, ending.told)
+            else:
+                await rows.begin_run(connection, ending.run)
+            return head
+
+        return await self._database.do(act)
+
+    async def release(self, id_: str, holder: str) -> None:
+        """Give a lease back without having said anything."""
+
+        async def act(connection: AsyncConnection) -> None:
+            await rows.release(connection, id_, holder)
+
+        await self._database.do(act)
+
+    async def _told(self, head: Conversation, lease: Lease) -> list[Item]:
+        async def act(connection: AsyncConnection) -> list[Item]:
+            return await told_of(connection, head)
+
+        try:
+            return await self._database.do(act, read_only=True)
+        except Exception:
+            await self.release(head.id, lease.holder)
+            raise
+
+
+async def _if_short(connection: AsyncConnection, head: Conversation) -> list[Item] | None:
+    if not head.depth:
+        return []
+    return await told_of(connection, head) if head.depth <= _SHORT else None
+
+
+async def _create(connection: AsyncConnection, head: Conversation, lease: Lease | None) -> None:
+    await rows.open_segment(connection, Segment(head.segment, head.id, "", 0, "root", head.created))
+    await rows.create(connection, head, *((lease.holder, lease.until) if lease else ("", 0)))
+
+
+async def _kept(connection: AsyncConnection, ending: Ending) -> Conversation:
+    head, added = ending.head, ending.added
+    if ending.is_new:
+        depth = len(added)
+        weight = (ending.tokens, depth) if ending.tokens else (0, 0)
+        made = replace(head, depth=depth, revision=1, title=title_of(added), tokens=weight[0], counted=weight[1])
+        await _create(connection, made, None)
+        await rows.add_items(connection, head.segment, 0, added)
+        return made
+    if added:
+        return (await rows.append(connection, head, added, ending.tokens, ending.holder))[0]
+    if ending.holder:
+        await rows.release(connection, head.id, ending.holder)
+    return head
