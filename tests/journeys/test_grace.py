@@ -252,3 +252,13 @@ async def test_a_process_that_ends_waits_for_nobody(stub: Stub, tmp_path: Path) 
     await asyncio.wait_for(stub.last.left.wait(), 1)
     async with serving(stub, tmp_path) as gateway:
         assert await items(gateway, part) == [("Hi", "completed"), ("Hel", "incomplete")]
+
+
+async def test_who_follows_a_silent_stream_gets_comments(stub: Stub, tmp_path: Path) -> None:
+    settings = agents(stub)
+    settings["server"] = {"ping_seconds": 0.1}
+    async with running_gateway(settings, tmp_path) as gateway:
+        _, part, _ = await left(gateway, stub, CHAT)
+        path, headers = f"/v1/runs/{part.run}/events", {"last-event-id": f"{part.run}:{part.last}"}
+        async with gateway.http.stream("GET", path, headers=headers) as answer:
+            assert await anext(answer.aiter_lines()) == ": ping"

@@ -24,6 +24,7 @@ from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Continues, Run
 from headgate.core.state_errors import ConversationBusy
 from headgate.core.surfaces import RESPONSES
+from headgate.dialects.table import CALLERS
 from headgate.dialects.types import EVENT_STREAM
 from headgate.pipeline.context import Deps
 from headgate.pipeline.following import dialect_of, followed
@@ -31,6 +32,7 @@ from headgate.pipeline.remember import LEASE_SECONDS, Story, Tell
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.responding import ResponseTurn, not_pushed, responded
 from headgate.pipeline.settle import settle
+from headgate.pipeline.telling import data_in
 
 log = logging.getLogger(__name__)
 PrincipalOf = Callable[[str, str, str], Principal | None]
@@ -216,7 +218,9 @@ class Caretaker:
             response["incomplete_details"] = {"reason": code}
         number = events[-1].number + 1 if events else left.events
         fields = {"type": f"response.{status}", "sequence_number": number, "response": response}
-        told = [StoredEvent(number, orjson.dumps(fields))] if dialect_of(left) == RESPONSES.dialect else []
+        told = [StoredEvent(number, orjson.dumps(fields))]
+        if dialect_of(left) != RESPONSES.dialect:
+            told = _last_words(left, number, code, message)
         await self._deps.state.runs.change(left, status, response=response, told=told)
 
 
@@ -240,6 +244,14 @@ class Steps:
         self.completed = [done[at] for at in sorted(done) if at <= last and done[at].get("status") != "incomplete"]
         self.broken_places = sorted(begun.keys() - done.keys())
         self.broken = [begun[at] for at in self.broken_places]
+
+
+def _last_words(left: StoredRun, number: int, code: str, message: str) -> list[StoredEvent]:
+    """What tells a caller of chat completions or messages that the stream broke off."""
+    error = {"message": message, "type": "server_error", "param": None, "code": code, "request_id": left.request_id}
+    frames = CALLERS[dialect_of(left)].broken(InternalError.status, error)
+    events = [data for _, data in data_in(frames) if data is not None]
+    return [StoredEvent(at, data) for at, data in enumerate(events, number)]
 
 
 def _run_again(left: StoredRun, who: Principal) -> Run:

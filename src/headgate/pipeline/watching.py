@@ -141,6 +141,9 @@ class Watch:
             except HeadgateError as error:
                 log.warning("what is wanted of stored runs could not be read: %s", error.message)
                 told = {}
+            except Exception:  # whatever it is, none of them may go on for ever
+                log.exception("what is wanted of stored runs could not be read")
+                told = {}
             now = milliseconds()
             for id_, one in [*self._watched.items()]:
                 signals = told.get(id_, _NOTHING)
