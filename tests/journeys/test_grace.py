@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from headgate.conversations.types import Owner
-from tests.harness.cutting import CHAT, DOORS, RESPONSES, Door, Part, cut, rest, text_of
+from tests.harness.cutting import CHAT, DOORS, HELPER, RESPONSES, Door, Part, cut, rest, text_of
 from tests.harness.databases import on_each_database
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import BOUND, Stub, chat, stream, stream_pieces
+from tests.journeys.test_agents import calling
 from tests.journeys.test_agents import settings as agents
 from tests.journeys.test_money import PRICE, rows
 from tests.journeys.test_responses_socket import socket, told
@@ -139,11 +140,14 @@ async def test_a_stream_that_is_not_stored_ends_as_soon_as_its_caller_leaves(
         assert await settled(gateway, 1) == ["disconnected"]
 
 
-async def test_an_answer_in_one_piece_ends_as_soon_as_its_caller_leaves(stub: Stub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["small", HELPER])
+async def test_an_answer_in_one_piece_ends_as_soon_as_its_caller_leaves(stub: Stub, tmp_path: Path, model: str) -> None:
     async with serving(stub, tmp_path) as gateway:
+        if model == HELPER:
+            stub.answer(calling(("calculator", {"expression": "6*7"})))
         begins(stub)
-        leaving = asyncio.create_task(gateway.http.post(RESPONSES.path, json=RESPONSES.body))
-        await stub.wait_for_calls(1)
+        leaving = asyncio.create_task(gateway.http.post(RESPONSES.path, json={"model": model, "input": "Hi"}))
+        await stub.wait_for_calls(2 if model == HELPER else 1)
         leaving.cancel()
         await asyncio.wait_for(stub.last.left.wait(), 1)
 
@@ -252,6 +256,18 @@ async def test_a_process_that_ends_waits_for_nobody(stub: Stub, tmp_path: Path) 
     await asyncio.wait_for(stub.last.left.wait(), 1)
     async with serving(stub, tmp_path) as gateway:
         assert await items(gateway, part) == [("Hi", "completed"), ("Hel", "incomplete")]
+
+
+async def test_who_leaves_a_process_that_is_about_to_end_is_not_waited_for(stub: Stub, tmp_path: Path) -> None:
+    async with serving(stub, tmp_path) as gateway:
+        begins(stub)
+        cutting = asyncio.create_task(cut(gateway, CHAT, until=b"there"))
+        async with asyncio.timeout(BOUND):
+            while not any(run.resumable for run in gateway.gate.active.values()):
+                await asyncio.sleep(0.005)
+        gateway.gate.draining = True
+        cutting.cancel()
+        await asyncio.wait_for(stub.last.left.wait(), 1)
 
 
 async def test_who_follows_a_silent_stream_gets_comments(stub: Stub, tmp_path: Path) -> None:
