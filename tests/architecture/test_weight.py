@@ -12,11 +12,15 @@ SOURCE = Path(__file__).parents[2] / "src"
 MODULES = sorted(
     ".".join(path.relative_to(SOURCE).with_suffix("").parts)
     for path in SOURCE.rglob("*.py")
-    if path.name not in ("__init__.py", "__main__.py", "local_child.py")
+    if path.name not in ("__init__.py", "__main__.py", "local_child.py", "convert_child.py")
 )
 HEAVY_EVERYWHERE = (
     "litellm",
     "numpy",
+    "onnxruntime",
+    "tokenizers",
+    "kreuzberg",
+    "semantic_text_splitter",
     "mcp",
     "fastapi",
     "alembic",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from headgate.config import discovery
-from headgate.config.discovery import LOCAL_MODEL_NAME
+from headgate.config.discovery import LOCAL_EMBEDDING_NAME, LOCAL_MODEL_NAME
 from headgate.config.load import load
 from headgate.config.problems import ConfigError
 from headgate.config.tree import Settings
@@ -106,9 +106,12 @@ def test_an_address_in_the_environment_replaces_the_usual_one(monkeypatch: pytes
 @covers("environment")
 def test_the_packaged_model_is_offered_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "has_packaged_model", lambda: True)
+    monkeypatch.setattr(discovery, "has_packaged_embeddings", lambda: True)
     settings = load().settings
     assert [one.provider for one in settings.upstreams] == ["local"]
-    assert [model.name for model in settings.models] == [LOCAL_MODEL_NAME]
+    assert [model.name for model in settings.models] == [LOCAL_MODEL_NAME, LOCAL_EMBEDDING_NAME]
+    monkeypatch.setattr(discovery, "has_packaged_embeddings", lambda: False)
+    assert [model.name for model in load().settings.models] == [LOCAL_MODEL_NAME]
 
 
 @covers("config", "environment")

@@ -70,7 +70,7 @@ def test_the_example_configuration_is_good_with_everything_switched_on() -> None
     kept = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
     settings = Settings.model_validate(yaml.safe_load(kept))
     assert {upstream.name for upstream in settings.upstreams} == {"local", "openai", "gpu-box", "bedrock"}
-    assert [model.name for model in settings.models] == ["smollm2-135m", "assistant"]
+    assert [model.name for model in settings.models] == ["smollm2-135m", "all-minilm-l6-v2", "assistant"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -22,6 +22,8 @@ from tests.harness.admin import bearer
 from tests.harness.databases import on_each_database, url_of
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import Stub, chat
+from tests.journeys.test_agents import calling
+from tests.journeys.test_mixed_turns import theirs
 from tests.journeys.test_money import new_key, rows
 from tests.requirements import covers
 
@@ -87,6 +89,16 @@ async def live(caller: httpx.AsyncClient, stub: Stub, gateway: Gateway, user: st
     assert (await caller.post("/v1/chat/completions", json=body)).status_code == 200
     state = gateway.gate.deps.state
     assert state is not None
+    for number in (1, 2):
+        stub.answer(calling(("open_door", {"of": user})))
+        asked = {"model": "small", "message": "Open.", "conversation_id": forked, "tools": [theirs()]}
+        assert (await caller.post("/c1/chat", json=asked)).status_code == 200
+        if number == 1:
+            [action] = (await caller.get("/a1/actions", params={"waiting": "true"})).json()["data"]
+            stub.answer(chat("Opened."))
+            answer = {"decision": "answer", "text": f"opened for {user}"}
+            assert (await caller.post(f"/a1/actions/{action['id']}", json=answer)).status_code == 200
+    await state.memories.write(Owner(BLUE, user), f"{user} likes tea.")
     run = StoredRun(
         f"resp_{user}", user, forked, Owner(BLUE, user), "in_progress", False, milliseconds(), 0, {"user": user}
     )
@@ -110,7 +122,7 @@ async def house(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for user, caller in keys.items():
             await live(caller, stub, gateway, user)
         await keys[ANN].get(f"/admin/tenants/{ANN}")  # refused, which is kept as well
-        await rows(gateway, 6)
+        await rows(gateway, 12)
         database = open_database(url_of(tmp_path))
         try:
             yield House(gateway, database, tmp_path, keys)
@@ -124,18 +136,24 @@ async def test_everything_of_a_user_is_handed_out_and_nothing_of_anybody_else(ho
     lines = await house.export(f"{BLUE}/{ANN}")
     kinds = {one["type"] for one in lines}
     expected = {"export", "user", "key", "conversation", "segment", "item", "run", "event", "attempt", "act", "end"}
-    assert kinds == expected
+    assert kinds == expected | {"action", "memory"}
+    [memory] = [one for one in lines if one["type"] == "memory"]
+    assert memory["text"] == f"{ANN} likes tea."
+    actions = {one["state"]: one for one in lines if one["type"] == "action"}
+    assert {state: one["kind"] for state, one in actions.items()} == {"done": "client_tool", "pending": "client_tool"}
+    assert actions["done"]["answer"] == {"text": f"opened for {ANN}"}
     assert (lines[0]["user"], lines[-1]["count"]) == (ANN, len(lines) - 2)
     said = [one for one in lines if one["type"] == "item" and SAID in json.dumps(one)]
     assert said  # of the conversation that was deleted, what its fork has in common with it
     assert BOB not in json.dumps(lines)
-    assert "digest" not in json.dumps(lines)
+    assert "digest" not in json.dumps([one for one in lines if one["type"] == "key"])
     [act] = [one for one in await house.acts() if one["action"] == "data.exported"]
     assert act["target"]["id"] == ANN
 
 
 async def test_of_a_user_who_is_erased_no_row_of_any_table_is_left(house: House) -> None:
     assert {"conversations", "stored_runs", "events", "attempts", "users", "keys", "audit"} <= await house.mentions(ANN)
+    assert {"actions", "memories"} <= await house.mentions(ANN)
     assert "items" in await house.mentions(f"{SAID} {ANN}")
     before = {by: await house.sums(by) for by in ("tenant", "key", "model", "day")}
     of_user = next(one for one in await house.sums("user") if one["name"] == f"{BLUE}/{ANN}")
@@ -145,7 +163,7 @@ async def test_of_a_user_who_is_erased_no_row_of_any_table_is_left(house: House)
         "keys": 1,
         "conversations": 1,
         "settings": 0,
-        "attempts": 3,
+        "attempts": 6,
         "acts": 0,
     }
     assert await house.mentions(ANN) == set()

@@ -46,7 +46,7 @@ def answer_of(response: Any, streamed: bool) -> tuple[str, list[dict[str, Any]],
     if not streamed:
         choice = response.json()["choices"][0]
         return choice["message"]["content"] or "", choice["message"].get("tool_calls", []), choice["finish_reason"]
-    chunks = [json.loads(line[6:]) for line in response.text.split("\n\n") if line.startswith("data: {")]
+    chunks = [json.loads(line[6:]) for line in response.text.split("\n") if line.startswith("data: {")]
     deltas = [one["choices"][0] for one in chunks if one["choices"]]
     text = "".join(one["delta"].get("content") or "" for one in deltas)
     listed = [call for one in deltas for call in one["delta"].get("tool_calls", [])]

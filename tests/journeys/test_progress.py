@@ -13,7 +13,7 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 
-from headgate.core.chat import StepType
+from headgate.core.chat import ReasoningStep
 from headgate.tools.types import Caller, ToolResult
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import BOUND, DONE, USAGE, Answer, Stub, chat, chunk, stream, stream_pieces
@@ -110,7 +110,7 @@ async def test_every_event_of_reasoning_is_of_its_published_shape(stub: Stub, na
         events = [one["reasoning_event"] for one in deltas if "reasoning_event" in one]
     else:
         events = response.json()["choices"][0]["message"]["reasoning_events"]
-    assert {one["type"] for one in events} == set(get_args(StepType))
+    assert {one["type"] for one in events} == set(get_args(ReasoningStep))
     for one in events:
         check("reasoning_event", one)
         with pytest.raises(jsonschema.ValidationError):

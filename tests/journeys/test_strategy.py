@@ -79,7 +79,6 @@ def judging(verdict: Any) -> Any:
     ("verdict", "reason"),
     [
         ('{"routing_mode": "passthrough", "reason": "a greeting"}', "a greeting"),
-        ('{"routing_mode": "orchestration", "reason": "a study"}', "a study"),
         ('{"routing_mode": "reasoning", "reason": "hm"}', "no mode it may choose"),
         ("not JSON", "could not be read"),
         (Answer(status=500), "upstream_fault"),
@@ -152,28 +151,19 @@ async def test_an_answer_of_no_known_shape_is_garbled_and_from_a_classifier_no_r
     [
         ("passthrough", "passthrough", "header_override"),
         ("Reasoning", "reasoning", "header_override"),
+        ("ORCHESTRATION", "orchestration", "header_override"),
         ("AUTO", "passthrough", "llm_classifier"),
     ],
 )
 async def test_each_mode_is_honoured(stub: Stub, mode: str, strategy: str, source: str) -> None:
-    stub.otherwise = lambda _: chat('{"thought": "", "next_action": "finished", "routing_mode": "passthrough"}')
+    node = {"id": "a", "agent": "small", "objective": "All of it.", "depends_on": []}
+    said = {"thought": "", "next_action": "finished", "routing_mode": "passthrough", "nodes": [node]}
+    stub.otherwise = lambda _: chat(json.dumps(said))
     async with running_gateway(settings(stub)) as gateway:
         response = await gateway.http.post(ROUTE, json=HI, headers={"x-routing-mode": mode})
     assert response.status_code == 200
     told = response.headers["x-headgate-strategy"], response.headers["x-headgate-strategy-source"]
     assert told == (strategy, source)
-
-
-@covers("28")
-async def test_an_agent_that_shall_orchestrate_says_that_nothing_does_yet(stub: Stub) -> None:
-    agent = {"name": "planner", "model": "small", "strategy": "orchestration", "strategies": ["passthrough"]}
-    async with running_gateway({**settings(stub), "agents": [agent]}) as gateway:
-        refused = await gateway.chat(model="planner")
-        passed = await gateway.http.post(
-            ROUTE, json={**HI, "model": "planner"}, headers={"x-routing-mode": "passthrough"}
-        )
-    assert (refused.status_code, refused.json()["error"]["code"]) == (501, "orchestration_not_ready")
-    assert passed.status_code == 200
 
 
 @covers("27")
@@ -188,14 +178,6 @@ async def test_a_stored_run_tells_the_strategy_and_who_chose_it(stub: Stub, tmp_
     assert sorted_["decision"]["strategy"]["reason"] == "the classifier's verdict"
     assert "QUOTED" in response.headers["x-headgate-strategy-reason"]
     assert "QUOTED" not in json.dumps(sorted_)
-
-
-@covers("24")
-async def test_orchestration_without_any_set_up_says_so(gateway: Gateway, stub: Stub) -> None:
-    response = await gateway.http.post(ROUTE, json=HI, headers={"x-routing-mode": "orchestration"})
-    assert response.status_code == 501
-    assert response.json()["error"]["code"] == "orchestration_not_ready"
-    assert not stub.calls
 
 
 @covers("28")

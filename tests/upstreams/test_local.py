@@ -241,9 +241,10 @@ def test_only_callers_with_the_childs_own_key_reach_it(served: Process) -> None:
     inodes = {name[8:-1] for name in opened if name.startswith("socket:")}
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     listening = [row[1] for row in rows if row[9] in inodes and row[3] == "0A"]
-    assert [address.partition(":")[0] for address in listening] == ["0100007F"]
-    port = int(listening[0].partition(":")[2], 16)
-    assert httpx.get(f"http://127.0.0.1:{port}/v1/models").status_code == 401
+    assert [address.partition(":")[0] for address in listening] == ["0100007F"] * 2  # and the one for embeddings
+    for address in listening:
+        port = int(address.partition(":")[2], 16)
+        assert httpx.post(f"http://127.0.0.1:{port}/v1/embeddings", json={}).status_code == 401
 
 
 @needs_model

@@ -4,7 +4,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, get_args
 
-Name = Literal["reasoning", "reasoning_json", "reasoning_tools", "final_answer", "classifier"]
+Name = Literal["reasoning", "reasoning_json", "reasoning_tools", "final_answer", "classifier", "plan", "synthesis"]
 _LARGEST = 1 << 20
 
 

@@ -141,6 +141,32 @@ class ReasoningSettings(BaseModel):
     bounds: ReasoningBoundsSettings = Field(default_factory=ReasoningBoundsSettings)
 
 
+class OrchestrationBoundsSettings(BaseModel):
+    """How long a plain model may orchestrate. 0 means no bound."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seconds: float = Field(300.0, ge=0, description="Time of the whole run.")
+    tokens: int = Field(0, ge=0, description="Tokens of all nodes and of the planning together.")
+    usd: float = Field(0.0, ge=0, description="Money of all nodes and of the planning together.")
+    depth: int = Field(3, ge=0, le=16, description="How many agents may stand above each other.")
+
+
+class OrchestrationSettings(BaseModel):
+    """How several agents share a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="The model that plans; the request's own when not set.")
+    temperature: float | None = Field(0.2, ge=0, le=2, description="Temperature of the plan; null for the caller's.")
+    nodes: int = Field(8, ge=1, le=64, description="Nodes that a plan may have.")
+    at_once: int = Field(4, ge=1, le=64, description="Nodes that run side by side.")
+    result_characters: int = Field(
+        20_000, ge=100, description="Length of a node's result, as others are told it; the rest is left out."
+    )
+    bounds: OrchestrationBoundsSettings = Field(default_factory=OrchestrationBoundsSettings)
+
+
 class StrategySettings(BaseModel):
     """Ways to answer other than passing through."""
 
@@ -153,3 +179,4 @@ class StrategySettings(BaseModel):
     prompts: str | None = Field(None, description="A folder whose files take the place of the packaged prompts.")
     classifier: ClassifierSettings = Field(default_factory=ClassifierSettings)
     reasoning: ReasoningSettings = Field(default_factory=ReasoningSettings)
+    orchestration: OrchestrationSettings = Field(default_factory=OrchestrationSettings)

@@ -25,7 +25,19 @@ from headgate.core.surfaces import CHAT
 from headgate.pipeline.answering import Answer, answer_item, json_object
 from headgate.pipeline.going_on import go_on, shape_of
 
-_FIELDS = frozenset(("decision", "arguments", "text", "reason", "digest", "model", "stream", "stream_options"))
+_PASSED_ON = (
+    "stream",
+    "stream_options",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "reasoning_effort",
+)
+_FIELDS = frozenset(("decision", "arguments", "text", "reason", "digest", "model", *_PASSED_ON))
 _DECISIONS = ("approve", "reject", "edit", "answer")
 _LONGEST = 100_000
 _MOST_LISTED = 100
@@ -92,7 +104,7 @@ class AnswerAction(ModelRoute):
         for name in fields.keys() - _FIELDS:
             raise InvalidField(f"There is no field '{name[:64]}' here.", param=name[:64])
         messages = [answer_item(_answer(scope["path_params"]["id"], fields))]
-        asked = {name: fields[name] for name in ("stream", "stream_options") if fields.get(name) is not None}
+        asked = {name: fields[name] for name in _PASSED_ON if fields.get(name) is not None}
         model = _text(fields, "model")
         return json_request(CHAT, {"model": model, "messages": messages, "digest": _text(fields, "digest"), **asked})
 

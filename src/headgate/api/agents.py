@@ -17,8 +17,8 @@ from headgate.core.principal import Principal
 from headgate.core.request import JsonRequest, ModelRequest, parse_json
 from headgate.core.run import Run
 from headgate.core.surfaces import CHAT, Surface
-from headgate.identity.access import may_use
 from headgate.identity.scopes import ANY, tenants_with
+from headgate.pipeline.participants import may_ask
 
 READ_ALL = "agents:read"
 
@@ -38,27 +38,15 @@ async def get_agent(request: Request, gate: Gate) -> Response:
 def usable_agents(who: Principal, gate: Gate) -> list[AgentSettings]:
     """Those whose name and whose model the key may use."""
     agents = gate.deps.agents.all() if gate.deps.agents is not None else []
-    return [one for one in agents if _may_use(who, one, gate)]
+    return [one for one in agents if may_ask(who, one, gate.deps)]
 
 
 def agent_for(name: str, who: Principal, gate: Gate) -> AgentSettings:
     """Raises AgentNotFound, also for one that the key may not use."""
     agent = gate.deps.agents.find(name) if gate.deps.agents is not None else None
-    if agent is None or not _may_use(who, agent, gate):
+    if agent is None or not may_ask(who, agent, gate.deps):
         raise AgentNotFound(f"There is no agent '{name}' for this key.", param="name")
     return agent
-
-
-def _may_use(who: Principal, agent: AgentSettings, gate: Gate) -> bool:
-    if not who.is_choosy:
-        return True
-    if not may_use(who, *agent.known_as):
-        return False
-    if agent.model == "inherit":
-        return True
-    name = agent.model or agent.name
-    model = gate.deps.catalog.configured(name)
-    return may_use(who, *(model.known_as if model is not None else (name,)))
 
 
 def agent_entry(agent: AgentSettings) -> dict[str, Any]:

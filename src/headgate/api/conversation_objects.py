@@ -17,6 +17,7 @@ from headgate.conversations.types import Conversation, New, new_id
 from headgate.core.errors import InvalidField, MissingField
 from headgate.core.state_errors import ItemsStay
 from headgate.dialects.responses_items import parse_items
+from headgate.pipeline.referring import with_referred
 
 _MOST_ADDED = 20
 _MOST_PAIRS, _LONGEST_NAME, _LONGEST_VALUE = 16, 64, 512
@@ -28,7 +29,8 @@ async def create(request: Request, gate: Gate) -> Response:
     state, owner = state_of(gate), owner_in(request, gate)
     fields = await read_fields(request, empty=True)
     metadata = _metadata(fields.get("metadata"))
-    added = _added(fields.get("items"), ()) if fields.get("items") else []
+    given = await with_referred(fields.get("items"), (), owner, state, "items")
+    added = _added(given, ()) if given else []
     head = await state.heads.create(owner, metadata=metadata)
     if added:
         await state.heads.append(head, added)
@@ -68,7 +70,8 @@ async def add_items(request: Request, gate: Gate) -> Response:
     try:
         head = await state.heads.get(head.id, head.owner)
         before = told_of([one.data for one in await state.heads.told(head)])
-        _, items = await state.heads.append(head, _added(fields.get("items"), before))
+        given = await with_referred(fields.get("items"), (), head.owner, state, "items")
+        _, items = await state.heads.append(head, _added(given, before))
     finally:
         await state.runs.release(head, holder)
     data = [shown_item(one) for one in items]

@@ -28,7 +28,8 @@ def decision_headers(run: Run, *, litellm: bool) -> Headers:
     if len(attempts) > 1:
         failed = [(one.target, one.error.code) for one in attempts if one.error is not None]
         headers.append((b"x-headgate-failed", _told(failed)))
-        if last.model_name != attempts[0].model_name:
+        own = next(one for one in attempts if one.component == last.component)
+        if last.model_name != own.model_name:
             headers.append((b"x-headgate-fallback", _plain(last.model_name)))
     if run.passed_over:
         headers.append((b"x-headgate-passed-over", _told(run.passed_over.items())))

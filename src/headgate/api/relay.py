@@ -6,7 +6,7 @@ from functools import partial
 
 from headgate.api.body import read_body
 from headgate.api.continuing import continuation
-from headgate.api.conversations import CONVERSATION, conversation_id
+from headgate.api.conversations import CONVERSATION, conversation_id, live
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.idempotency import Asked, Story, answer_once
 from headgate.api.resume import resumed
@@ -99,6 +99,8 @@ class ModelRoute:
             run.continues = continuation({**request.fields, "store": False, "background": None}, conversation)
         elif run.continues is None and conversation is not None:
             run.continues = Continues(conversation_id(conversation))
+        if run.continues is not None:
+            run.continues = await live(run.continues, run, self._gate)
         return request
 
     def _tells_more(self, wish: bytes) -> bool:

@@ -10,6 +10,7 @@ from headgate.api import (
     conversation_objects,
     health,
     info,
+    knowledge,
     litellm_health,
     memory,
     models,
@@ -75,6 +76,7 @@ def control_routes(gate: Gate) -> list[Route]:
         *_agent_routes(gate),
         *_action_routes(gate),
         *_memory_routes(),
+        *_knowledge_routes(),
         Route("/admin/budgets", budgets.list_all, logged=True, needs="budgets:read"),
         *_usage_routes(UsageRoutes(gate.reports), ReconcileRoute(gate.reports)),
         *litellm_routes(gate),
@@ -171,6 +173,27 @@ def _run_routes() -> list[Route]:
         Route("/v1/runs/{id:path}/cancel", runs.cancel, ("POST",), logged=True),
         Route("/v1/runs/{id}/events", resume.events, logged=True),
         Route("/v1/runs/{id:path}", runs.get, logged=True),
+    ]
+
+
+def _knowledge_routes() -> list[Route]:
+    every, read, write = "/a1/rag/indices", knowledge.READ, knowledge.WRITE
+    one = f"{every}/{{id}}"
+    document = f"{one}/documents/{{document}}"
+    return [
+        Route("/a1/rag/query", knowledge.query_several, ("POST",), logged=True, needs=read),
+        Route(every, knowledge.list_indices, logged=True, needs=read),
+        Route(every, knowledge.create_index, ("POST",), logged=True, needs=write),
+        Route(one, knowledge.get_index, logged=True, needs=read),
+        Route(one, knowledge.delete_index, ("DELETE",), logged=True, needs=write),
+        Route(f"{one}/reindex", knowledge.reindex, ("POST",), logged=True, needs=write),
+        Route(f"{one}/query", knowledge.query, ("POST",), logged=True, needs=read),
+        Route(f"{one}/documents", knowledge.list_documents, logged=True, needs=read),
+        Route(f"{one}/documents", knowledge.replace_documents, ("POST",), logged=True, needs=write),
+        Route(f"{one}/documents:add", knowledge.add_documents, ("POST",), logged=True, needs=write),
+        Route(document, knowledge.get_document, logged=True, needs=read),
+        Route(document, knowledge.update_document, ("PUT",), logged=True, needs=write),
+        Route(document, knowledge.delete_document, ("DELETE",), logged=True, needs=write),
     ]
 
 

@@ -15,6 +15,7 @@ from headgate.api.admin.usage import asked_span
 from headgate.api.answers import json_answer
 from headgate.api.gate import Gate
 from headgate.api.run_shapes import past_line, past_whole, running_line, running_whole
+from headgate.conversations.types import Owner
 from headgate.core.audit import Act
 from headgate.core.errors import InvalidField, RunNotFound, RunNotRunning
 from headgate.core.run import Run
@@ -52,6 +53,7 @@ async def list_all(request: Request, gate: Gate) -> Response:
     lines += [(one.place, running_line(one)) for one in running if one.span not in ended]
     lines.sort(key=lambda line: line[0], reverse=True)
     page = lines[:limit]
+    await _note_waiting([line for _, line in page], gate)
     return json_answer(
         {
             "object": "list",
@@ -72,7 +74,21 @@ async def get(request: Request, gate: Gate) -> Response:
     run_id = one.id if isinstance(one, Running) else one.final.run
     young, old = await _both(sight._replace(parent=run_id), gate)
     children = [*map(past_line, reversed(old)), *map(running_line, reversed(young))]
-    return json_answer(running_whole(one, children) if isinstance(one, Running) else past_whole(one, children))
+    told = running_whole(one, children) if isinstance(one, Running) else past_whole(one, children)
+    await _note_waiting([told, *children], gate)
+    return json_answer(told)
+
+
+async def _note_waiting(lines: Sequence[dict[str, Any]], gate: Gate) -> None:
+    """Say of runs that ended and of which something waits for an answer that they do, and which actions those are."""
+    ended = [line["id"] for line in lines if line["status"] == "completed"]
+    if not ended or gate.deps.state is None:
+        return
+    waiting = await gate.deps.state.actions.waiting_in(ended)
+    for line in lines:
+        found = waiting.get((Owner(line["tenant"], line["user"]), line["id"]))
+        if found and line["status"] == "completed":
+            line |= {"status": "requires_action", "actions": found}
 
 
 async def cancel(request: Request, gate: Gate) -> Response:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.agents.book import Agents
+from headgate.agents.orchestrator import Orchestrator
 from headgate.agents.prompts import Prompts
 from headgate.agents.reasoner import Reasoner
 from headgate.agents.skills import Skills, load
@@ -52,6 +53,8 @@ def steer_with(
     deps.reasoner = Reasoner(strategies.reasoning)
     deps.step_temperature = strategies.reasoning.temperature
     deps.calls_tools = _calls_tools(settings, deps)
+    deps.orchestrator = Orchestrator(strategies.orchestration)
+    deps.keeps_schemas = partial(_keeps_schemas, deps)
     chooses = strategies.classifier.model is not None
     deps.classify = Classifier(strategies.classifier, deps.prompts).classify if chooses else pass_through
     return prompts
@@ -141,6 +144,11 @@ def _calls_tools(settings: Settings, deps: Deps) -> Callable[[str], bool]:
         return bool(model and model.settings and model.settings.capabilities.tools)
 
     return calls_tools
+
+
+def _keeps_schemas(deps: Deps, name: str) -> bool:
+    model = deps.catalog.configured(name)
+    return bool(model and model.settings and model.settings.capabilities.json_schema)
 
 
 def offered_of(registry: Registry, mcp: McpPool | None) -> Callable[[], Awaitable[Sequence[Tool]]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from headgate.api.gate import Gate
 from headgate.app.allotments import allotments_of
 from headgate.app.gauges import measuring
+from headgate.app.knowledge import knowing
 from headgate.app.lessons import Lessons
 from headgate.app.oversight import audit_log, note_start, overseen, stopping
 from headgate.app.people import people_of
@@ -122,6 +123,7 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Casc
                     _recorded(folder, attempts, settings, gate, prices) as ledger,
                     overseen(folder, gate),
                     remembering(gate, settings.conversations),
+                    knowing(settings.knowledge, database, gate),
                 ):
                     gate.people = people_of(gate, database, attempts, ledger)
                     yield

@@ -8,6 +8,7 @@ from headgate.core.principal import Principal
 from headgate.db.engine import Database
 from headgate.identity.people import People
 from headgate.identity.store import Store
+from headgate.knowledge.store.held import Held as HeldKnowledge
 from headgate.settings.held import Held as HeldSettings
 from headgate.settings.store import Store as SettingStore
 from headgate.usage.held import Held as HeldAttempts
@@ -23,6 +24,7 @@ def people_of(gate: Gate, database: Database, attempts: AttemptStore, ledger: Le
     acts = HeldActs(gate.audit)
     holdings: list[Holding] = [
         HeldConversations(database),
+        HeldKnowledge(database),
         HeldSettings(SettingStore(database)),
         HeldAttempts(attempts, ledger.drain),
         acts,

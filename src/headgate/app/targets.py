@@ -32,8 +32,11 @@ def upstream_of(settings: UpstreamSettings, wire: Wire, local: Mapping[str, Loca
         return LiteLLMUpstream(settings)
     if settings.provider == "local":
         address = local[settings.name]
-        reached = settings.model_copy(update={"base_url": address.base_url, "api_key": SecretStr(address.key)})
-        return LocalUpstream(OpenAIUpstream(reached, PROVIDERS["llamacpp"], wire))
+        reached = [
+            settings.model_copy(update={"base_url": url, "api_key": SecretStr(address.key)})
+            for url in (address.base_url, address.embeddings_url)
+        ]
+        return LocalUpstream(*(OpenAIUpstream(one, PROVIDERS["llamacpp"], wire) for one in reached))
     if settings.provider == "mock":
         return MockUpstream(settings)
     return OpenAIUpstream(settings, PROVIDERS[settings.provider], wire)

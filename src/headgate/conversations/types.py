@@ -15,6 +15,8 @@ Cause = Literal["root", "compaction", "fork", "rewind"]
 """Why a segment began: with its conversation, over a summary, in another conversation, or at an earlier item."""
 Status = Literal["queued", "in_progress", "requires_action", "completed", "failed", "cancelled", "incomplete"]
 OPEN: tuple[Status, ...] = ("queued", "in_progress", "requires_action")
+WORKING: tuple[Status, ...] = ("queued", "in_progress")
+"""Somebody works on it; one that is open beside these waits for an answer."""
 Kind = Literal["approval", "client_tool", "question"]
 """What an action waits for: leave to make a call, the result of a call of the caller's, an answer to a question."""
 Verdict = Literal["approve", "reject", "edit", "answer"]
@@ -159,6 +161,8 @@ class Action:
     answer: Mapping[str, Any] = field(default_factory=dict)
     by: str = ""
     answered_at: int = 0
+    call: str = ""
+    """The id of a call of the caller's own tools, as it names the result."""
 
     @property
     def status(self) -> str:

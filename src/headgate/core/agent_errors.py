@@ -24,3 +24,11 @@ class PromptFailed(HeadgateError):
     type = "agent_error"
     title = "A tool failed that the agent's prompt calls, and the agent is set not to go on without"
     remedy = "Mend the tool, or set the agent's `template_errors: show`; the message names the tool."
+
+
+class PlanInvalid(HeadgateError):
+    code = "plan_invalid"
+    status = 422
+    type = "agent_error"
+    title = "The model made no plan that agents could carry out, though it was told what was wrong with its first"
+    remedy = "Say more plainly what is wanted, or plan with a better model: `strategies.orchestration.model`."

@@ -15,7 +15,7 @@ from headgate.core.tokens import Tokens
 
 NONE: Mapping[str, Any] = MappingProxyType({})
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
-StepType = Literal[
+ReasoningStep = Literal[
     "iteration_start",
     "planning",
     "tool_execution_start",
@@ -25,6 +25,16 @@ StepType = Literal[
     "external_reasoning",
     "error",
 ]
+OrchestrationStep = Literal[
+    "plan",
+    "node_started",
+    "node_progress",
+    "node_completed",
+    "node_failed",
+    "node_skipped",
+    "orchestration_complete",
+]
+StepType = ReasoningStep | OrchestrationStep
 StopReason = Literal[
     "",
     "tool_loop_limit",
@@ -130,7 +140,9 @@ class ToolHeld(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a strategy does. `iteration` counts from 1, 0 where it belongs to none; `tokens` is what it took."""
+    """What a strategy does. `iteration` counts steps or a plan's nodes from 1, 0 where it belongs to none; `tokens` is
+    what it took.
+    """
 
     type: StepType
     iteration: int

@@ -294,15 +294,6 @@ class NotForAgents(Invalid):
     typical_param = "model"
 
 
-class OrchestrationNotReady(HeadgateError):
-    code = "orchestration_not_ready"
-    status = 501
-    type = "not_implemented"
-    title = "No orchestration is set up here"
-    remedy = "Use the routing mode passthrough, reasoning or auto."
-    should_retry = False
-
-
 class DuplicateField(Invalid):
     code = "duplicate_field"
     title = "A field occurs twice in the JSON object"

@@ -6,6 +6,7 @@ Written for relaying: the reader of a framework would spool each file to disk on
 import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from headgate.core import splice
 from headgate.core.errors import InvalidForm
@@ -13,9 +14,31 @@ from headgate.core.errors import InvalidForm
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,70})"|([^\s;,"]{1,70}))', re.IGNORECASE)
 _NAME = re.compile(rb'(?:^|[;\s])name="([^"]*)"', re.IGNORECASE)
 _FILE = re.compile(rb"(?:^|[;\s])filename\*?=", re.IGNORECASE)
+_FILENAME = re.compile(rb'(?:^|[;\s])filename="([^"]*)"', re.IGNORECASE)
+_CONTENT_TYPE = re.compile(rb"(?:^|\r\n)content-type:[ \t]*([^\r]*)", re.IGNORECASE)
 _MOST_PARTS = 100
 _LONGEST_PART_HEADER = 4096
 _LONGEST_TEXT = 1 << 20
+
+
+class File(NamedTuple):
+    """Where a file stands in the body, as (start, end), and the part's headers."""
+
+    field: str
+    span: tuple[int, int]
+    head: bytes
+
+    @property
+    def name(self) -> str:
+        """As the sender calls it, without any folders; empty if it says nothing."""
+        found = _FILENAME.search(self.head)
+        told = found[1].decode(errors="replace") if found else ""
+        return told.replace("\\", "/").rpartition("/")[2]
+
+    @property
+    def content_type(self) -> str:
+        found = _CONTENT_TYPE.search(self.head)
+        return found[1].decode("latin-1").partition(";")[0].strip().lower() if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +52,7 @@ class Form:
     texts: dict[str, str]
     spans: dict[str, tuple[int, int]]
     parts: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
 
 
 def parse(raw: bytes, content_type: str) -> Form:
@@ -68,7 +92,9 @@ def _read_part(raw: bytes, before: re.Match[bytes], delimiter: re.Pattern[bytes]
     if name is None:
         raise InvalidForm("A part of the form has no name.")
     end = behind.start() - 2
-    if not _FILE.search(head) and end - start <= _LONGEST_TEXT:
+    if _FILE.search(head):
+        parsed.files.append(File(name[1].decode(errors="replace"), (start, end), head))
+    elif end - start <= _LONGEST_TEXT:
         key = _note_text(parsed, name[1], raw, start, end)
         parsed.parts.setdefault(key, []).append((before.start(), behind.start()))
     return behind

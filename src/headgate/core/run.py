@@ -181,14 +181,20 @@ class Run:
     """How deep its delegates may go, as the agents above it allow."""
     below: int = 0
     """Nano-USD that runs on behalf of this one spent, as far as prices are known."""
+    tokens_below: Tokens | None = None
+    """Tokens that agents used on behalf of this one; None if no provider told."""
     added: tuple[str, ...] = ()
     """Tools that the caller did not ask for."""
     narrowed: tuple[str, ...] | None = None
     """Names, groups and patterns of the only tools that may be added; None for all that a setting adds."""
     tools: tuple[ToolCall, ...] = ()
     """The gateway's own tools that were called, in the order in which they ended."""
+    pictures: tuple[Any, ...] = ()
+    """Pictures for the caller's eyes, of tools whose calls were approved just now; see tools.types.Image."""
     accounted: int = 0
     """How many attempts are in the ledger."""
+    entry: Any = None
+    """The last attempt's entry in the ledger; see usage.types.Entry."""
     goes_on: bool = False
     """More attempts may follow those that are there, as turns do."""
     stop: str = ""

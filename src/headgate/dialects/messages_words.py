@@ -35,7 +35,7 @@ _TYPES = {
     529: "overloaded_error",
 }
 _FAULT = 500
-_THINKS = frozenset(("planning", "external_reasoning"))
+_THINKS = frozenset(("planning", "external_reasoning", "plan"))
 """Steps of a strategy that tell a thought."""
 Block = dict[str, Any]
 CARRIED = frozenset(("citations", "annotations", "content_blocks"))

@@ -77,7 +77,8 @@ def _item(where: str, item: object) -> Item:
         return Message("user", (TextPart(_EARLIER + summary),))
     if kind == "item_reference":
         raise InvalidField(
-            f"The field '{where}' refers to an item that is stored nowhere: send the item itself.", param=where
+            f"The field '{where}' refers to an item, and this call reaches no stored ones: send the item itself.",
+            param=where,
         )
     if type(kind) is not str or not kind:
         fail(f"{where}.type", "a string such as 'message'")

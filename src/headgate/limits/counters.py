@@ -7,8 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from operator import attrgetter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headgate.core.bounds import Bound, Period, Refusal, Spent, Standing, Ticket, Used, Want
 from headgate.core.errors import LimitsUnavailable
@@ -26,7 +25,25 @@ FULL = "There are more callers with limits than can be counted."
 _STREAM_SECONDS = 1.0
 """Nobody knows when a stream ends; who is refused may ask again after this."""
 _HELD = ("streams", "budget")
-_subject_of = attrgetter("subject")
+_MOST_PLACES = 10_000
+
+
+class Places(NamedTuple):
+    """Where all that some bounds count is counted: cells of the table, with the limits that hold for them.
+
+    `money` has a row and its budgets, as (limit, cell), for each bound with budgets; `held` are the cells of what this
+    process holds of them, `spent` those of all their periods, `first` that of the first bound's first budget.
+    """
+
+    bounds: tuple[Bound, ...]
+    rows: tuple[int, ...]
+    requests: tuple[tuple[int, int], ...]
+    tokens: tuple[tuple[int, int], ...]
+    streams: tuple[int, ...]
+    money: tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
+    held: tuple[int, ...]
+    spent: tuple[int, ...]
+    first: int | None
 
 
 class Table(Protocol):
@@ -89,8 +106,9 @@ class TableCounters:
         self._now = 0.0
         self._slot = 0
         self._since = self._until = 0.0
-        self._rows: dict[str, int] = {}
-        """Rows that were used in this slot of this day: they are up to date, and nobody can be given them."""
+        self._places: dict[tuple[int, ...], Places] = {}
+        """By the bounds' identities, those used in this slot of this day: their rows are up to date, and nobody can be
+        given them. What holds the bounds keeps their identities from being anything else's."""
 
     async def take(self, bounds: tuple[Bound, ...], want: Want) -> Ticket | Refusal:
         table = self._table
@@ -160,69 +178,86 @@ class TableCounters:
             return
         today = self._today()
         self._calendar.turn_to(today)
-        self._slot, self._rows = int(now // SLOT), {}
+        self._slot, self._places = int(now // SLOT), {}
         self._since = self._slot * SLOT
         self._until = min(self._since + SLOT, now + self._calendar.ends["day"] - today)
 
-    def _rows_of(self, bounds: tuple[Bound, ...]) -> list[int]:
-        """Where the rows of these subjects begin, brought up to now. Raises LimitsUnavailable."""
+    def _places_of(self, bounds: tuple[Bound, ...]) -> Places:
+        """With the rows brought up to now. Raises LimitsUnavailable."""
         self._look_at_clocks()
-        try:
-            return list(map(self._rows.__getitem__, map(_subject_of, bounds)))
-        except KeyError:
-            return [self._row_of(bound.subject) for bound in bounds]
+        key = tuple(map(id, bounds))
+        places = self._places.get(key)
+        if places is None:
+            if len(self._places) >= _MOST_PLACES:
+                self._places.clear()
+            places = self._places[key] = self._found(bounds, tuple(self._row_of(bound.subject) for bound in bounds))
+        return places
 
     def _row_of(self, subject: str) -> int:
         table, numbers = self._table, self._calendar.numbers
         row = table.find(subject, self._slot, numbers)
         rate.turn_to(table.cells, row, self._slot)
         budget.turn_to(table.cells, row + MONEY, numbers)
-        self._rows[subject] = row
         return row
 
+    def _found(self, bounds: tuple[Bound, ...], rows: tuple[int, ...]) -> Places:
+        pairs = tuple(zip(bounds, rows, strict=True))
+        rates = tuple((bound.rate, row) for bound, row in pairs)
+        budgeted = tuple((bound, row) for bound, row in pairs if bound.budgets)
+        first = bounds[0].budgets if bounds else ()
+        return Places(
+            bounds,
+            rows,
+            tuple((limit, row + REQUESTS) for one, row in rates if (limit := one.requests_per_minute)),
+            tuple((limit, row + TOKENS) for one, row in rates if (limit := one.tokens_per_minute)),
+            tuple(row + self._own_streams for one, row in rates if one.streams),
+            tuple((row, tuple((one.nano_usd, row + SPENT[one.period]) for one in of.budgets)) for of, row in budgeted),
+            tuple(row + self._own_money for _, row in budgeted),
+            tuple(row + SPENT[period] for bound, row in budgeted for period in bound.periods),
+            rows[0] + SPENT[first[0].period] if first else None,
+        )
+
     def _decide(self, bounds: tuple[Bound, ...], want: Want) -> Ticket | Refusal:
-        rows = self._rows_of(bounds)
+        places = self._places_of(bounds)
         if self._news:
-            self._lift(bounds, rows)
-        standing, is_tight = self._weigh(bounds, rows, want)
-        against, over = self._refusals(bounds, rows, want) if is_tight else ([], [])
+            self._lift(bounds, places.rows)
+        standing, is_tight = self._weigh(places, want)
+        against, over = self._refusals(places, want) if is_tight else ([], [])
+        cells = self._table.cells
         if against:
-            cells, now, pairs = self._table.cells, self._now, zip(bounds, rows, strict=True)
+            now, pairs = self._now, zip(bounds, places.rows, strict=True)
             standing.reset = max(rate.reset_in(cells, row, bound.rate, now) for bound, row in pairs)
             return replace(max(against, key=lambda one: one.wait), standing=standing)
-        self._book(bounds, rows, want)
+        self._book(places, want)
         standing.requests_left -= 1
         standing.tokens_left -= want.tokens
-        first = bounds[0].budgets if bounds else ()
-        spent = self._table.cells[rows[0] + SPENT[first[0].period]] if first else None
+        spent = None if places.first is None else cells[places.first]
         return Ticket(bounds, want, standing, tuple(over), self._slot, spent=spent)
 
-    def _weigh(self, bounds: tuple[Bound, ...], rows: list[int], want: Want) -> tuple[Standing, bool]:
+    def _weigh(self, places: Places, want: Want) -> tuple[Standing, bool]:
         """What is left of the tightest limits per minute, and whether any limit or budget may stand against it."""
         table, (tokens, nano_usd, is_tight) = self._table, want
         cells = table.cells
         requests_limit = fewest_requests = tokens_limit = fewest_tokens = 0
-        for bound, row in zip(bounds, rows, strict=True):
-            limits = bound.rate
-            if limit := limits.requests_per_minute:
-                left = limit - cells[row + REQUESTS]
-                if left < fewest_requests or not requests_limit:
-                    requests_limit, fewest_requests = limit, left
-            if limit := limits.tokens_per_minute:
-                left = limit - cells[row + TOKENS]
-                if left < fewest_tokens or not tokens_limit:
-                    tokens_limit, fewest_tokens = limit, left
-            if bound.budgets:
-                needed = table.reserved(row) + (nano_usd or 1)
-                for one in bound.budgets:
-                    if cells[row + SPENT[one.period]] + needed > one.nano_usd:
-                        is_tight = True
+        for limit, cell in places.requests:
+            left = limit - cells[cell]
+            if left < fewest_requests or not requests_limit:
+                requests_limit, fewest_requests = limit, left
+        for limit, cell in places.tokens:
+            left = limit - cells[cell]
+            if left < fewest_tokens or not tokens_limit:
+                tokens_limit, fewest_tokens = limit, left
+        for row, budgets in places.money:
+            needed = table.reserved(row) + (nano_usd or 1)
+            for limit, cell in budgets:
+                if cells[cell] + needed > limit:
+                    is_tight = True
         if fewest_requests < 1 <= requests_limit or (tokens_limit and fewest_tokens < (tokens or 1)):
             is_tight = True
         reset = (self._slot + RING) * SLOT - self._now
         return Standing(requests_limit, fewest_requests, tokens_limit, fewest_tokens, reset), is_tight
 
-    def _refusals(self, bounds: tuple[Bound, ...], rows: list[int], want: Want) -> tuple[list[Refusal], list[Refusal]]:
+    def _refusals(self, places: Places, want: Want) -> tuple[list[Refusal], list[Refusal]]:
         """All that stands against it, and soft budgets that it passes.
 
         Who wants more tokens than the limit itself waits until all of it is free, and is not refused for ever.
@@ -230,7 +265,7 @@ class TableCounters:
         against: list[Refusal] = []
         over: list[Refusal] = []
         table, cells, now = self._table, self._table.cells, self._now
-        for bound, row in zip(bounds, rows, strict=True):
+        for bound, row in zip(places.bounds, places.rows, strict=True):
             limits = bound.rate
             if limits.requests_per_minute and limits.requests_per_minute - cells[row + REQUESTS] < 1:
                 against.append(rate.no_request(cells, row, bound, now))
@@ -246,41 +281,39 @@ class TableCounters:
                     (against if one.hard else over).append(refusal)
         return against, over
 
-    def _book(self, bounds: tuple[Bound, ...], rows: list[int], want: Want) -> None:
-        cells, own_money, (tokens, nano_usd, is_stream) = self._table.cells, self._own_money, want
-        for bound, row in zip(bounds, rows, strict=True):
-            limits = bound.rate
-            if limits.requests_per_minute:
-                cells[row + REQUESTS] += 1
-            if limits.tokens_per_minute:
-                cells[row + TOKENS] += tokens
-            if is_stream and limits.streams:
-                cells[row + self._own_streams] += 1
-            if bound.budgets:
-                cells[row + own_money] += nano_usd
+    def _book(self, places: Places, want: Want) -> None:
+        cells, (tokens, nano_usd, is_stream) = self._table.cells, want
+        for _, cell in places.requests:
+            cells[cell] += 1
+        for _, cell in places.tokens:
+            cells[cell] += tokens
+        if is_stream:
+            for cell in places.streams:
+                cells[cell] += 1
+        for cell in places.held:
+            cells[cell] += nano_usd
 
     def _give_back(self, ticket: Ticket, bounds: tuple[Bound, ...], tokens: int, nano_usd: int) -> None:
         """Money is booked before it is given back, for a process may be killed in between."""
-        rows = self._rows_of(bounds)
-        cells, own_money, (reserved_tokens, reserved, is_stream) = self._table.cells, self._own_money, ticket.want
+        places = self._places_of(bounds)
+        cells, (reserved_tokens, reserved, is_stream) = self._table.cells, ticket.want
         by = tokens - reserved_tokens
-        is_late = by < 0 and ticket.at < self._slot
-        for bound, row in zip(bounds, rows, strict=True):
-            limits = bound.rate
-            if limits.tokens_per_minute:
-                if is_late:
-                    window.take_off(cells, row + TOKENS, self._slot, ticket.at, -by)
-                else:  # more counts from now on
-                    cells[row + TOKENS] += by
-            if is_stream and limits.streams:
-                cells[row + self._own_streams] -= 1
-            if bound.budgets:
-                if nano_usd:
-                    for period in bound.periods:
-                        cells[row + SPENT[period]] += nano_usd
-                cells[row + own_money] -= reserved
+        if by < 0 and ticket.at < self._slot:
+            for _, cell in places.tokens:
+                window.take_off(cells, cell, self._slot, ticket.at, -by)
+        else:  # more counts from now on
+            for _, cell in places.tokens:
+                cells[cell] += by
+        if is_stream:
+            for cell in places.streams:
+                cells[cell] -= 1
+        if nano_usd:
+            for cell in places.spent:
+                cells[cell] += nano_usd
+        for cell in places.held:
+            cells[cell] -= reserved
 
-    def _lift(self, bounds: tuple[Bound, ...], rows: list[int]) -> None:
+    def _lift(self, bounds: tuple[Bound, ...], rows: Sequence[int]) -> None:
         """Take over what was learnt of these subjects."""
         cells = self._table.cells
         for bound, row in zip(bounds, rows, strict=True):

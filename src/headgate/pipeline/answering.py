@@ -7,13 +7,13 @@ twice: of one that was being made when the gateway stopped, the model is told th
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
 
-from headgate.conversations.items import with_id
+from headgate.conversations.items import in_time, open_calls, result_of, with_id
 from headgate.conversations.store import State
 from headgate.conversations.types import Action, ActionQuery, Conversation, Item, New, Owner, Verdict
 from headgate.core.audit import ORIGIN, Origin
@@ -23,14 +23,14 @@ from headgate.core.run import Run, ToolCall
 from headgate.core.state_errors import ActionGone, ConversationBusy, ConversationMoved, ItemNotFound
 from headgate.core.surfaces import CHAT
 from headgate.identity.access import refuse_model
-from headgate.pipeline.asking import digest_of
+from headgate.pipeline.asking import by_of, digest_of
 from headgate.pipeline.context import Deps
 from headgate.pipeline.delegation import add_delegates
 from headgate.pipeline.prepare import Prompt, prepare
 from headgate.pipeline.steer import steer
 from headgate.pipeline.tools import bounds_of
 from headgate.tools.runner import problem, run_tool
-from headgate.tools.types import Caller, Tool
+from headgate.tools.types import Caller, Tool, ToolResult
 
 LEASE_SECONDS = 60.0
 REQUEST, RESPONSE = "mcp_approval_request", "mcp_approval_response"
@@ -57,7 +57,8 @@ def answer_item(answer: Answer) -> dict[str, Any]:
 
 def concerns_actions(request: ModelRequest, stored: Sequence[Item]) -> bool:
     """Whether there may be anything to do here for a turn."""
-    if any(item.data.get("type") == REQUEST for item in stored):
+    data = [item.data for item in stored]
+    if any(one.get("type") == REQUEST for one in data) or open_calls(data):
         return True
     return any(_is_answer(one) for name in _LISTS for one in _listed(request, name))
 
@@ -100,7 +101,8 @@ async def _recover(head: Conversation, state: State) -> Conversation:
             try:
                 await state.heads.item(head, _call_id(action))
             except ItemNotFound:
-                head = await _append(head, [_response(action), _call(action, UNKNOWN, failed=True)], "", state)
+                result = _said(action) if action.kind == "client_tool" else ToolResult(UNKNOWN, failed=True)
+                head = await _append(head, await _items(action, result, head, state), "", state)
             await state.actions.done(action)
     return head
 
@@ -113,17 +115,16 @@ async def _settle(answer: Answer, head: Conversation, holder: str, run: Run, dep
     prompt = await _prompt(action, run, deps)
     tool = prompt.tools.get(action.tool) if prompt is not None else None
     await _check(answer, action, tool)
-    by = f"{run.who.key_id} for {run.who.user}" if run.who.user else run.who.key_id
     origin = ORIGIN.get()
     ORIGIN.set(Origin(run.who, origin.address if origin.request_id == run.id else "", run.id))
     async with _holding(head, holder, state):
-        action = await state.actions.answer(action, answer.verdict, answer.said, by)
-        told, failed = UNKNOWN, True
+        action = await state.actions.answer(action, answer.verdict, answer.said, by_of(run))
+        result = ToolResult(UNKNOWN, failed=True)
         try:
-            told, failed = await _outcome(action, tool, prompt, run, deps)
+            result = await _outcome(action, tool, prompt, run, deps)
         finally:
-            keeping = _keep(action, head, [_response(action), _call(action, told, failed=failed)], run, state)
-            head = await asyncio.shield(keeping)
+            head = await asyncio.shield(_keep(action, result, head, run, state))
+    run.pictures += result.shown
     return head
 
 
@@ -133,17 +134,23 @@ async def _check_place(action: Action, head: Conversation, state: State) -> None
         raise InvalidField(message, param="approval_request_id")
     if digest_of(action.tool, action.arguments) != action.digest:
         raise ActionGone(f"The call of the action {action.id} is not the one that was asked for.")
-    try:
-        await state.heads.item(head, action.id)
-    except ItemNotFound:
-        raise ActionGone(f"The conversation {head.id} no longer holds the action {action.id}.") from None
+    if action.kind == "client_tool":
+        told = [one.data for one in await state.heads.told(head)]
+        if any(one.get("type") == "function_call" and one.get("call_id") == action.call for one in told):
+            return
+    else:
+        with suppress(ItemNotFound):
+            await state.heads.item(head, action.id)
+            return
+    raise ActionGone(f"The conversation {head.id} no longer holds the action {action.id}.")
 
 
 async def _check(answer: Answer, action: Action, tool: Tool | None) -> None:
     """Raise InvalidField for an answer that the action cannot have."""
     verdict = answer.verdict
-    if (verdict == "answer") != (action.kind == "question") and verdict != "reject":
-        wanted = "'answer' with a 'text'" if action.kind == "question" else "'approve', 'edit'"
+    takes_text = action.kind != "approval"
+    if (verdict == "answer") != takes_text and verdict != "reject":
+        wanted = "'answer' with a 'text'" if takes_text else "'approve', 'edit'"
         raise InvalidField(f"This action takes {wanted} or 'reject'.", param="decision")
     if verdict != "edit" or tool is None:
         return
@@ -154,42 +161,59 @@ async def _check(answer: Answer, action: Action, tool: Tool | None) -> None:
 
 
 async def _prompt(action: Action, run: Run, deps: Deps) -> Prompt | None:
-    """What whoever asked works with; None if there is no such agent any more. Raises ModelForbidden."""
+    """What whoever asked works with; None if there is no such agent any more, or no tool of its own is meant. Raises
+    ModelForbidden.
+    """
     chat = json_request(CHAT, {"model": action.model, "messages": []})
     agent = deps.agents.find(action.model) if deps.agents is not None else None
     if agent is None and deps.inject is not None:
         agent = deps.inject(chat, run)
+    if agent is None and (action.kind == "client_tool" or deps.catalog.configured(action.model) is not None):
+        agent = deps.reasoner.on(action.model)  # what a plain model is that was asked to reason
     if agent is None:
         return None
     refuse_model(run.who, action.model, *agent.known_as)
+    if action.kind == "client_tool":
+        return None
     prompt = await prepare(agent, chat, run, deps)
     add_delegates(prompt, run, deps, steer)
     return prompt
 
 
-async def _outcome(action: Action, tool: Tool | None, prompt: Prompt | None, run: Run, deps: Deps) -> tuple[str, bool]:
-    """What the model is told, and whether the call failed."""
-    said = action.answer
-    if action.verdict == "reject":
-        return f"{REFUSED} The reason: {said['reason']}" if said.get("reason") else REFUSED, True
-    if action.verdict == "answer":
-        return str(said.get("text") or ""), False
+async def _outcome(action: Action, tool: Tool | None, prompt: Prompt | None, run: Run, deps: Deps) -> ToolResult:
+    """What the model is told."""
+    if action.verdict in ("reject", "answer"):
+        return _said(action)
     if tool is None or prompt is None:
-        return ABSENT, True
+        return ToolResult(ABSENT, failed=True)
     started = time.monotonic()
     caller = Caller(run.who, run.id, prompt.agent.name, run.depth, run.trace.traceparent)
     result = await run_tool(tool, _arguments(action), caller, bounds_of(prompt, run, deps, None))
     note = ToolCall(action.tool, "failed" if result.failed else "ok", time.monotonic() - started)
     run.tools += (note,)
-    return result.text, result.failed
+    return result
 
 
-async def _keep(
-    action: Action, head: Conversation, items: Sequence[dict[str, Any]], run: Run, state: State
-) -> Conversation:
-    head = await _append(head, items, run.id, state)
+def _said(action: Action) -> ToolResult:
+    """Of an answer for which no call has to be made."""
+    said = action.answer
+    if action.verdict == "reject":
+        return ToolResult(f"{REFUSED} The reason: {said['reason']}" if said.get("reason") else REFUSED, failed=True)
+    return ToolResult(str(said.get("text") or ""))
+
+
+async def _keep(action: Action, result: ToolResult, head: Conversation, run: Run, state: State) -> Conversation:
+    head = await _append(head, await _items(action, result, head, state), run.id, state)
     await state.actions.done(action)
     return head
+
+
+async def _items(action: Action, result: ToolResult, head: Conversation, state: State) -> list[dict[str, Any]]:
+    """What stands in the conversation for an answer and what came of it."""
+    if action.kind != "client_tool":
+        return [_response(action), _call(action, result)]
+    told = [one.data for one in await state.heads.told(head)]
+    return in_time(told, [with_id({**result_of(action.call, result.text), "id": _call_id(action)})])
 
 
 async def _append(head: Conversation, items: Sequence[dict[str, Any]], run: str, state: State) -> Conversation:
@@ -257,7 +281,7 @@ def _arguments(action: Action) -> str:
 
 
 def _call_id(action: Action) -> str:
-    return "mcp_" + action.id.removeprefix("act_")
+    return ("fco_" if action.kind == "client_tool" else "mcp_") + action.id.removeprefix("act_")
 
 
 def _response(action: Action) -> dict[str, Any]:
@@ -266,9 +290,13 @@ def _response(action: Action) -> dict[str, Any]:
     return with_id({"type": RESPONSE, "id": "mcpa_" + action.id.removeprefix("act_"), **told})
 
 
-def _call(action: Action, told: str, *, failed: bool) -> dict[str, Any]:
+def _call(action: Action, result: ToolResult) -> dict[str, Any]:
+    """The call with what came of it. `images` are pictures that the model is shown."""
+    failed, told = result.failed, result.text
     called = {"name": action.tool, "arguments": _arguments(action), "approval_request_id": action.id}
-    outcome = {"output": None if failed else told, "error": told if failed else None}
+    outcome: dict[str, Any] = {"output": None if failed else told, "error": told if failed else None}
+    if result.images:
+        outcome["images"] = [f"data:{one.mime_type};base64,{one.data}" for one in result.images]
     status = "failed" if failed else "completed"
     return {
         "type": "mcp_call",

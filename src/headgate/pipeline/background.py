@@ -27,7 +27,7 @@ from headgate.core.surfaces import RESPONSES
 from headgate.dialects.table import CALLERS
 from headgate.dialects.types import EVENT_STREAM
 from headgate.pipeline.context import Deps
-from headgate.pipeline.following import dialect_of, followed
+from headgate.pipeline.following import INTERRUPTED, dialect_of, followed
 from headgate.pipeline.remember import LEASE_SECONDS, Story, Tell
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.responding import ResponseTurn, not_pushed, responded
@@ -160,7 +160,7 @@ class Caretaker:
     async def _go_on(self, left: StoredRun, holder: str) -> None:
         events = await self._events(left)
         if not left.background or dialect_of(left) != RESPONSES.dialect:
-            await self._give_up(left, "incomplete", "interrupted", "The process that made it has ended.", events)
+            await self._give_up(left, "incomplete", INTERRUPTED, "The process that made it has ended.", events)
             return
         who = self._principal_of(str(left.request["headgate"]["key"]), *left.owner)
         if who is None:

@@ -27,6 +27,7 @@ from headgate.core.request import ModelRequest
 from headgate.core.run import Run
 from headgate.core.state_errors import ConversationBusy, ConversationMoved
 from headgate.pipeline.answering import catch_up, concerns_actions
+from headgate.pipeline.asking import note_calls, standing
 from headgate.pipeline.compact import Asking, counted_in, is_compacted, tokens_of
 from headgate.pipeline.context import Deps
 from headgate.pipeline.second_turn import SecondTurn, holder_of
@@ -39,7 +40,7 @@ _TRIES = 5
 class Claim:
     """What a turn has of a conversation. `owner` is whose it is, `holder` who holds it for the turn."""
 
-    state: State
+    deps: Deps
     run: Run
     owner: Owner
     holder: str
@@ -60,9 +61,14 @@ class Claim:
     _renewing: "asyncio.Task[None] | None" = None
 
     @classmethod
-    def of(cls, run: Run, state: State) -> "Claim":
+    def of(cls, run: Run, deps: Deps) -> "Claim":
         """For a call."""
-        return cls(state, run, Owner(run.who.tenant, run.who.user), holder_of(run))
+        return cls(deps, run, Owner(run.who.tenant, run.who.user), holder_of(run))
+
+    @property
+    def state(self) -> State:
+        assert self.deps.state is not None
+        return self.deps.state
 
     @property
     def head(self) -> Conversation:
@@ -177,6 +183,7 @@ class Claim:
     def end_run(self, status: Status, response: Mapping[str, Any]) -> None:
         """What `keep` is to write down of the run."""
         assert self.stored is not None
+        status = standing(status, response.get("output") or ())
         self.stored = replace(
             self.stored, status=status, response=response, ended=milliseconds(), holder="", held_until=0
         )
@@ -212,6 +219,8 @@ class Claim:
             else:
                 self.is_stored, self.is_held = True, False
                 self.rest()
+                if said:
+                    await note_calls(self.head, added, output, self.run, self.deps)
                 return
         raise ConversationBusy(f"The conversation {self.head.id} does not come to rest.")
 

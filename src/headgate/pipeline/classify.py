@@ -25,6 +25,7 @@ from headgate.pipeline.settle import account
 
 log = logging.getLogger(__name__)
 _COMPONENT = "routing-classifier"
+_CHOICES = ["passthrough", "orchestration"]
 _VERDICT = {
     "type": "json_schema",
     "json_schema": {
@@ -33,7 +34,7 @@ _VERDICT = {
         "schema": {
             "type": "object",
             "properties": {
-                "routing_mode": {"type": "string", "enum": ["passthrough", "orchestration"]},
+                "routing_mode": {"type": "string", "enum": _CHOICES},
                 "reason": {"type": "string"},
             },
             "required": ["routing_mode", "reason"],
@@ -100,8 +101,8 @@ class Classifier:
             self._remembered.popitem(last=False)
 
 
-def _passed(reason: str, said: str = "") -> StrategyChoice:
-    return StrategyChoice("passthrough", "llm_classifier", reason, said)
+def _passed(reason: str) -> StrategyChoice:
+    return StrategyChoice("passthrough", "llm_classifier", reason)
 
 
 def _decision(text: str) -> StrategyChoice:
@@ -110,11 +111,9 @@ def _decision(text: str) -> StrategyChoice:
         mode, reason = verdict["routing_mode"], str(verdict.get("reason", ""))[:200]
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return _passed("the classifier's answer could not be read")
-    if mode == "orchestration":
-        return _passed("nothing here orchestrates, and the classifier would have", reason)
-    if mode != "passthrough":
+    if mode not in _CHOICES:
         return _passed("the classifier named no mode it may choose")
-    return _passed("the classifier's verdict", reason)
+    return StrategyChoice(mode, "llm_classifier", "the classifier's verdict", reason)
 
 
 def _last_words(messages: Any) -> str:

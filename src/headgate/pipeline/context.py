@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from headgate.agents.book import Agents
+from headgate.agents.orchestrator import Orchestrator
 from headgate.agents.prompts import Prompts
 from headgate.agents.reasoner import Reasoner
-from headgate.agents.types import AgentSettings, ReasoningSettings
+from headgate.agents.types import AgentSettings, OrchestrationSettings, ReasoningSettings
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, Item
 from headgate.core.bounds import Bound
@@ -16,6 +17,7 @@ from headgate.core.money import Price
 from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import CostOf, Run, StrategyChoice
+from headgate.knowledge.service import Knowledge
 from headgate.limits.limiter import Limiter
 from headgate.pipeline.scribe import Scribe
 from headgate.pipeline.second_turn import SecondTurn
@@ -32,7 +34,7 @@ async def _no_tools(_: AgentSettings, __: Run) -> Sequence[Tool]:
     return ()
 
 
-def _no_tool_calls(_: str) -> bool:
+def _not_known_to(_: str) -> bool:
     return False
 
 
@@ -94,6 +96,8 @@ class Deps:
     """None where there are none."""
     state: State | None = None
     """What is kept of conversations; None where nothing is kept."""
+    knowledge: Knowledge | None = None
+    """Documents that are kept to be found again; None where nothing is kept."""
     action_seconds: float = 86_400.0
     """How long an action waits for its answer."""
     second_turn: SecondTurn = field(default_factory=SecondTurn)
@@ -117,12 +121,15 @@ class Deps:
     """Upstreams whose models may take marks such as `<|im_start|>` in a tool's output for control."""
     prompts: Prompts = field(default_factory=Prompts)
     reasoner: Reasoner = field(default_factory=lambda: Reasoner(ReasoningSettings()))
+    orchestrator: Orchestrator = field(default_factory=lambda: Orchestrator(OrchestrationSettings()))
     classify: "Callable[[ModelRequest, Run, Deps], Awaitable[StrategyChoice]]" = pass_through
     """Chooses the strategy of a request whose caller leaves it to the gateway."""
     step_temperature: float | None = None
     """Of the steps of reasoning; None for the caller's."""
-    calls_tools: Callable[[str], bool] = _no_tool_calls
+    calls_tools: Callable[[str], bool] = _not_known_to
     """Whether a model, by its name, makes native tool calls."""
+    keeps_schemas: Callable[[str], bool] = _not_known_to
+    """Whether a model, by its name, is known to keep to a JSON Schema."""
     note: Callable[[Run, str, Mapping[str, Any]], None] | None = None
     """Writes down what is said in conversations; None where nobody wants that."""
     limiter: Limiter | None = None

@@ -6,7 +6,7 @@ The run may be at work in any process, or in none; all is read from the database
 from collections.abc import AsyncGenerator
 from time import monotonic
 
-from headgate.conversations.types import OPEN, StoredEvent, StoredRun
+from headgate.conversations.types import WORKING, StoredEvent, StoredRun
 from headgate.core.events import Event, Opened, Room, Sink
 from headgate.core.state_errors import EventsGone, StateUnavailable
 from headgate.dialects.table import CALLERS
@@ -17,12 +17,21 @@ from headgate.pipeline.telling import DONE, frame
 _LOOK_SECONDS = 0.1
 """How long news of a run takes that another worker makes."""
 _AT_ONCE = 500
+INTERRUPTED = "interrupted"
+"""Why a run is incomplete whose process ended."""
+_WITH_MARKER = ("completed", "incomplete", "requires_action")
 
 
 def dialect_of(run: StoredRun) -> str:
     """The words in which a run tells its events."""
     told = run.request.get("headgate")
     return str(told.get("dialect") or "responses") if isinstance(told, dict) else "responses"
+
+
+def _told_its_end(run: StoredRun) -> bool:
+    """Whether its stream ended as a whole one does, and not with its process."""
+    details = (run.response or {}).get("incomplete_details") or {}
+    return run.status in _WITH_MARKER and details.get("reason") != INTERRUPTED
 
 
 async def followed(run: StoredRun, after: int, deps: Deps, pings: float = 0.0) -> AsyncGenerator[bytes]:
@@ -41,8 +50,8 @@ async def followed(run: StoredRun, after: int, deps: Deps, pings: float = 0.0) -
             yield b"".join(frame(run.id, event, dialect) for event in events)
         if len(events) == _AT_ONCE:
             continue
-        if run.status not in OPEN or run.status == "requires_action":
-            if dialect == "chat" and run.status == "completed" and after < run.events:
+        if run.status not in WORKING:
+            if dialect == "chat" and _told_its_end(run) and after < run.events:
                 yield frame(run.id, StoredEvent(run.events, DONE), dialect)
             return
         if deps.watch is not None and monotonic() >= again:
@@ -64,7 +73,7 @@ async def refuse_eventless(run: StoredRun, deps: Deps) -> None:
     """Raises EventsGone for a run that ended without telling any event."""
     if deps.state is None or deps.scribe is None:
         raise StateUnavailable("Nothing is kept here: the gateway runs without a data directory.")
-    if run.status not in OPEN and not run.events and not await deps.state.runs.events(run.id, -1, 1):
+    if run.status not in WORKING and not run.events and not await deps.state.runs.events(run.id, -1, 1):
         raise EventsGone(f"The response '{run.id}' has no events.", param="stream")
 
 

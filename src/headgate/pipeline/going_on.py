@@ -60,6 +60,7 @@ def shape_of(action: Action) -> dict[str, object]:
         "run": action.run,
         "model": action.model,
         "tool": action.tool,
+        "call_id": action.call or None,
         "arguments": action.arguments,
         "digest": action.digest,
         "rule": action.rule,

@@ -12,12 +12,26 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from headgate.core.chat import Asking, Call, ChatEvent, Ended, Other, Step, StopReason, Text, Thought, ToolHeld
+from headgate.agents.written import json_in
+from headgate.core.chat import (
+    Asking,
+    Call,
+    ChatEvent,
+    Ended,
+    Other,
+    Step,
+    StopReason,
+    ToolEnded,
+    ToolHeld,
+    ToolStarted,
+)
 from headgate.core.errors import UpstreamError
 from headgate.core.run import Run
 from headgate.core.tokens import Tokens
 from headgate.dialects import chat
+from headgate.pipeline.asking import asked, keeps
 from headgate.pipeline.context import Deps
+from headgate.pipeline.final_answer import final_answer
 from headgate.pipeline.prepare import Prompt
 from headgate.pipeline.settle import account
 from headgate.pipeline.tools import note_tool
@@ -26,7 +40,9 @@ from headgate.tools.runner import Batch, Outcome
 
 Action = Literal["continue_thinking", "use_tools", "finished"]
 _GO_ON = "CONTINUE"
-_DROPPED = frozenset(("tool_choice", "parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "stop"))
+ONLY_FOR_ANSWERS = frozenset(
+    ("tool_choice", "parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "stop")
+)
 """Fields of the caller that are meant for the answer, not for the steps."""
 
 
@@ -55,6 +71,10 @@ class Reasoning:
     native: bool
     notes: list[dict[str, Any]] = field(default_factory=list)
     stop: StopReason = ""
+    held: bool = False
+    """A call waits for a person: nothing is answered before."""
+    made: list[ToolStarted | ToolEnded] = field(default_factory=list)
+    """The calls of the steps, as they are kept if the run has to wait."""
     called: int = 0
     """Tool calls of the steps so far: told with running numbers, or OpenAI's SDKs could not put them together."""
 
@@ -75,7 +95,7 @@ class Reasoning:
                     yield event
             names = [call.name for call in planned.calls]
             yield Step("iteration_complete", number, {"tools": names, "had_tools": bool(names)})
-            if planned.action == "finished":
+            if planned.action == "finished" or self.held:
                 return
             self.stop = self._stop(planned.calls)
             if self.stop:
@@ -110,7 +130,7 @@ class Reasoning:
                     return
                 self._ask_again(turn, error)
                 continue
-            yield _planning(number, planned, _spent(before, total_tokens(self.run)))
+            yield _planning(number, planned, spent(before, total_tokens(self.run)))
             yield planned
             return
 
@@ -151,11 +171,17 @@ class Reasoning:
             async for event in events:
                 note_tool(event, self.prompt, self.run)
                 if isinstance(event, ToolHeld):
+                    event = await asked(event, self.prompt, self.run, self.deps) if keeps(self.run) else event
+                    self.held = self.held or bool(event.action)
                     yield event
+                else:
+                    self.made.append(event)
         results = [{"index": at, **_result(one)} for at, one in enumerate(batch.outcomes, first)]
         yield Step("tool_result", number, {"tools": names, "tool_results": results})
         for outcome in batch.outcomes:
             self._note_result(outcome.call, outcome.result.text)
+            for call in outcome.result.held:
+                yield ToolHeld(call, number)
         if images := [image for outcome in batch.outcomes for image in outcome.images]:
             self.notes.append(chat.images_of(images))
         if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:
@@ -178,7 +204,7 @@ class Reasoning:
         how = prompts["reasoning_tools"] if self.native else f"{prompts['reasoning_json']}\n\n{_listed(prompt)}"
         conversation = [message for message in prompt.messages if message.get("role") not in ("system", "developer")]
         system = {"role": "system", "content": f"{prompts['reasoning']}\n\n{how}"}
-        fields = {name: value for name, value in prompt.fields.items() if name not in _DROPPED}
+        fields = {name: value for name, value in prompt.fields.items() if name not in ONLY_FOR_ANSWERS}
         if self.deps.step_temperature is not None:
             fields["temperature"] = self.deps.step_temperature
         if not self.native:
@@ -199,12 +225,17 @@ async def reason(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[ChatEve
     async for event in reasoning.steps():
         yield event
     yield Step("reasoning_complete", 0, {"total_steps": watch.turns})
+    if reasoning.held:
+        for event in reasoning.made:  # so that they stand in the conversation, and are told when it goes on
+            yield event
+        yield Ended("stop", "requires_action", total_tokens(run))
+        return
     async for event in _answer(reasoning):
         yield event
 
 
 async def _answer(reasoning: Reasoning) -> AsyncGenerator[ChatEvent]:
-    """The answer, with the caller's own system text. What the model shows of its thinking comes before it, in one."""
+    """The answer, with the caller's own system text."""
     prompt, run, watch = reasoning.prompt, reasoning.run, reasoning.watch
     closing = {"role": "user", "content": reasoning.deps.prompts["final_answer"]}
     messages = [*prompt.messages, *reasoning.notes, closing]
@@ -212,30 +243,16 @@ async def _answer(reasoning: Reasoning) -> AsyncGenerator[ChatEvent]:
     final = replace(prompt, messages=messages, schemas=prompt.schemas if native else [])
     watch.answering = True
     turn = Turn(final.request(tool_choice="none") if native else final.request(), watch)
-    thoughts: list[str] = []
-    async for event in turn.take(run, reasoning.deps):
-        if isinstance(event, Asking):
-            continue
-        if isinstance(event, Thought):
-            thoughts.append(event.text)
-            continue
-        if thoughts and isinstance(event, Text):
-            yield Step("external_reasoning", 0, {"thought": "".join(thoughts)})
-            thoughts = []
+    async for event in final_answer(turn, run, reasoning.deps, reasoning.stop):
         yield event
-    if thoughts:
-        yield Step("external_reasoning", 0, {"thought": "".join(thoughts)})
-    answer = turn.answer
-    finish = "stop" if answer.finish == "tool_calls" else answer.finish
-    yield Ended(finish, reasoning.stop, total_tokens(run), answer.beside)
 
 
 def read_step(text: str, number: int = 0) -> Planned:
     """A step that the model wrote as JSON; raises Unreadable. Fences around it do no harm."""
     try:
-        step = orjson.loads(text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip())
-    except orjson.JSONDecodeError:
-        raise Unreadable("it is not JSON") from None
+        step = json_in(text)
+    except ValueError as error:
+        raise Unreadable(str(error)) from None
     if not isinstance(step, dict):
         raise Unreadable("it is not a JSON object")
     action = step.get("next_action")
@@ -282,5 +299,5 @@ def _listed(prompt: Prompt) -> str:
     return "Tools:\n" + ("\n".join(tools) or "none")
 
 
-def _spent(before: Tokens, after: Tokens | None) -> Tokens:
+def spent(before: Tokens, after: Tokens | None) -> Tokens:
     return Tokens(*(now - then for now, then in zip(after or before, before, strict=True)))

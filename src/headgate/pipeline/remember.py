@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headgate.conversations.compaction import weight
-from headgate.conversations.items import kept_of, news, told_of
+from headgate.conversations.items import kept_of, news, seen_of, told_of, with_results
 from headgate.conversations.types import Item as StoredItem
 from headgate.conversations.types import Status, StoredEvent
 from headgate.core.chat import ChatEvent, Ended
@@ -86,7 +86,7 @@ class Turn:
         bare, _ = answers_in(request)
         chat = DIALECTS[request.surface.dialect].parse(bare.fields)
         asked = run.continues or Continues()
-        claim = Claim.of(run, deps.state)
+        claim = Claim.of(run, deps)
         if asked.conversation:
             await claim.take(asked.conversation, deps.second_turn, asked.agent)
         else:
@@ -104,6 +104,7 @@ class Turn:
         except BaseException:
             await asyncio.shield(claim.release())
             raise
+        added = with_results([item.data for item in claim.told], added)
         turn = cls(claim, history, added, Record(run, bare), Numbered(run, deps.scribe), means)
         turn.is_new = not asked.conversation
         claim.renew()
@@ -205,13 +206,16 @@ class Turn:
 
 async def _as_known(said: Sequence[Item], claim: Claim, history: tuple[Item, ...]) -> tuple[Item, ...]:
     """What a caller may send along of the conversation: what is told of it, or all of it if that is more."""
-    if len(said) < 2 or not is_compacted(claim.told):
+    if len(said) < 2:
         return history
-    whole: list[StoredItem] = []
-    while page := await claim.state.heads.items(claim.head, whole[-1].position if whole else 0):
-        whole += page
-    everything = told_of([one.data for one in whole if one.data.get("type") != "compaction"])
-    return everything if len(news(said, everything)) < len(news(said, history)) else history
+    whole: Sequence[StoredItem] = claim.told
+    if is_compacted(claim.told):
+        whole = []
+        while page := await claim.state.heads.items(claim.head, whole[-1].position if whole else 0):
+            whole = [*whole, *page]
+    everything = [one.data for one in whole if one.data.get("type") != "compaction"]
+    known = (history, told_of(everything), seen_of(everything))
+    return min(known, key=lambda one: len(news(said, one)))
 
 
 async def _not_pushed(_sink: Sink, _room: Room) -> None:

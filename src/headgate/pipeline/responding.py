@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from headgate.conversations.compaction import weight
-from headgate.conversations.items import kept_of, retold_of, told_of, with_id
+from headgate.conversations.items import kept_of, retold_of, told_of, with_id, with_results
 from headgate.conversations.types import Status, StoredEvent, StoredRun, new_id
 from headgate.core.chat import Ended
 from headgate.core.errors import HeadgateError, InvalidField, RunCancelled
@@ -28,10 +28,12 @@ from headgate.dialects.responses_resource import resource
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import EVENT_STREAM, Occasion, Writer
 from headgate.pipeline.answering import answers_in
+from headgate.pipeline.asking import standing
 from headgate.pipeline.claim import LEASE_SECONDS, Claim
 from headgate.pipeline.context import Deps
 from headgate.pipeline.placing import place, request_of
 from headgate.pipeline.record import Record
+from headgate.pipeline.referring import with_referred
 from headgate.pipeline.remember import Story, Tell
 from headgate.pipeline.scribe import Scribe
 from headgate.pipeline.telling import Telling, data_in
@@ -109,7 +111,7 @@ class ResponseTurn:
         assert state is not None
         assert scribe is not None
         assert asked is not None
-        claim, means = Claim.of(run, state), None
+        claim, means = Claim.of(run, deps), None
         await place(claim, deps.second_turn)
         try:
             bare, answers = answers_in(request)
@@ -121,7 +123,8 @@ class ResponseTurn:
                 await claim.catch_up(request, deps)
                 means = await claim.make_room(request, weight(bare.fields), deps)
             history = [one.data for one in claim.told]
-            added = kept_of(parse_items(bare.fields.get("input"), told_of(history)))
+            given = await with_referred(bare.fields.get("input"), history, claim.owner, state)
+            added = with_results(history, kept_of(parse_items(given, told_of(history))))
         except BaseException:
             await asyncio.shield(claim.release())
             raise
@@ -139,7 +142,7 @@ class ResponseTurn:
         state, scribe = deps.state, deps.scribe
         assert state is not None
         assert scribe is not None
-        claim = Claim(state, run, left.owner, holder)
+        claim = Claim(deps, run, left.owner, holder)
         head = await state.heads.get(left.conversation, left.owner)
         await state.runs.release(head, left.holder)
         await state.runs.hold(head, holder, LEASE_SECONDS)
@@ -147,7 +150,8 @@ class ResponseTurn:
         before = [one.data for one in await state.heads.told(replace(head, segment=left.segment, depth=left.base))]
         claim.have(head, (), is_held=True)
         claim.stored, claim.is_begun = left, True
-        added = kept_of(parse_items(fields.get("input"), told_of(before)))
+        given = await with_referred(fields.get("input"), before, left.owner, state)
+        added = with_results(before, kept_of(parse_items(given, told_of(before))))
         made = request_of(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
         turn = cls(left.id, claim, scribe, fields, made, added, True, True)
         turn.resource = dict(left.response or {})
@@ -167,7 +171,8 @@ class ResponseTurn:
         told = {"type": "response.completed", "sequence_number": claim.stored.events, "response": response}
         event, base = self.telling.next(orjson.dumps(told)), claim.head.depth - len(self.earlier)
         change, segment = claim.state.runs.change, claim.head.segment
-        await change(claim.stored, "completed", response=response, told=[event], segment=segment, base=base)
+        status = standing("completed", self.earlier)
+        await change(claim.stored, status, response=response, told=[event], segment=segment, base=base)
         self.is_over = True
         await self.leave()
 

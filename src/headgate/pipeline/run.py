@@ -68,7 +68,8 @@ async def decided(
             story: AsyncGenerator[Event | ChatEvent] = plain(request, run, deps)
         else:
             run.lost = lost
-            story = steer(agent or deps.reasoner.on(request.model), chat, run, deps)
+            made = deps.reasoner if run.strategy.name == "reasoning" else deps.orchestrator
+            story = steer(agent or made.on(request.model), chat, run, deps)
         async with aclosing(story):
             async for event in story:
                 yield event

@@ -24,8 +24,10 @@ def account(run: Run, deps: Deps, *, over: bool = True) -> None:
     if over and has_decided(run):
         run.decision = decision_of(run)
     try:
-        if deps.record is not None and fresh:
-            for attempt, entry in zip(fresh, deps.record(run), strict=False):
+        if deps.record is not None and (fresh or run.entry is not None):
+            entries = deps.record(run)
+            run.entry = entries[-1] if entries else None
+            for attempt, entry in zip(fresh, entries, strict=False):
                 attempt.used = attempt.tokens or entry.tokens
                 attempt.measure, attempt.cost = entry.measure, entry.cost
                 tokens += entry.prompt + entry.completion

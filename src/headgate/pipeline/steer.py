@@ -1,6 +1,7 @@
 """A run that the gateway steers itself: an agent, or a strategy over a plain model."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from headgate.agents.types import AgentSettings
 from headgate.core.chat import ChatEvent, Ended
@@ -11,10 +12,14 @@ from headgate.core.surfaces import CHAT
 from headgate.identity.access import refuse_model
 from headgate.pipeline.context import Deps
 from headgate.pipeline.delegation import add_delegates
+from headgate.pipeline.orchestration import orchestrate
+from headgate.pipeline.participants import is_agent
 from headgate.pipeline.prepare import prepare
 from headgate.pipeline.reasoning import reason
 from headgate.pipeline.settle import Settling, account
 from headgate.pipeline.turns import take_turns
+
+_COMPONENTS = {"reasoning": "reasoning-agent", "orchestration": "orchestrator"}
 
 
 async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[ChatEvent]:
@@ -22,17 +27,23 @@ async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Dep
     with Settling(run, deps):
         if request.surface is not CHAT:
             raise NotForAgents(f"The agent '{agent.name}' answers chat completions only.", param="model")
-        refuse_model(run.who, request.model, *agent.known_as)
+        if is_agent(agent, deps):
+            refuse_model(run.who, request.model, *agent.known_as)
         run.label = agent.name
-        reasons = run.strategy is not None and run.strategy.name == "reasoning"
-        run.component = "reasoning-agent" if reasons else "agent"
+        strategy = run.strategy.name if run.strategy is not None else ""
+        run.component = _COMPONENTS.get(strategy, "agent")
         prompt = await prepare(agent, request, run, deps)
-        add_delegates(prompt, run, deps, steer)
-        async for event in (reason if reasons else take_turns)(prompt, run, deps):
-            if type(event) is Ended:
-                run.stop = event.stop
-                account(run, deps)
-            yield event
+        if strategy == "orchestration":
+            story = orchestrate(prompt, run, deps, steer)
+        else:
+            add_delegates(prompt, run, deps, steer)
+            story = (reason if strategy == "reasoning" else take_turns)(prompt, run, deps)
+        async with aclosing(story):
+            async for event in story:
+                if type(event) is Ended:
+                    run.stop = event.stop
+                    account(run, deps)
+                yield event
 
 
 async def steer_plain(model: AgentSettings, request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[ChatEvent]:

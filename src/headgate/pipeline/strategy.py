@@ -3,7 +3,7 @@
 from typing import get_args
 
 from headgate.agents.types import AgentSettings, Strategy
-from headgate.core.errors import InvalidHeader, OrchestrationNotReady
+from headgate.core.errors import InvalidHeader
 from headgate.core.request import ModelRequest
 from headgate.core.run import Run, StrategyChoice
 from headgate.core.surfaces import CHAT
@@ -18,7 +18,7 @@ async def decide(agent: AgentSettings | None, request: ModelRequest, run: Run, d
     if mode and mode not in _MODES:
         raise InvalidHeader(f"The header x-routing-mode must be one of {', '.join(_MODES)}.", param="x-routing-mode")
     if agent is not None:
-        return _known(_for_agent(agent, mode))
+        return _for_agent(agent, mode)
     if request.surface is not CHAT:
         return StrategyChoice("passthrough", "passthrough_rule", "only chat can be answered in another way")
     for name in ("tools", "response_format"):
@@ -28,13 +28,7 @@ async def decide(agent: AgentSettings | None, request: ModelRequest, run: Run, d
         return StrategyChoice("passthrough", "default")
     if mode == "auto":
         return await deps.classify(request, run, deps)
-    return _known(StrategyChoice(mode, "header_override"))
-
-
-def _known(choice: StrategyChoice) -> StrategyChoice:
-    if choice.name == "orchestration":
-        raise OrchestrationNotReady("Nothing here orchestrates agents yet.", param="x-routing-mode")
-    return choice
+    return StrategyChoice(mode, "header_override")
 
 
 def _for_agent(agent: AgentSettings, mode: str) -> StrategyChoice:

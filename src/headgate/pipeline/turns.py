@@ -7,11 +7,11 @@ Bounds end a run, they never break it: the model is asked once more, without too
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from headgate.core.chat import Answer, Asking, Call, ChatEvent, Ended, Other, StopReason, ToolHeld
+from headgate.core.chat import Answer, Asking, Call, ChatEvent, Ended, Finish, Other, StopReason, ToolHeld
 from headgate.core.errors import HeadgateError, ToolLoopLimit, UpstreamTimeout
 from headgate.core.events import Whole
 from headgate.core.ports import Stream
@@ -20,7 +20,7 @@ from headgate.core.run import Attempt, Run, now
 from headgate.core.tokens import Tokens
 from headgate.dialects import chat, chat_reader
 from headgate.pipeline.admit import admit
-from headgate.pipeline.asking import asked
+from headgate.pipeline.asking import asked, keeps
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.context import Deps, Plan
 from headgate.pipeline.prepare import Prompt
@@ -28,7 +28,7 @@ from headgate.pipeline.resolve import resolve
 from headgate.pipeline.settle import account
 from headgate.pipeline.tools import bounds_of, note_tool
 from headgate.tools.runner import Batch, ToolBounds
-from headgate.tools.types import Caller
+from headgate.tools.types import Caller, Image
 
 _ANSWER_SECONDS = 60.0
 _TOO_LITTLE = 0.01
@@ -109,8 +109,13 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
         async for event in _use_tools(batch, prompt, run, deps):
             waits = waits or (type(event) is ToolHeld and event.action != "")
             yield event
-        if waits:
-            yield Ended("stop", "requires_action", total_tokens(run), answer.beside)
+        theirs = [call for call in answer.calls if not prompt.is_own(call.name)] if keeps(run) else []
+        if waits or theirs:
+            finish: Finish = "tool_calls" if theirs else "stop"
+            ended = Ended(finish, "requires_action", total_tokens(run), answer.beside)
+            lasts: list[ChatEvent] = [*theirs, ended]
+            for last in lasts:
+                yield last
             return
         if over := watch.exceeded():
             yield Ended("length", over, total_tokens(run), answer.beside)
@@ -123,14 +128,22 @@ async def _use_tools(batch: Batch, prompt: Prompt, run: Run, deps: Deps) -> Asyn
     async with aclosing(batch.run()) as events:
         async for event in events:
             note_tool(event, prompt, run)
-            yield await asked(event, prompt, run, deps) if type(event) is ToolHeld and run.conversation else event
+            yield await asked(event, prompt, run, deps) if type(event) is ToolHeld and keeps(run) else event
     for outcome in batch.outcomes:
         prompt.messages.append(chat.result_of(outcome.call, outcome.result.text))
+        for call in outcome.result.held:
+            yield ToolHeld(call, batch.turn)
     if images := [image for outcome in batch.outcomes for image in outcome.images]:
         prompt.messages.append(chat.images_of(images))
     if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:
-        yield Other({"images": chat.pictures_of(pictures, prompt.pictures)})
-        prompt.pictures += len(pictures)
+        yield _shown(pictures, prompt)
+
+
+def _shown(pictures: Sequence[Image], prompt: Prompt) -> Other:
+    """Pictures for the caller, numbered on."""
+    first = prompt.pictures
+    prompt.pictures += len(pictures)
+    return Other({"images": chat.pictures_of(pictures, first)})
 
 
 @dataclass(slots=True)
@@ -166,6 +179,9 @@ class Turn:
                 yield event
         for event in self.reader.finish():
             yield event
+        if run.pictures:
+            shown, run.pictures = run.pictures, ()
+            yield _shown(shown, watch.prompt)
 
     async def _planned(self, run: Run, deps: Deps) -> Plan:
         plan = await resolve(self.request, run, deps)
@@ -206,6 +222,8 @@ def tool_bounds(watch: Watch, run: Run, deps: Deps) -> tuple[ToolBounds, Caller]
 
 
 def total_tokens(run: Run) -> Tokens | None:
-    """Those of all attempts together; None if no provider told."""
+    """Those of all attempts together, and of agents that worked for it; None if no provider told."""
     told = [attempt.tokens for attempt in run.attempts if attempt.tokens is not None]
+    if run.tokens_below is not None:
+        told.append(run.tokens_below)
     return Tokens(*map(sum, zip(*told, strict=True))) if told else None

@@ -270,6 +270,7 @@ MODELS = (
     ),
     _row("", r"(.*/)?smollm2.*", mode="chat", family="smollm2", license="apache-2.0", input=_TEXT, output=_TEXT),
     _row("", r"(.*/)?whisper-.*", **_HEARS, family="whisper", license="mit"),
+    _row("local", r"all-minilm-l6-v2", **_EMBEDS, license="apache-2.0", context_window=256),
     _row("", r"(.*/)?(nomic-embed-text|mxbai-embed-large|all-minilm|bge-).*", **_EMBEDS),
 )
 

@@ -60,7 +60,7 @@ class Batch:
         self._tools = tools
         self._bounds = bounds
         self._caller = caller
-        self._turn = turn
+        self.turn = turn
         self.outcomes: list[Outcome] = []
 
     async def run(self) -> AsyncGenerator[ToolStarted | ToolEnded | ToolHeld]:
@@ -73,16 +73,16 @@ class Batch:
                 waiting.append(number)
                 continue
             done[number] = Outcome(call, failure(HELD.format(name=call.name)), 0.0)
-            yield ToolHeld(call, self._turn)
+            yield ToolHeld(call, self.turn)
         width = (len(waiting) if self._bounds.parallel else 1) or 1
         for start in range(0, len(waiting), width):
             numbers = waiting[start : start + width]
             for number in numbers:
-                yield ToolStarted(self._calls[number], self._turn)
+                yield ToolStarted(self._calls[number], self.turn)
             async for number, outcome in self._at_once(numbers):
                 done[number] = outcome
                 result = outcome.result
-                yield ToolEnded(outcome.call, self._turn, result.text, result.failed, outcome.seconds)
+                yield ToolEnded(outcome.call, self.turn, result.text, result.failed, outcome.seconds)
         self.outcomes = [done[number] for number in range(len(self._calls))]
 
     async def _at_once(self, numbers: Sequence[int]) -> AsyncGenerator[tuple[int, Outcome]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
+from headgate.core.chat import Call
 from headgate.core.principal import ANYONE, Principal
 
 Source = Literal["builtin", "mcp", "agent", "plugin"]
@@ -66,6 +67,8 @@ class ToolResult:
     structured: Mapping[str, Any] | None = None
     shown: tuple[Image, ...] = ()
     """Pictures for the caller's eyes; the model is told of them in the text."""
+    held: tuple[Call, ...] = ()
+    """Calls that it wanted to make and that need an approval, which nobody can give there."""
 
 
 @dataclass(frozen=True, slots=True)

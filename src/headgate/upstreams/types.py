@@ -72,7 +72,10 @@ class UpstreamSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class LocalAddress:
-    """Where the child listens, and the key that keeps others on this machine out."""
+    """Where the child listens, with what it was loaded with and with the packaged embedding model, and the key that
+    keeps others on this machine out.
+    """
 
     base_url: str
+    embeddings_url: str
     key: str

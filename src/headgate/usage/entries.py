@@ -41,8 +41,10 @@ _LONGEST_TAG = 128
 
 def entries_of(run: Run, settled_at: int, price_of: PriceOf) -> list[Entry]:
     """Entries of the attempts that are in the ledger not yet. `settled_at` is now, in milliseconds since the epoch."""
-    tags = _tags(run)
     first, last = run.accounted, len(run.attempts)
+    if first == last and run.entry is not None:
+        return [] if run.goes_on else [_closed(run.entry, run)]
+    tags = _tags(run)
     return [
         _entry(run, number, settled_at, tags, price_of, final=number == last and not run.goes_on)
         for number in range(first + 1, last + 1)
@@ -91,6 +93,13 @@ def _entry(run: Run, number: int, settled_at: int, tags: str, price_of: PriceOf,
         run.decision if final else "",
         *prices[5:],
     )
+
+
+def _closed(entry: Entry, run: Run) -> Entry:
+    """The last attempt's once more, of a run that ended after it by something else than an answer of a model."""
+    error = run.error
+    outcome: Outcome = "ok" if error is None and run.outcome == "ok" else _outcome(run, error, final=True)
+    return entry._replace(final=1, outcome=outcome, error=error.code if error else "", decision=run.decision)
 
 
 def _outcome(run: Run, error: HeadgateError | None, *, final: bool) -> Outcome:

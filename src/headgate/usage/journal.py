@@ -21,10 +21,14 @@ from headgate.usage.types import Entry
 log = logging.getLogger(__name__)
 _LARGEST = 1 << 20
 _MOST_WAITING = 64 << 20
+_MOST_REMEMBERED = 4
+"""Files whose entries are kept in memory too: about what comes in a second under the heaviest load, some 10 MB."""
 _FIELDS = len(Entry._fields)
 _DEFAULTS = list(Entry._field_defaults.values())
 _FEWEST = _FIELDS - len(_DEFAULTS)
 """Fields of the oldest lines that are still read; what came later has a default."""
+_ZERO = b"\\u0000"
+"""A zero byte within a text, as JSON writes it."""
 _HEADER = 9
 """Eight digits of the check sum and a space."""
 
@@ -47,7 +51,7 @@ def entry_in(line: bytes) -> Entry | None:
         values = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    if b"\\u0000" in text:
+    if _ZERO in text:
         values = [value.replace("\0", "?") if isinstance(value, str) else value for value in values]
     missing = _FIELDS - len(values)
     if missing:
@@ -67,7 +71,11 @@ class Journal:
         self._folder = folder
         self._largest = largest
         self._file = -1
+        self._name = ""
         self._size = 0
+        self._own: list[Entry] | None = []
+        """What the open file holds; None where it has to be read."""
+        self._remembered: dict[str, list[Entry]] = {}
         self._waiting = bytearray()
         self.trouble = ""
         """Why the last write failed; empty when it did not."""
@@ -79,6 +87,10 @@ class Journal:
             return
         data = line_of(entries[0]) if len(entries) == 1 else b"".join(map(line_of, entries))
         if not self._waiting:
+            if self._own is not None:
+                self._own += entries
+            if _ZERO in data:
+                self._own = None
             self._write(data)
         elif len(self._waiting) < _MOST_WAITING:
             self._waiting += data
@@ -93,7 +105,14 @@ class Journal:
             self._write(data)
         if self._file >= 0:
             os.close(self._file)
-            self._file = -1
+            if self._own is not None and len(self._remembered) < _MOST_REMEMBERED:
+                self._remembered[self._name] = self._own
+            self._file, self._own = -1, []
+
+    def remembered(self) -> dict[str, list[Entry]]:
+        """Entries of files that were sealed since the last call, by name, so that they need not be read. Not of all."""
+        remembered, self._remembered = self._remembered, {}
+        return remembered
 
     @property
     def waiting(self) -> int:
@@ -118,6 +137,7 @@ class Journal:
                 log.error("the journal of what was spent cannot be written; entries wait in memory: %s", error)
             self.trouble = str(error)
             self._waiting += data
+            self._own = None
             return
         if self.trouble:
             self.trouble = ""
@@ -137,7 +157,7 @@ class Journal:
         except OSError:
             os.close(file)
             raise
-        self._file, self._size = file, 0
+        self._file, self._name, self._size = file, f"{name}.journal", 0
 
 
 class Leftover:

@@ -112,13 +112,14 @@ class Ledger:
 
     async def _drain(self) -> int:
         self._journal.seal()
+        own = self._journal.remembered()
         count = 0
         try:
             if not self._has_lease():
                 self._note(self._told())
                 return 0
             for path in files(self._folder):
-                count += await self._drain_file(path)
+                count += await self._drain_file(path, own.get(path.name))
         except (HeadgateError, OSError) as error:
             message = error.message if isinstance(error, HeadgateError) else f"A journal cannot be read: {error}."
             if not self._trouble:
@@ -148,13 +149,14 @@ class Ledger:
     def _told(self) -> str:
         return (self._folder / _LEASE).read_text(errors="replace")
 
-    async def _drain_file(self, path: Path) -> int:
+    async def _drain_file(self, path: Path, own: list[Entry] | None) -> int:
+        """`own`: what the file holds, where that is known."""
         left = take(path)
         if left is None:
             return 0
         count = 0
         try:
-            async for entries in _batches(left.entries()):
+            async for entries in _batches(left.entries() if own is None else iter(own)):
                 await self._store.add(entries)
                 count += len(entries)
             left.remove()

@@ -91,7 +91,9 @@ class Runs:
             stored = await self._store.of_runs(several, Span(since - 1, finals[0].started_at + 1))
         by_span: dict[str, dict[str, Entry]] = {}
         for entry in (*finals, *stored, *(one for one in undrained if one.run in several)):
-            by_span.setdefault(span_in(entry.id), {})[entry.id] = entry
+            of_span = by_span.setdefault(span_in(entry.id), {})
+            if entry.final or entry.id not in of_span:
+                of_span[entry.id] = entry
         return [
             Past(tuple(sorted(by_span[span_in(one.id)].values(), key=lambda entry: entry.attempt))) for one in finals
         ]

@@ -1,7 +1,9 @@
 """The ledger's tables. An entry is a row as it is, so that thousands are written without converting any."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from itertools import chain
 from typing import Any, get_type_hints
 
 import orjson
@@ -33,6 +35,8 @@ from headgate.usage.reconcile import Used
 from headgate.usage.types import ANY, EVER, Dimension, Entry, Filter, RunQuery, Span, Totals, started_in
 
 _SUMS = len(Totals._fields) - 2
+_ROWS = 100
+"""Rows of one statement."""
 _DAY: ColumnElement[int] = literal_column("86400000", BigInteger)
 _SLASH: ColumnElement[str] = literal_column("'/'", Text)
 """Written out, for PostgreSQL does not see that two parameters of one value are the same in SELECT and GROUP BY."""
@@ -78,14 +82,23 @@ class AttemptStore:
         """Those of tenants that have one of their own, each once."""
         dialect = database.engine.dialect
         self._add, self._tag = _addition(attempts, dialect), _addition(attempt_tags, dialect)
+        self._add_many = _of_many(self._add, _ROWS) if dialect.name == "sqlite" else ""
 
     async def add(self, entries: Sequence[Entry]) -> None:
         """All or none; what is there already is left alone. Raises DatabaseUnavailable."""
         tagged = [(one.id, tag) for one in entries if one.tags != "[]" for tag in orjson.loads(one.tags)]
-        async with self._database.writing() as connection:
-            await connection.exec_driver_sql(self._add, list(map(tuple, entries)))  # exact ones, for SQLite's sake
+
+        async def act(connection: AsyncConnection) -> None:
+            rest = entries
+            while self._add_many and len(rest) >= _ROWS:
+                await connection.exec_driver_sql(self._add_many, tuple(chain.from_iterable(rest[:_ROWS])))
+                rest = rest[_ROWS:]
+            if rest:
+                await connection.exec_driver_sql(self._add, list(map(tuple, rest)))  # exact ones, for SQLite's sake
             if tagged:
                 await connection.exec_driver_sql(self._tag, tagged)
+
+        await self._database.do(act)
 
     async def totals(self, by: Dimension, span: Span = EVER, where: Filter = ANY) -> list[Totals]:
         """Summed up by a dimension, in the order of its names; an attempt with two tags counts under both."""
@@ -257,8 +270,22 @@ def _totals(name: str, sums: Iterable[Any]) -> Totals:
 
 
 def _addition(table: Table, dialect: Dialect) -> str:
-    """Both databases know these words; a row that is there already is passed over."""
-    return f"{insert(table).compile(dialect=dialect)} ON CONFLICT DO NOTHING"
+    """Both databases know these words. A row that is there already is passed over; an attempt may only become its run's
+    last, and tell how that ended.
+    """
+    words = f"{insert(table).compile(dialect=dialect)} ON CONFLICT"
+    if table is not attempts:
+        return f"{words} DO NOTHING"
+    told = ", ".join(f"{name} = excluded.{name}" for name in ("final", "outcome", "error", "decision"))
+    return f"{words} (id) DO UPDATE SET {told} WHERE excluded.final = 1 AND attempts.final = 0"
+
+
+def _of_many(addition: str, rows: int) -> str:
+    """The same for so many rows at once: SQLite leaves and takes the interpreter's lock once for a statement, and the
+    event loop waits for it each time.
+    """
+    head, values, one, rest = re.split(r"(VALUES )(\([^)]*\))", addition)
+    return head + values + ", ".join([one] * rows) + rest
 
 
 def _sums() -> list[ColumnElement[Any]]:

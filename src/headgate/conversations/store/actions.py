@@ -1,12 +1,13 @@
 """Actions: what waits for a person's answer. An answer is taken once, noted with who gave it, and cannot be changed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headgate.conversations.store.tables import actions
+from headgate.conversations.store.tables import actions, stored_runs
 from headgate.conversations.types import Action, ActionQuery, Owner, Verdict, milliseconds
 from headgate.core.audit import Act
 from headgate.core.ports import Witness
@@ -23,10 +24,10 @@ class Actions:
         self._database = database
         self._witness = witness
 
-    async def ask(self, action: Action) -> None:
-        """A new one."""
+    async def ask(self, *asked: Action) -> None:
+        """New ones."""
         async with self._database.writing() as connection:
-            await connection.execute(insert(actions).values(_row_of(action)))
+            await connection.execute(insert(actions), [_row_of(one) for one in asked])
 
     async def get(self, id_: str, owner: Owner) -> Action:
         a = actions.c
@@ -66,10 +67,39 @@ class Actions:
             await self._witness.committed(noted)
         return replace(action, state="answered", verdict=verdict, answer=dict(answer), by=by, answered_at=now)
 
+    async def waiting_in(self, runs: Collection[str]) -> dict[tuple[Owner, str], list[str]]:
+        """The ids of the actions that can be answered, by owner and run, for those of these runs that have any."""
+        a = actions.c
+        wanted = select(a.tenant, a.user, a.run, a.id).where(
+            a.run.in_(runs), a.state == "pending", a.expires > milliseconds()
+        )
+        found: dict[tuple[Owner, str], list[str]] = {}
+        async with self._database.reading() as connection:
+            for tenant, user, run, id_ in await connection.execute(wanted.order_by(a.id)):
+                found.setdefault((Owner(tenant, user), run), []).append(id_)
+        return found
+
     async def done(self, action: Action) -> None:
-        """What came of it stands in the conversation."""
+        """What came of it stands in the conversation. A run of which nothing waits any more is complete."""
         async with self._database.writing() as connection:
             await connection.execute(update(actions).where(actions.c.id == action.id).values(state="done"))
+            await _complete(connection, action.conversation)
+
+    async def given(self, conversation: str, calls: Sequence[str], by: str) -> None:
+        """A turn of the conversation brought the results of these calls of the caller's own tools."""
+        a = actions.c
+        values = {"state": "done", "verdict": "answer", "by": by, "answered_at": milliseconds()}
+        meant = [a.conversation == conversation, a.kind == "client_tool", a.state == "pending", a.call.in_(calls)]
+        async with self._database.writing() as connection:
+            if (await connection.execute(update(actions).where(*meant).values(values))).rowcount:
+                await _complete(connection, conversation)
+
+
+async def _complete(connection: AsyncConnection, conversation: str) -> None:
+    a, r = actions.c, stored_runs.c
+    waits = select(a.id).where(a.run == r.request_id, a.conversation == conversation, a.state == "pending")
+    waiting = update(stored_runs).where(r.conversation == conversation, r.status == "requires_action")
+    await connection.execute(waiting.where(~waits.exists()).values(status="completed"))
 
 
 def _chosen(owner: Owner, query: ActionQuery) -> list[Any]:
@@ -87,7 +117,9 @@ def _chosen(owner: Owner, query: ActionQuery) -> list[Any]:
 
 
 def _act(action: Action, verdict: Verdict, by: str) -> Act:
-    after = {"tool": action.tool, "rule": action.rule, "digest": action.digest, "run": action.run, "answered_by": by}
+    """The user, if there is one, is told of as whoever acted: there an erasure finds it."""
+    key = by.partition(" for ")[0]
+    after = {"tool": action.tool, "rule": action.rule, "digest": action.digest, "run": action.run, "answered_by": key}
     return Act(f"action.{_ACTS[verdict]}", "action", action.id, action.owner.tenant, after=after)
 
 
@@ -111,6 +143,7 @@ def _row_of(action: Action) -> dict[str, Any]:
         "answer": dict(action.answer),
         "by": action.by,
         "answered_at": action.answered_at,
+        "call": action.call,
     }
 
 

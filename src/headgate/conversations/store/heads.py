@@ -204,6 +204,21 @@ class Heads:
             raise ItemNotFound(f"The conversation {head.id} has no item '{id_}'.")
         return found[0]
 
+    async def find(self, owner: Owner, ids: Sequence[str]) -> dict[str, Item]:
+        """Items of an owner's conversations by their ids, wherever they stand; what is not there is left out."""
+        if not ids:
+            return {}
+        c = conversations.c
+        wanted = select(items).join(segments, segments.c.id == items.c.segment)
+        wanted = wanted.join(conversations, c.id == segments.c.conversation)
+        wanted = wanted.where(items.c.id.in_(ids), c.tenant == owner.tenant, c.user == owner.user)
+
+        async def act(connection: AsyncConnection) -> dict[str, Item]:
+            found = [item_of(row) for row in await connection.execute(wanted.order_by(items.c.created))]
+            return {one.id: one for one in found}
+
+        return await self._database.do(act, read_only=True)
+
     async def told(self, head: Conversation) -> list[Item]:
         """What a model is told: the newest summary in the place of the items that it covers."""
 

@@ -10,6 +10,7 @@ from headgate.conversations.store import rows
 from headgate.conversations.store.tables import conversations, events, stored_runs
 from headgate.conversations.types import (
     OPEN,
+    WORKING,
     Conversation,
     Owner,
     Status,
@@ -122,7 +123,7 @@ class Runs:
             values["segment"] = segment
         if base is not None:
             values["base"] = base
-        if status not in OPEN:
+        if status not in WORKING:
             values |= {"ended": milliseconds(), "holder": "", "held_until": 0}
         still = update(stored_runs).where(r.id == run.id, r.status.in_(OPEN)).values(values)
 

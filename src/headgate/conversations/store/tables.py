@@ -98,8 +98,10 @@ actions = Table(
     Column("answer", Json, nullable=False),
     Column("by", Name, nullable=False),
     Column("answered_at", BigInteger, nullable=False),
+    Column("call", Name, nullable=False),
     Index(None, "tenant", "user", "id"),
     Index(None, "conversation"),
+    Index(None, "run"),
 )
 memories = Table(
     "memories",
