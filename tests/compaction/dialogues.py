@@ -233,21 +233,21 @@ def items_of(dialogue: Dialogue, first: int, last: int) -> Iterator[dict[str, An
     for turn in range(first, last):
         planted = {one.by: one for one in dialogue.facts if one.turn == turn}
         asked = f"About {dialogue.topic}. " * (turn == 0) + ASKED[turn % 7]
-        yield _message("user", _with(planted.get(U), asked))
+        yield message("user", with_fact(planted.get(U), asked))
         if (fact := planted.get(T)) is not None:
             yield {"type": "function_call", "call_id": f"call_{turn}", "name": "look_up", "arguments": "{}"}
             yield {"type": "function_call_output", "call_id": f"call_{turn}", "output": fact.text}
         said = f"{SAID[turn % 5]} {ASIDES[turn % 11].format(turn * 37 + 11, turn * 13 + 5)}"
-        yield _message("assistant", _with(planted.get(A), said))
+        yield message("assistant", with_fact(planted.get(A), said))
 
 
-def _with(fact: Fact | None, text: str) -> str:
+def with_fact(fact: Fact | None, text: str) -> str:
     """At the beginning in even turns, else at the end."""
     if fact is None:
         return text
     return f"{text} {fact.text}" if fact.turn % 2 else f"{fact.text} {text}"
 
 
-def _message(role: str, text: str) -> dict[str, Any]:
+def message(role: str, text: str) -> dict[str, Any]:
     kind = "output_text" if role == "assistant" else "input_text"
     return {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}

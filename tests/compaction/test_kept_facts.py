@@ -7,7 +7,7 @@ The summary is written by a summariser that follows rules, in the place of the p
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from headgate.conversations.types import Conversation, New, Owner
 from headgate.core.principal import ANYONE
 from headgate.pipeline.history import ReadHistory
 from headgate.tools.types import Caller
-from tests.compaction.dialogues import DIALOGUES, TURNS, Dialogue, Fact, items_of
+from tests.compaction import dialogues, held_out
+from tests.compaction.dialogues import TURNS, Dialogue, Fact
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import Answer, Recorded, Stub, chat
 from tests.journeys.test_compaction import settings
@@ -36,6 +37,8 @@ CUES = re.compile(
     r"wrongly|actually|instead|rather|changed|not|no)\b|[0-9]|[#/@_]",
     re.IGNORECASE,
 )
+Items = Callable[[Dialogue, int, int], Iterable[dict[str, Any]]]
+SETS = {"tuned": dialogues, "held out": held_out}
 KINDS = ("identifier", "decision", "correction", "constraint", "change of mind")
 
 
@@ -70,7 +73,7 @@ async def reaches(state: State, head: Conversation, fact: Fact) -> bool:
     return fact.needle in (await tool.call({"search": fact.needle}, Caller(ANYONE))).text
 
 
-async def after_each(gateway: Gateway, dialogue: Dialogue) -> list[tuple[int, str, Conversation]]:
+async def after_each(gateway: Gateway, dialogue: Dialogue, items_of: Items) -> list[tuple[int, str, Conversation]]:
     """(turns said, what is told, the conversation) after each compaction."""
     state = gateway.gate.deps.state
     assert state is not None
@@ -86,13 +89,13 @@ async def after_each(gateway: Gateway, dialogue: Dialogue) -> list[tuple[int, st
     return found
 
 
-async def known(gateway: Gateway, dialogues: Sequence[Dialogue]) -> dict[str, dict[int, Counter[str]]]:
+async def known(gateway: Gateway, among: Sequence[Dialogue], items_of: Items) -> dict[str, dict[int, Counter[str]]]:
     """How many facts are told, reached and planted, by kind, after one and after three compactions."""
     state = gateway.gate.deps.state
     assert state is not None
     counts: dict[str, dict[int, Counter[str]]] = {kind: {1: Counter(), 3: Counter()} for kind in KINDS}
-    for dialogue in dialogues:
-        steps = await after_each(gateway, dialogue)
+    for dialogue in among:
+        steps = await after_each(gateway, dialogue, items_of)
         for number in (1, 3):
             turns, text, head = steps[number - 1]
             for fact in dialogue.facts:
@@ -112,27 +115,29 @@ def shown(counts: dict[str, dict[int, Counter[str]]], name: str) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize(
-    ("name", "answer", "least"), [("summary", by_rules, 0.9), ("digest", refusing, 0.6)], ids=["summary", "digest"]
-)
-async def test_planted_facts_are_told_or_within_reach(
-    stub: Stub, tmp_path: Path, name: str, answer: Any, least: float
-) -> None:
-    stub.otherwise = answer
+LEAST = {("tuned", "summary"): 0.9, ("tuned", "digest"): 0.6, ("held out", "summary"): 0.4, ("held out", "digest"): 0.4}
+"""Share of the facts that are told after three compactions."""
+
+
+@pytest.mark.parametrize("among", SETS)
+@pytest.mark.parametrize("name", ["summary", "digest"])
+async def test_planted_facts_are_told_or_within_reach(stub: Stub, tmp_path: Path, name: str, among: str) -> None:
+    stub.otherwise = by_rules if name == "summary" else refusing
+    dialogues = SETS[among].DIALOGUES
     async with running_gateway(settings(stub, user_text_tokens=300), tmp_path) as gateway:
-        counts = await known(gateway, DIALOGUES)
-    sys.stdout.write(f"\n{shown(counts, name)}\n")
+        counts = await known(gateway, dialogues, SETS[among].items_of)
+    sys.stdout.write(f"\n{shown(counts, f'{among}, {name}')}\n")
     planted = sum(one[3]["planted"] for one in counts.values())
-    assert planted == 5 * len(DIALOGUES) == 100
+    assert planted == 5 * len(dialogues) >= 100
     assert sum(one[3]["reached"] for one in counts.values()) == planted
-    assert sum(one[3]["told"] for one in counts.values()) >= least * planted
-    assert counts["identifier"][3]["told"] >= 0.9 * counts["identifier"][3]["planted"]
+    assert sum(one[3]["told"] for one in counts.values()) >= LEAST[among, name] * planted
 
 
-def test_the_set_is_large_and_every_fact_is_told_once() -> None:
-    assert len(DIALOGUES) >= 20
-    for dialogue in DIALOGUES:
-        texts = [text_of(one) for one in items_of(dialogue, 0, TURNS)]
+@pytest.mark.parametrize("among", SETS)
+def test_the_set_is_large_and_every_fact_is_told_once(among: str) -> None:
+    assert len(SETS[among].DIALOGUES) >= 20
+    for dialogue in SETS[among].DIALOGUES:
+        texts = [text_of(one) for one in SETS[among].items_of(dialogue, 0, TURNS)]
         assert len(texts) > 80
         for fact in dialogue.facts:
             assert sum(fact.needle in text for text in texts) == 1, fact

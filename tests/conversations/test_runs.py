@@ -158,6 +158,32 @@ async def test_events_of_old_runs_are_taken_away_and_no_others(database: Databas
     assert len(await runs.events(open_.id)) == 2
 
 
+async def test_events_of_a_run_that_went_on_for_long_are_taken_away_once_it_ended(
+    database: Database, head: Conversation
+) -> None:
+    runs, (slow, quick) = Runs(database), (run_on(head), run_on(head))
+    for run in (slow, quick):
+        await runs.begin(run)
+        await runs.note(run.id, said(0))
+    await runs.change(quick, "completed")
+    later = milliseconds() + 60_000
+    assert [await runs.forget_events(later) for _ in range(3)] == [1, 0, 0]
+    await runs.change(slow, "completed")
+    assert [await runs.forget_events(later) for _ in range(2)] == [1, 0]
+    assert await runs.events(slow.id) == []
+
+
+async def test_old_events_are_taken_away_a_few_runs_at_a_time(database: Database, head: Conversation) -> None:
+    runs, many = Runs(database), [run_on(head) for _ in range(5)]
+    for run in many:
+        await runs.begin(run)
+        await runs.note(run.id, said(0))
+        await runs.change(run, "completed")
+    later = milliseconds() + 60_000
+    assert [await runs.forget_events(later, 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [await runs.events(run.id) for run in many] == [[]] * 5
+
+
 async def test_a_run_that_was_deleted_gets_no_further_events(database: Database, head: Conversation) -> None:
     runs, run = Runs(database), run_on(head)
     await runs.begin(run)

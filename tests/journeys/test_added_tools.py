@@ -18,7 +18,7 @@ from tests.requirements import covers
 pytestmark = covers("102")
 HEADER = "x-headgate-tools-added"
 ALLOWED = {"tools": {"inject": {"tools": ["compute"], "models": ["sma*"]}}}
-NAMES = "calculator, get_current_time, date_math, text_stats, json_query"
+NAMES = "calculator, current_time, date_math, text_stats, json_query"
 
 
 def settings(stub: Stub, **more: Any) -> dict[str, Any]:

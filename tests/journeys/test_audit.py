@@ -85,6 +85,9 @@ CHANGES: dict[tuple[str, str], tuple[str, Body]] = {
     ("DELETE", "/admin/data/{tenant}"): ("data.erased", {}),
     ("DELETE", "/admin/data/{tenant}/{user:path}"): ("data.erased", {}),
     ("POST", "/admin/reload"): ("configuration.reloaded", {}),
+    ("DELETE", "/a1/rag/indices/{id}"): ("index.deleted", {}),
+    ("POST", "/a1/rag/indices/{id}/documents"): ("index.replaced", {"documents": []}),
+    ("DELETE", "/a1/rag/indices/{id}/documents/{document}"): ("document.deleted", {}),
 }
 """Every route that changes something, with the act it has to leave. A new one has to be entered here."""
 READINGS = (
@@ -132,7 +135,14 @@ OWN = {
     ),
 }
 """What callers do with their own conversations is in the request log, and no act of administration."""
-CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | CONVERSED | OWN
+WRITTEN = {
+    ("POST", "/a1/rag/query"),
+    ("POST", "/a1/rag/indices"),
+    *(("POST", f"/a1/rag/indices/{{id}}/{rest}") for rest in ("query", "reindex", "documents:add")),
+    ("PUT", "/a1/rag/indices/{id}/documents/{document}"),
+}
+"""What is put into knowledge, or asked of it, is in the request log; only what is taken away is an act."""
+CHANGES_NOTHING = {("POST", path) for path in (*READINGS, *CALLS)} | CONVERSED | OWN | WRITTEN
 
 
 async def made(gateway: Gateway, path: str) -> str:
@@ -151,6 +161,10 @@ async def made(gateway: Gateway, path: str) -> str:
     if path.startswith("/admin/tenants"):
         await gateway.http.post("/admin/tenants", json={"id": "green"})
         return "green"
+    if path.startswith("/a1/rag/"):
+        index = (await gateway.http.post("/a1/rag/indices", json={"name": "green"})).json()
+        await gateway.http.post("/a1/rag/indices/green/documents:add", json={"id": index["id"], "text": "Grass."})
+        return str(index["id"])
     return str((await gateway.http.post("/admin/keys", json={})).json()["id"])
 
 
@@ -169,7 +183,7 @@ async def test_a_change_leaves_its_row(gateway: Gateway, route: tuple[str, str])
     object_id = await made(gateway, path)
     before = len(await acts(gateway))
     filled = json.loads(json.dumps(body).replace("{id}", object_id))
-    path = path.replace("{id}", object_id).replace("{key}", object_id)
+    path = path.replace("{id}", object_id).replace("{key}", object_id).replace("{document}", object_id)
     response = await gateway.http.request(method, path, json=filled, headers={"x-request-id": "req-7"})
     assert response.is_success, response.text
     rows = await acts(gateway)

@@ -1,5 +1,6 @@
 """Conversations that go on by Responses or Messages are compacted as others are, and called in those words."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,15 @@ import pytest
 import pytest_asyncio
 
 from tests.harness.gateway import Gateway, running_gateway
-from tests.harness.stub import Stub
+from tests.harness.stub import Answer, Stub
 from tests.journeys.test_agents import calling
 from tests.journeys.test_compaction import (
     LONG,
     SUMMARY,
+    WINDOW,
     answering,
     contents,
+    counted,
     is_summary_call,
     lineage,
     settings,
@@ -112,3 +115,26 @@ async def test_messages_go_on_in_a_compacted_conversation(gateway: Gateway, stub
     assert call.json["messages"][:-1] == own.json["messages"][: len(call.json["messages"]) - 1]
     assert any(SUMMARY in one for one in contents(stub.calls[-1]))
     assert [one["role"] for one in stub.calls[-1].json["messages"]].count("system") == 1
+
+
+@pytest.mark.parametrize("door", ["responses", "chat"])
+async def test_a_first_turn_that_is_too_long_is_asked_and_refused_with_window_and_size(
+    stub: Stub, tmp_path: Path, door: str
+) -> None:
+    """Nothing is stored yet that could be summed up, and the provider alone can count."""
+    told = {"error": {"message": "Too long.", "code": "context_length_exceeded", "type": "invalid_request_error"}}
+    stub.answer(Answer(status=400, body=json.dumps(told).encode()))
+    async with running_gateway(settings(stub), tmp_path) as gateway:
+        if door == "responses":
+            body: dict[str, Any] = {"model": "small", "input": LONG * 40}
+            response = await gateway.http.post("/v1/responses", json=body)
+        else:
+            body = {"model": "small", "messages": [{"role": "user", "content": LONG * 40}]}
+            header = {"x-conversation-id": ""}
+            response = await gateway.http.post("/v1/chat/completions", json=body, headers=header)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (400, "context_length_exceeded")
+    assert f"'stub/stub-small' has a window of {WINDOW} tokens; we put the prompt at " in error["message"]
+    assert len(stub.calls) == 1
+    about = int(error["message"].split(" at ")[-1].rstrip("."))
+    assert 0.7 * counted(stub.last) < about < 1.5 * counted(stub.last)

@@ -16,7 +16,7 @@ from tests.requirements import covers
 
 pytestmark = on_each_database
 INDICES = "/a1/rag/indices"
-DOCUMENTS = [
+DOCUMENTS: list[dict[str, Any]] = [
     {"id": "cars", "title": "Cars", "source": "https://example.org/cars", "text": "A car has four wheels."},
     {"id": "cats", "text": "A cat purrs when it is content.", "metadata": {"kind": "animal"}},
     {"id": "tea", "text": "Green tea is brewed at eighty degrees."},

@@ -18,7 +18,14 @@ from tests.journeys.test_money import new_key, rows
 from tests.requirements import covers
 
 pytestmark = covers("103")
-COMPUTE = ["calculator", "get_current_time", "date_math", "text_stats", "json_query"]
+COMPUTE = ["calculator", "current_time", "date_math", "text_stats", "json_query"]
+RAG = [
+    "rag_query",
+    *(f"rag_{verb}" for verb in ("list_indices", "create_index", "get_index", "delete_index")),
+    *(f"rag_{verb}" for verb in ("list_documents", "get_document", "add_document", "update_document")),
+    "rag_delete_document",
+]
+DESTROYING = ("rag_delete_index", "rag_update_document", "rag_delete_document")
 SLOW = '''
 import asyncio
 from pathlib import Path
@@ -58,15 +65,15 @@ async def execute(caller: httpx.AsyncClient, name: Any, arguments: Any = None, *
 async def test_the_list_has_every_tool_with_schema_source_group_and_hints(gateway: Gateway) -> None:
     listed = (await gateway.http.get("/v1/tools")).json()["data"]
     memory = [f"memory_{verb}" for verb in ("write", "read", "search", "list", "delete")]
-    more = ["web_fetch", "image_generate", "list_models", *memory, "wait_long"]
+    more = ["web_fetch", "image_generate", "list_models", *memory, *RAG, "wait_long"]
     assert [tool["name"] for tool in listed] == [*COMPUTE, *more]
-    assert {tool["group"] for tool in listed} == {"compute", "web", "image", "discovery", "memory", None}
+    assert {tool["group"] for tool in listed} == {"compute", "web", "image", "discovery", "memory", "rag", None}
     for tool in listed:
         assert tool["description"], tool["name"]
         assert tool["parameters"]["type"] == "object", tool["name"]
         assert tool["may_execute"] is True
         assert tool["source"] == ("plugin" if tool["name"] == "wait_long" else "builtin")
-        assert tool["needs_approval"] is (tool["name"] in ("wait_long", "memory_delete"))
+        assert tool["needs_approval"] is (tool["name"] in ("wait_long", "memory_delete", *DESTROYING))
     assert listed[0]["hints"]["readOnlyHint"] is True
     assert (await gateway.http.get("/tools")).json()["data"] == listed
 
@@ -111,7 +118,7 @@ async def test_bad_input_names_the_field(gateway: Gateway, body: Any, status: in
     ("scopes", "listed", "calculates", "fetches"),
     [
         ([], None, 403, 403),
-        (["tools:read"], 14, 403, 403),
+        (["tools:read"], 24, 403, 403),
         (["tools:read:compute"], 5, 403, 403),
         (["tools:execute"], None, 200, 200),
         (["tools:execute:calculator"], None, 200, 403),

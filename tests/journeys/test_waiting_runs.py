@@ -17,7 +17,6 @@ from tests.journeys.test_actions import answer, held, settings, wiped
 from tests.journeys.test_agents import calling, calling_in_pieces
 from tests.journeys.test_client_tools import actions
 from tests.journeys.test_conversations import OWNER, kept, say
-from tests.journeys.test_delegation import as_agents
 from tests.journeys.test_reasoning import REASON, step
 from tests.requirements import covers
 
@@ -130,22 +129,3 @@ async def test_pictures_of_a_call_that_was_approved_reach_model_and_caller(stub:
         assert url in json.dumps(stub.last.json["messages"])
         [call] = [one for one in await kept(gateway, conversation) if one["type"] == "mcp_call"]
         assert (call["output"], call["images"]) == ("A picture.", [url])
-
-
-async def test_a_held_call_of_a_delegate_is_refused_and_the_caller_is_told(stub: Stub, tmp_path: Path) -> None:
-    made = settings(stub, tmp_path)
-    made["agents"][0]["system_prompt"] = "You are cleaner."
-    made["agents"] += [{"name": "chief", "model": "small", "delegates": ["cleaner"], "system_prompt": "You are chief."}]
-    stub.otherwise = as_agents(
-        chief=[calling(("ask_cleaner", {"request": "Clean up."})), chat("It needs your leave.")],
-        cleaner=[calling(("wipe", {"target": "logs"})), chat("I may not wipe.")],
-    )
-    async with running_gateway(made, tmp_path) as gateway:
-        response = await say(gateway, "Clean up.", model="chief")
-        assert response.json()["approvals_required"] == [
-            {"tool_name": "wipe", "tool_call_id": "call_0", "arguments": '{"target": "logs"}'}
-        ]
-        assert await actions(gateway) == []
-    refusal = stub.calls[2].json["messages"][-1]["content"]
-    assert "was not run: it needs the approval of a person, and nobody was asked" in refusal
-    assert wiped(tmp_path) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headgate.core.knowledge_errors import DocumentTooLarge, DocumentUnreadable
+from headgate.core.document_errors import DocumentTooLong, DocumentUnreadable
 from headgate.knowledge import convert
 from headgate.knowledge.convert import Converter
 from tests.knowledge import files
@@ -69,7 +69,7 @@ async def test_what_gives_no_text_is_told_by_name(converter: Converter, name: st
 async def test_what_is_too_long_is_told_with_the_bound() -> None:
     converter = Converter(characters=20)
     for name in ("log.txt", "log.html"):
-        with pytest.raises(DocumentTooLarge, match="at most 20") as refused:
+        with pytest.raises(DocumentTooLong, match="at most 20") as refused:
             await converter.convert(files.KINDS[name], name)
         assert refused.value.status == 413
     converter.close()

@@ -1,4 +1,4 @@
-r"""Calls of tools and variables within an agent's prompt: `{{get_current_time(timezone="UTC")}}`, `{{team}}`.
+r"""Calls of tools and variables within an agent's prompt: `{{current_time(timezone="UTC")}}`, `{{team}}`.
 
 A grammar and nothing more: no expressions, no loops, no attributes. What calls give back is put in as it is and never
 read again. `\{{` stands for a plain `{{`, and so does a `{{` that no name follows.

@@ -55,6 +55,25 @@ class AgentCompactionSettings(BaseModel):
     read_history: bool | None = Field(None, description="Whether the model can read what was covered.")
 
 
+class RagSettings(BaseModel):
+    """Passages that go along with the user's last message, unasked."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    indices: list[str] = Field(min_length=1, max_length=32, description="Names of the indices that are asked.")
+    top_k: int = Field(5, ge=1, le=50, description="Passages at most.")
+    min_score: float = Field(
+        0.0,
+        ge=0,
+        description="Passages below are left out: by the cosine of their vectors, or, where only words are compared, "
+        "by their score.",
+    )
+    share: float = Field(0.25, gt=0, le=0.9, description="Share of the model's context window that they may fill.")
+    mode: Literal["hybrid", "vector", "keyword"] | None = Field(
+        None, description="How they are looked for; each index in its own way when not set."
+    )
+
+
 class AgentSettings(BaseModel):
     """One agent."""
 
@@ -80,6 +99,14 @@ class AgentSettings(BaseModel):
     )
     skills: list[str] = Field(default_factory=list, description="Names of skills; all global ones when empty.")
     include_global_skills: bool = Field(True, description="Whether global skills come in besides.")
+    rag_index: str | list[str] | RagSettings | None = Field(
+        None, description="Indices whose passages go along with the user's last message: a name, names, or a mapping."
+    )
+    knowledge: list[str] | None = Field(
+        None,
+        description="Indices that its `rag_…` tools can see; when not set, those of `rag_index`, or else all of the "
+        "tenant's.",
+    )
     delegates: list[str] | dict[str, DelegateSettings | None] = Field(
         default_factory=list,
         validation_alias=AliasChoices("delegates", "experts"),
@@ -101,6 +128,21 @@ class AgentSettings(BaseModel):
     )
     bounds: BoundsSettings = Field(default_factory=BoundsSettings)
     compaction: AgentCompactionSettings = Field(default_factory=AgentCompactionSettings)
+
+    @property
+    def passive(self) -> RagSettings | None:
+        """What goes along with messages; None for nothing."""
+        given = self.rag_index
+        if given is None or isinstance(given, RagSettings):
+            return given
+        return RagSettings(indices=[given] if isinstance(given, str) else given)
+
+    @property
+    def sees(self) -> list[str] | None:
+        """The indices that its tools are bound to; None for any."""
+        if self.knowledge is not None:
+            return self.knowledge
+        return self.passive.indices if self.passive is not None else None
 
     @property
     def known_as(self) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import whole_number
 from headgate.api.answers import json_answer
+from headgate.api.fields import whole_number
 from headgate.api.gate import Gate, Receive, Scope
 from headgate.api.idempotency import Story
 from headgate.api.relay import ModelRoute

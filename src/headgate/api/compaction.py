@@ -6,15 +6,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_as
 from headgate.api.answers import json_answer
 from headgate.api.conversations import is_conversation_id
+from headgate.api.fields import read_as
 from headgate.api.gate import Gate
-from headgate.api.resume import state_of
-from headgate.api.stored_conversations import agent_of, owner_of
+from headgate.api.resume import owner_of, state_of
+from headgate.api.stored_conversations import agent_of
 from headgate.conversations.policy import CompactionWishes
 from headgate.conversations.types import Conversation
 from headgate.core.errors import InvalidField
+from headgate.core.money import usd
 from headgate.core.run import Run
 from headgate.core.state_errors import ConversationNotFound, StateUnavailable
 from headgate.pipeline.compact import Asking, Outcome
@@ -97,6 +98,6 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         "previous_segment": segment.parent or None,
         "covers": list(segment.covers) if segment.covers else None,
         "keeps": list(segment.keeps),
-        "cost_usd": None if cost is None else cost / 1_000_000_000,
+        "cost_usd": None if cost is None else f"{usd(cost):f}",
         **told,
     }

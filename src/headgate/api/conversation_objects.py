@@ -6,11 +6,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_fields
 from headgate.api.answers import json_answer
+from headgate.api.fields import read_fields
 from headgate.api.gate import Gate
 from headgate.api.responses import item_page, shown_item
-from headgate.api.resume import owner_in, state_of
+from headgate.api.resume import owner_of, state_of
 from headgate.conversations.items import kept_of, told_of
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, New, new_id
@@ -26,7 +26,7 @@ _LEASE_SECONDS = 30.0
 
 async def create(request: Request, gate: Gate) -> Response:
     """A new one, with `items` and `metadata` if they are given."""
-    state, owner = state_of(gate), owner_in(request, gate)
+    state, owner = state_of(gate), owner_of(request, gate)
     fields = await read_fields(request, empty=True)
     metadata = _metadata(fields.get("metadata"))
     given = await with_referred(fields.get("items"), (), owner, state, "items")
@@ -93,7 +93,7 @@ async def delete_item(request: Request, gate: Gate) -> Response:
 
 async def _head(request: Request, gate: Gate) -> Conversation:
     state: State = state_of(gate)
-    return await state.heads.get(request.path_params["id"], owner_in(request, gate))
+    return await state.heads.get(request.path_params["id"], owner_of(request, gate))
 
 
 def _shape(head: Conversation) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from starlette.requests import Request
 from headgate.api.body import read_body
 from headgate.api.gate import Gate
 from headgate.core import form
-from headgate.core.errors import InvalidField, MissingField
-from headgate.core.knowledge_errors import DocumentTooLarge
+from headgate.core.errors import HeadgateError, InvalidField, MissingField
+from headgate.knowledge.service import Knowledge
 from headgate.knowledge.types import NewDocument
 
 _TEXTS = ("embedding_model",)
@@ -16,9 +16,9 @@ def is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
-async def file_documents(request: Request, gate: Gate, *, most: int) -> tuple[list[NewDocument], str | None]:
+async def file_documents(request: Request, gate: Gate, knowledge: Knowledge) -> tuple[list[NewDocument], str | None]:
     """The documents, and the embedding model that the form names; raises InvalidForm, MissingField, InvalidField,
-    DocumentTooLarge, and what conversion raises. `most` is the bytes of a file.
+    DocumentTooLong and DocumentUnreadable.
     """
     raw = await read_body(request.receive, dict(request.scope["headers"]), gate.bounds.body)
     parsed = form.parse(raw, request.headers["content-type"])
@@ -30,8 +30,9 @@ async def file_documents(request: Request, gate: Gate, *, most: int) -> tuple[li
     documents = []
     for number, one in enumerate(parsed.files):
         start, end = one.span
-        if end - start > most:
-            message = f"The file '{one.name}' has {end - start} bytes; the limit is {most}."
-            raise DocumentTooLarge(message, param=f"files[{number}]")
-        documents.append(NewDocument(raw[start:end].decode(), None, one.name, one.name, {}))
+        try:
+            documents.append(await knowledge.read(raw[start:end], one.name, one.content_type))
+        except HeadgateError as error:
+            error.param = f"files[{number}]"
+            raise
     return documents, parsed.texts.get("embedding_model")

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import valid
 from headgate.api.answers import json_answer
 from headgate.api.body import read_body
+from headgate.api.fields import valid
 from headgate.api.files import file_documents, is_form
 from headgate.api.gate import Gate
 from headgate.api.queries import whole_number
@@ -155,14 +155,14 @@ async def list_documents(request: Request, gate: Gate) -> Response:
 async def replace_documents(request: Request, gate: Gate) -> Response:
     """The documents of the body in the place of all that are there; or the files of a form."""
     knowledge, run = _kept_for(request, gate, WRITE)
-    if is_form(request):
-        new, model = await file_documents(request, gate, most=knowledge.most_bytes)
-        version = None
-    else:
-        asked = valid(_Documents, await _body(request, gate))
-        new, version, model = [one.document() for one in asked.documents], asked.version, asked.embedding_model
 
     async def act() -> Response:
+        version = None
+        if is_form(request):
+            new, model = await file_documents(request, gate, knowledge)
+        else:
+            asked = valid(_Documents, await _body(request, gate))
+            new, version, model = [one.document() for one in asked.documents], asked.version, asked.embedding_model
         tenant, name = run.who.tenant, request.path_params["id"]
         await _refuse_other(knowledge, tenant, name, model)
         done = await knowledge.replace(tenant, name, new, _embed(run, gate), version)
@@ -175,18 +175,17 @@ async def replace_documents(request: Request, gate: Gate) -> Response:
 async def add_documents(request: Request, gate: Gate) -> Response:
     """A further document; or further ones, from the files of a form."""
     knowledge, run = _kept_for(request, gate, WRITE)
-    form = is_form(request)
-    if form:
-        new, model = await file_documents(request, gate, most=knowledge.most_bytes)
-    else:
-        asked = valid(_Added, await _body(request, gate))
-        new, model = [asked.document()], asked.embedding_model
 
     async def act() -> Response:
+        if is_form(request):
+            new, model = await file_documents(request, gate, knowledge)
+        else:
+            asked = valid(_Added, await _body(request, gate))
+            new, model = [asked.document()], asked.embedding_model
         tenant, name = run.who.tenant, request.path_params["id"]
         index = await _refuse_other(knowledge, tenant, name, model)
         data = [_document(one, index) for one in await knowledge.add_all(tenant, name, new, _embed(run, gate))]
-        return json_answer({"object": "list", "data": data} if form else data[0], 201)
+        return json_answer({"object": "list", "data": data} if is_form(request) else data[0], 201)
 
     return await at_work(request, gate, act)
 

@@ -10,8 +10,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import is_true, read_fields, valid, who_asks, whole_number
 from headgate.api.answers import json_answer
+from headgate.api.fields import is_true, read_fields, valid, who_asks, whole_number
 from headgate.api.gate import Gate
 from headgate.api.litellm_fields import (
     LIMITS,

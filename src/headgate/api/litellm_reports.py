@@ -12,9 +12,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_fields, who_asks, whole_number
 from headgate.api.admin.usage import SCOPE, asked_span, known
 from headgate.api.answers import json_answer
+from headgate.api.fields import read_fields, who_asks, whole_number
 from headgate.api.gate import Gate
 from headgate.api.litellm_fields import refuse_unknown, tell_ignored, text
 from headgate.core.errors import InvalidField, MissingField

@@ -8,8 +8,8 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_fields, valid, who_asks, whole_number
 from headgate.api.answers import json_answer
+from headgate.api.fields import read_fields, valid, who_asks, whole_number
 from headgate.api.gate import Gate
 from headgate.api.litellm_fields import (
     LIMITS,

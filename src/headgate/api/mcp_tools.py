@@ -27,7 +27,7 @@ from headgate.agents.types import AgentSettings
 from headgate.api.agents import usable_agents
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.api.tools import call_tool, may_execute
-from headgate.core.chat import Asking, Text, ToolEnded, ToolHeld, ToolStarted
+from headgate.core.chat import Asking, Retrieved, Text, ToolEnded, ToolHeld, ToolStarted
 from headgate.core.errors import HeadgateError
 from headgate.core.principal import Principal
 from headgate.core.request import parse_json
@@ -238,6 +238,8 @@ def _progress(event: object) -> str:
             return f"tool {call.name} is held back: it needs an approval"
         case ToolStarted(call):
             return f"tool {call.name} begins"
+        case Retrieved(passages):
+            return f"{len(passages)} passages were looked up"
         case ToolEnded(call):
             return f"tool {call.name} {'failed' if event.failed else 'ended'}"
     return ""

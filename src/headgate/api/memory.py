@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headgate.api.actions import kept_for
-from headgate.api.admin.fields import whole_number
 from headgate.api.answers import json_answer
+from headgate.api.fields import whole_number
 from headgate.api.gate import Gate
 from headgate.conversations.types import Memory
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from headgate.api.answers import json_answer
 from headgate.api.gate import Gate
 from headgate.api.queries import is_true, whole_number
-from headgate.api.resume import number_after, owner_in, state_of, stream_of
+from headgate.api.resume import number_after, owner_of, state_of, stream_of
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, Item, StoredRun, milliseconds
 from headgate.core.errors import InvalidField
@@ -137,6 +137,6 @@ async def _found(request: Request, gate: Gate) -> StoredRun:
             param="id",
         )
     try:
-        return await gate.deps.state.runs.get(id_, owner_in(request, gate))
+        return await gate.deps.state.runs.get(id_, owner_of(request, gate))
     except ResponseNotFound:
         raise ResponseNotFound(f"There is no response '{id_}'.", param="id") from None

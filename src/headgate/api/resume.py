@@ -6,6 +6,7 @@ from contextlib import aclosing
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from headgate.api.fields import who_asks
 from headgate.api.gate import Gate
 from headgate.conversations.store import State
 from headgate.conversations.types import Owner, StoredRun
@@ -26,9 +27,10 @@ def state_of(gate: Gate) -> State:
     return gate.deps.state
 
 
-def owner_in(request: Request, gate: Gate) -> Owner:
-    """Whose things a control call means: those of the key's tenant and of the user that it names."""
-    who = gate.acting(request.scope["who"], dict(request.scope["headers"]))
+def owner_of(request: Request, gate: Gate) -> Owner:
+    """Whose things a control call means: those of the key's tenant, and of the user whom it names."""
+    who = gate.acting(who_asks(request), dict(request.scope["headers"]))
+    request.scope["who"] = request.scope["run"].who = who
     return Owner(who.tenant, who.user)
 
 
@@ -44,7 +46,7 @@ async def resumed(seen: bytes, run: Run, gate: Gate) -> AsyncGenerator[Event]:
 async def events(request: Request, gate: Gate) -> Response:
     """`GET /v1/runs/{id}/events`: the events of a stored run, behind `Last-Event-ID` or `starting_after`."""
     state, id_ = state_of(gate), request.path_params["id"]
-    stored = await state.runs.get(id_, owner_in(request, gate))
+    stored = await state.runs.get(id_, owner_of(request, gate))
     return await stream_of(stored, number_after(request, id_), gate)
 
 

@@ -162,7 +162,7 @@ def _decision(kept: dict[str, Any], traces: Sequence[Trace]) -> dict[str, Any]:
     return {
         "models": [_model(one, traces, passed_over) for one in models],
         "passed_over": passed_over,
-        **{name: kept[name] for name in ("more", "strategy", "stopped") if name in kept},
+        **{name: kept[name] for name in ("more", "strategy", "stopped", "passages") if name in kept},
         "wishes": kept.get("wishes", {}),
         "applied": kept.get("applied", []),
         "changed": kept.get("changed", {}),

@@ -10,9 +10,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import who_asks, whole_number
 from headgate.api.admin.usage import asked_span
 from headgate.api.answers import json_answer
+from headgate.api.fields import who_asks, whole_number
 from headgate.api.gate import Gate
 from headgate.api.run_shapes import past_line, past_whole, running_line, running_whole
 from headgate.conversations.types import Owner

@@ -11,9 +11,9 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_fields, who_asks
 from headgate.api.admin.usage import SCOPE, asked_span, known
 from headgate.api.answers import json_answer
+from headgate.api.fields import read_fields, who_asks
 from headgate.api.gate import Gate
 from headgate.core.errors import InvalidField, MissingField
 from headgate.core.money import Price, usd

@@ -8,14 +8,14 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_fields, who_asks, whole_number
 from headgate.api.agents import agent_for
 from headgate.api.answers import json_answer
 from headgate.api.conversation_shapes import conversation_shape, item_shape, lineage_shape, segment_shape
 from headgate.api.conversations import is_conversation_id
+from headgate.api.fields import read_fields, who_asks, whole_number
 from headgate.api.gate import Gate
-from headgate.api.resume import state_of
-from headgate.conversations.types import Conversation, Item, Owner, Query, new_id
+from headgate.api.resume import owner_of, state_of
+from headgate.conversations.types import Conversation, Item, Query, new_id
 from headgate.core.errors import InvalidField, MissingField
 from headgate.core.state_errors import ConversationNotFound
 
@@ -174,13 +174,6 @@ async def diff(request: Request, gate: Gate) -> Response:
             }
         )
     return json_answer({"object": "list", "id": head.id, "data": told})
-
-
-def owner_of(request: Request, gate: Gate) -> Owner:
-    """Whose conversations the caller means: those of its tenant, and of the user whom it names."""
-    who = gate.acting(who_asks(request), dict(request.scope["headers"]))
-    request.scope["who"] = request.scope["run"].who = who
-    return Owner(who.tenant, who.user)
 
 
 def agent_of(request: Request, gate: Gate) -> str | None:

@@ -5,8 +5,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_fields, who_asks
 from headgate.api.answers import json_answer
+from headgate.api.fields import read_fields, who_asks
 from headgate.api.gate import Gate
 from headgate.core.errors import DatabaseUnavailable, MissingField, TenantNotFound
 from headgate.identity.scopes import tenants_with

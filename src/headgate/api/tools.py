@@ -10,8 +10,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_fields, who_asks
 from headgate.api.answers import json_answer
+from headgate.api.fields import read_fields, who_asks
 from headgate.api.gate import Gate
 from headgate.core.bounds import Want
 from headgate.core.errors import Draining, InvalidField, MissingField, ScopeMissing
@@ -110,7 +110,7 @@ async def _asked(request: Request, gate: Gate, who: Principal) -> tuple[Tool, di
 async def _found(name: object, gate: Gate) -> Tool:
     """Raises ToolNotFound, or McpUnavailable where the server that may have it is down."""
     for tool in gate.tools():
-        if tool.info.name == name:
+        if name == tool.info.name or name in tool.info.aliases:
             return tool
     if gate.mcp is not None and isinstance(name, str):
         found = await gate.mcp.named([name])
@@ -123,7 +123,7 @@ async def _found(name: object, gate: Gate) -> Tool:
 
 
 def _may(who: Principal, needed: str, info: ToolInfo) -> bool:
-    return may(who, needed, *filter(None, (info.name, info.group, info.source, info.server)))
+    return may(who, needed, *filter(None, (info.name, *info.aliases, info.group, info.source, info.server)))
 
 
 def _entry(info: ToolInfo, who: Principal) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from headgate.core.errors import StartupError
 from headgate.core.run import Run
 from headgate.pipeline.classify import Classifier
 from headgate.pipeline.context import Deps, pass_through
+from headgate.pipeline.passages import hand_over
 from headgate.pipeline.system import FindTools, SystemPrompts
 from headgate.pipeline.tools import defuses
 from headgate.telemetry.redact import conceal
@@ -49,6 +50,7 @@ def steer_with(
     except Faulty as error:
         raise StartupError(f"An agent's prompt is no template: {error.message}") from None
     deps.system_prompt = prompts
+    deps.retrieve = hand_over
     deps.prompts = Prompts(Path(strategies.prompts) if strategies.prompts else None)
     deps.reasoner = Reasoner(strategies.reasoning)
     deps.step_temperature = strategies.reasoning.temperature
@@ -77,10 +79,13 @@ def toolbox_of(registry: Registry, mcp: McpPool | None) -> Toolbox:
     """Which of the gateway's tools an agent has."""
 
     async def toolbox(agent: AgentSettings, run: Run) -> Sequence[Tool]:
+        def is_wanted(tool: Tool) -> bool:
+            return any(name in wanted for name in (tool.info.name, *tool.info.aliases))
+
         told = {one["function"]["name"]: one["function"] for one in agent.tools if not isinstance(one, str)}
         wanted = [one if isinstance(one, str) else one["function"]["name"] for one in agent.tools]
         tools = [tool for name in wanted if (tool := registry.get(name)) is not None]
-        tools += [tool for tool in registry if tool.info.group in agent.tool_groups and tool.info.name not in wanted]
+        tools += [tool for tool in registry if tool.info.group in agent.tool_groups and not is_wanted(tool)]
         if mcp is not None:
             tools += await _of_mcp(agent, run, mcp, wanted)
         return [retold(tool, told.get(tool.info.name)) for tool in tools] if told else tools

@@ -59,7 +59,7 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
     )
     gate.deps.provider_of = parts.lists.provider_of
     gate.mcp = mcp_of(settings, prepared.data_dir)
-    registry = equip(gate, settings, remembers=prepared.data_dir is not None)
+    registry = equip(gate, settings, prepared.pepper, remembers=prepared.data_dir is not None)
     gate.skills = skills_of(settings)
     gate.templates = steer_with(gate.deps, settings, gate.skills, registry, gate.mcp)
     gate.offered = offered_of(registry, gate.mcp)

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from headgate.agents.types import AgentSettings
 from headgate.api.agents import usable_agents
 from headgate.api.gate import Gate
 from headgate.app.memory import MemoriesOf
+from headgate.app.rag import ShelvesOf
 from headgate.config.tree import Settings
 from headgate.core.principal import Principal
 from headgate.core.surfaces import IMAGES
@@ -17,6 +19,7 @@ from headgate.pipeline.context import Deps
 from headgate.pipeline.inject import MCP, Injection
 from headgate.telemetry.redact import conceal
 from headgate.tools.builtin.registry import builtin_tools
+from headgate.tools.confirm import Confirmations
 from headgate.tools.loading import plugins
 from headgate.tools.ports import Ports
 from headgate.tools.registry import Registry
@@ -33,15 +36,19 @@ _OF_THE_SDK = frozenset(
 log = logging.getLogger(__name__)
 
 
-def equip(gate: Gate, settings: Settings, *, remembers: bool) -> Registry:
+def equip(gate: Gate, settings: Settings, pepper: bytes, *, remembers: bool) -> Registry:
     """Give the gate its tools; raises StartupError for plug-ins that cannot be loaded.
 
-    `remembers`: something is kept, so that there are memories.
+    `remembers`: something is kept, so that there are memories and documents.
     """
     tools = settings.tools
     if tools.web.search is not None and tools.web.search.api_key is not None:
         conceal(tools.web.search.api_key.get_secret_value())
-    registry = Registry(builtin_tools(tools, _ports(gate, remembers=remembers)))
+    ports = _ports(gate, remembers=remembers)
+    if remembers:
+        confirmations = Confirmations(pepper, seconds=int(tools.approval_seconds))
+        ports = replace(ports, shelves=ShelvesOf(lambda: gate.deps), confirmations=confirmations)
+    registry = Registry(builtin_tools(tools, ports))
     for plugin in plugins(tools.folder, packages=tools.entry_points, skip_broken=tools.skip_broken):
         registry.add(plugin)
     gate.tools = registry.__iter__

@@ -1,10 +1,10 @@
 """How conversations are compacted: as set for all, and as wished for one model, agent or conversation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 Mode = Literal["none", "trim", "compact"]
 MODES: tuple[Mode, ...] = ("none", "trim", "compact")
@@ -46,6 +46,14 @@ class CompactionSettings(BaseModel):
     read_history: bool | None = Field(
         None, description="Whether a model can read what was covered, by the tool `read_history`; unset: agents can."
     )
+    _policy: "Policy | None" = PrivateAttr(None)
+
+    def policy(self) -> "Policy":
+        """The same as a policy."""
+        if self._policy is None:
+            told = {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
+            self._policy = Policy(**told)
+        return self._policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +75,10 @@ _NAMES = tuple(one.name for one in fields(Policy))
 
 def policy_of(settings: CompactionSettings, *wishes: Mapping[str, Any]) -> Policy:
     """The settings with what is wished for; of two wishes the later one holds."""
-    values = {name: value for name in _NAMES if (value := getattr(settings, name)) is not None}
+    wished: dict[str, Any] = {}
     for wish in wishes:
-        values |= {name: value for name, value in wish.items() if name in _NAMES and value is not None}
-    return Policy(**values)
+        wished |= {name: value for name, value in wish.items() if name in _NAMES and value is not None}
+    return replace(settings.policy(), **wished) if wished else settings.policy()
 
 
 def narrowed(policy: Policy, mode: Mode | None, at: float | None) -> Policy:

@@ -163,6 +163,12 @@ class Action:
     answered_at: int = 0
     call: str = ""
     """The id of a call of the caller's own tools, as it names the result."""
+    within: Mapping[str, Any] = field(default_factory=dict)
+    """Of a call that an agent wanted to make which another one had asked: what is needed to go on with both.
+
+    `frames` tell of each agent below, the innermost first: `agent`, `model`, `messages`, and the `call` among them that
+    waits. `call` is the one by which the first of them was asked.
+    """
 
     @property
     def status(self) -> str:

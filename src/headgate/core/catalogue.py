@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from headgate.core import agent_errors, state_errors, tool_errors
+from headgate.core import agent_errors, document_errors, knowledge_errors, state_errors, tool_errors
 from headgate.core.errors import HeadgateError
 
-__all__ = ["agent_errors", "catalogue", "state_errors", "tool_errors"]
+__all__ = ["agent_errors", "catalogue", "document_errors", "knowledge_errors", "state_errors", "tool_errors"]
 
 
 def catalogue() -> Iterator[type[HeadgateError]]:

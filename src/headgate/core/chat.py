@@ -151,6 +151,24 @@ class Step(NamedTuple):
     tokens: Tokens | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A passage of a document that the model was told. `id` is what it is cited by; larger scores are better."""
+
+    id: str
+    index: str
+    score: float
+
+
+class Retrieved(NamedTuple):
+    """Passages were looked up for the user's message. `failed` tells by index why nothing came of it, as
+    an error's code.
+    """
+
+    passages: tuple[Given, ...]
+    failed: Mapping[str, str] = NONE
+
+
 class Ended(NamedTuple):
     """The answer is complete. `tokens` are those of all turns together; `beside` are fields of the last answer."""
 
@@ -174,6 +192,7 @@ ChatEvent = (
     | ToolEnded
     | ToolHeld
     | Step
+    | Retrieved
     | Ended
 )
 

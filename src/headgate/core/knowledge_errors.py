@@ -70,20 +70,3 @@ class VectorsUnavailable(HeadgateError):
     title = "Finding by meaning is not installed here"
     remedy = "Install it with `pip install 'headgate[knowledge]'`; the mode `keyword` works without."
     should_retry = False
-
-
-class DocumentTooLarge(HeadgateError):
-    code = "document_too_large"
-    status = 413
-    type = "invalid_request_error"
-    title = "The document is longer than one may be"
-    remedy = "Cut it into several, or have `knowledge.document_bytes` raised."
-    typical_param = "text"
-    should_retry = False
-
-
-class DocumentUnreadable(Invalid):
-    code = "document_unreadable"
-    title = "No text could be made of the file"
-    remedy = "The message says what is wrong. PDF, Office, HTML, Markdown and other text in UTF-8 are read."
-    typical_param = "file"

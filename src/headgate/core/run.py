@@ -187,12 +187,20 @@ class Run:
     """Tools that the caller did not ask for."""
     narrowed: tuple[str, ...] | None = None
     """Names, groups and patterns of the only tools that may be added; None for all that a setting adds."""
+    passages: tuple[Any, ...] = ()
+    """Passages of documents that the model was told; see core.chat.Given."""
     tools: tuple[ToolCall, ...] = ()
     """The gateway's own tools that were called, in the order in which they ended."""
     pictures: tuple[Any, ...] = ()
     """Pictures for the caller's eyes, of tools whose calls were approved just now; see tools.types.Image."""
     accounted: int = 0
     """How many attempts are in the ledger."""
+    held: "list[Any] | None" = None
+    """Calls that wait for a person whom the run above can ask, each with the id of the run's own call that waits with
+    it; see tools.types.Held. None where nobody can be asked.
+    """
+    transcript: "list[dict[str, Any]] | None" = None
+    """All messages of a run that waits so."""
     entry: Any = None
     """The last attempt's entry in the ledger; see usage.types.Entry."""
     goes_on: bool = False

@@ -7,11 +7,12 @@ and what was committed survives a loss of power.
 import asyncio
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -20,19 +21,24 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from headgate.core.errors import DatabaseUnavailable, StartupError
+from headgate.db.checkpoints import PAGES, Checkpoints
+from headgate.db.threads import Workers
 
 FILE = "headgate.db"
 _BUSY_MILLISECONDS = 5000
 _READERS = 4
 _WAIT_SECONDS = 5.0
 _COMMAND_SECONDS = 60.0
+_WAITS, _WAITS_NOT = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
+"""Whether a commit waits for the disk."""
 _PRAGMAS = (
     f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}",
     "PRAGMA foreign_keys=ON",
-    "PRAGMA synchronous=FULL",
+    _WAITS,
+    f"PRAGMA wal_autocheckpoint={PAGES}",
 )
 
-
+_Kind = Literal["read", "write", "last"]
 Found = TypeVar("Found")
 Act = Callable[[AsyncConnection], Awaitable[Found]]
 
@@ -47,21 +53,25 @@ class Database:
         self._place = _place(file)
         self._threads = None if file is None else _Threads(engine.url)
 
-    async def do(self, act: Act[Found], *, read_only: bool = False) -> Found:
+    async def do(self, act: Act[Found], *, read_only: bool = False, lasting: bool = True) -> Found:
         """A whole transaction in one go; raises DatabaseUnavailable. `act` awaits nothing but the connection.
+
+        What is not `lasting` need not survive a loss of power by itself: of a file, the disk is not waited for. It does
+        once anything lasting is committed after it.
 
         Of a file it runs in a thread from end to end, which takes a fraction of the time of `reading` and `writing`: in
         those, every statement is a matter between two threads.
         """
         with _told():
-            await self._stay()
+            if read_only:  # what is written is looked after once it is
+                await self._stay()
             if self._threads is not None:
-                found = await self._threads.run(act, read_only=read_only)
+                found = await self._threads.run(act, "read" if read_only else "last" if lasting else "write")
             else:
                 async with self._reader.connect() if read_only else self.engine.begin() as connection:
                     found = await act(connection)
             if not read_only:
-                await self._stay()
+                await self._written()
             return found
 
     @asynccontextmanager
@@ -79,7 +89,12 @@ class Database:
             await self._stay()
             async with self.engine.begin() as connection:
                 yield connection
-            await self._stay()
+            await self._written()
+
+    async def _written(self) -> None:
+        await self._stay()
+        if self._threads is not None:
+            self._threads.checkpoints.written()
 
     async def _stay(self) -> None:
         """SQLite goes on writing a file that was removed or moved away, and all of that would be lost.
@@ -94,63 +109,112 @@ class Database:
         if place != self._place:
             await self.engine.dispose()
             if self._threads is not None:
-                self._threads.engine.dispose()
+                self._threads.leave_file()
             self._place = place
             raise DatabaseUnavailable("The file of the database was replaced.", retry_after=1)
 
     async def close(self) -> None:
         await self.engine.dispose()
         if self._threads is not None:
+            self._threads.checkpoints.close()
             await asyncio.to_thread(self._threads.close)
 
 
 class _Threads:
-    """One thread that writes and a few that read, for there is one writer at a time anyhow."""
+    """One thread that writes and a few that read, for there is one writer at a time anyhow; each has a connection."""
 
     def __init__(self, url: URL) -> None:
         self.engine: Engine = create_engine(url.set(drivername="sqlite"), hide_parameters=True)
         event.listen(self.engine, "connect", _prepare)
-        event.listen(self.engine, "begin", _begin)
-        self._reader = self.engine.execution_options(read_only=True)
-        self._writing = ThreadPoolExecutor(1, "headgate-writes")
-        self._reading = ThreadPoolExecutor(_READERS, "headgate-reads")
+        self._writing = Workers("headgate-writes")
+        self._reading = Workers("headgate-reads", _READERS)
+        self._own = threading.local()
+        self._open: list[_AtOnce] = []
+        self.checkpoints = Checkpoints(self._copy)
 
-    async def run(self, act: Act[Found], *, read_only: bool) -> Found:
-        loop = asyncio.get_running_loop()
-        if read_only:
-            return await loop.run_in_executor(self._reading, self._read, act)
-        return await loop.run_in_executor(self._writing, self._write, act)
+    def run(self, act: Act[Found], kind: _Kind) -> "asyncio.Future[Found]":
+        return (self._reading if kind == "read" else self._writing).do(partial(self._do, act, kind))
 
-    def _read(self, act: Act[Found]) -> Found:
-        with self._reader.connect() as connection:
-            return _finished(act(cast("AsyncConnection", _AtOnce(connection))))
+    def _do(self, act: Act[Found], kind: _Kind) -> Found:
+        return self._connection().do(act, kind)
 
-    def _write(self, act: Act[Found]) -> Found:
-        with self.engine.begin() as connection:
-            return _finished(act(cast("AsyncConnection", _AtOnce(connection))))
+    def _copy(self) -> None:
+        self._connection().copy()
+
+    def _connection(self) -> "_AtOnce":
+        """The own one of the thread that asks."""
+        connection: _AtOnce | None = getattr(self._own, "connection", None)
+        if connection is None or connection.is_closed:
+            connection = self._own.connection = _AtOnce(self.engine.connect())
+            self._open.append(connection)
+        return connection
+
+    def leave_file(self) -> None:
+        """Open it anew at the next transaction."""
+        for connection in self._open:
+            connection.is_closed = True
+        self._open.clear()
+        self.engine.dispose()
 
     def close(self) -> None:
-        self._writing.shutdown()
-        self._reading.shutdown()
+        self._writing.close()
+        self._reading.close()
+        self.checkpoints.wait()
+        for connection in self._open:
+            connection.close()
         self.engine.dispose()
 
 
 class _AtOnce:
-    """A connection in the thread that uses it: what it is asked is there when it is awaited."""
+    """A connection in the thread that uses it: what it is asked is there when it is awaited.
+
+    Its transactions are begun and ended by the driver, for SQLAlchemy takes longer over them than the database.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._driver: Any = connection.connection.driver_connection
+        self._kind: _Kind = "last"
         self.dialect = connection.dialect
+        self.is_closed = False
+
+    def do(self, act: Act[Found], kind: _Kind) -> Found:
+        """A transaction; it is undone on an error."""
+        driver = self._driver
+        if kind != "read" and kind != self._kind:
+            self._kind = kind
+            driver.execute(_WAITS if kind == "last" else _WAITS_NOT)
+        driver.execute("BEGIN" if kind == "read" else "BEGIN IMMEDIATE")
+        try:
+            found = _finished(act(cast("AsyncConnection", self)))
+            driver.execute("COMMIT")
+            return found
+        finally:
+            if self._connection.in_transaction():
+                self._connection.rollback()  # one that it knows of; what was committed stays
+            if driver.in_transaction:
+                driver.rollback()
+            if self.is_closed:
+                self.close()
+
+    def copy(self) -> None:
+        """Copy the log into the file as far as nobody stands in the way."""
+        self._driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        if self.is_closed:
+            self.close()
+
+    def close(self) -> None:
+        self.is_closed = True
+        self._connection.close()
 
     async def execute(self, statement: Any, parameters: Any = None) -> Any:
         return self._connection.execute(statement, parameters)
 
     async def exec_driver_sql(self, words: str, parameters: Any) -> Any:
         """Said to the driver itself, whose cursor is the result; see prepared.py."""
-        driver: Any = self._connection.connection.driver_connection
         if type(parameters) is list:
-            return driver.executemany(words, parameters)
-        return driver.execute(words, parameters)
+            return self._driver.executemany(words, parameters)
+        return self._driver.execute(words, parameters)
 
 
 def _finished(awaited: Awaitable[Found]) -> Found:
@@ -184,7 +248,7 @@ def _is_asyncpg(error: BaseException | None) -> bool:
 def _place(file: Path | None) -> tuple[int, int] | None:
     """Which file it is, whatever its name; None if there is none."""
     try:
-        found = file.stat() if file is not None else None
+        found = os.stat(file) if file is not None else None  # noqa: PTH116 - for every transaction
     except OSError:
         return None
     return None if found is None else (found.st_dev, found.st_ino)

@@ -4,6 +4,7 @@ Pure: knows no socket, no upstream and no caller. https://platform.openai.com/do
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from headgate.core.chat import (
     Ended,
     Other,
     Refusal,
+    Retrieved,
     Sealed,
     Step,
     Text,
@@ -178,6 +180,7 @@ class WholeWriter:
         self._places: dict[int, int] = {}
         self._steps: list[dict[str, Any]] = []
         self._held: list[dict[str, Any]] = []
+        self._retrieved: dict[str, Any] | None = None
         self._beside: dict[str, Any] = {}
         self._ended: Ended | None = None
 
@@ -213,6 +216,8 @@ class WholeWriter:
                 self._steps.append(step_of(event))
             case ToolHeld():
                 self._held.append(approval_of(event))
+            case Retrieved():
+                self._retrieved = retrieval_of(event)
             case Ended():
                 self._ended = event
 
@@ -240,6 +245,8 @@ class WholeWriter:
             more["proxy_status"] = {"type": "stopped", "status": ended.stop}
         if self._held and self._extensions:
             more["approvals_required"] = self._held
+        if self._retrieved is not None and self._extensions:
+            more["retrieval"] = self._retrieved
         return orjson.dumps({**self._base, "choices": [choice], **_foreign(ended.beside, _TOP), **more})
 
 
@@ -332,6 +339,8 @@ def status_of(event: ChatEvent) -> dict[str, Any]:
         case ToolEnded(call):
             status = {"type": "tool_execution", "status": "tool_completed", "tool_name": call.name}
             return {**status, "success": not event.failed, "duration_ms": round(event.seconds * 1000)}
+        case Retrieved():
+            return {"type": "retrieval", **retrieval_of(event)}
     raise TypeError(event)
 
 
@@ -339,6 +348,11 @@ def approval_of(held: ToolHeld) -> dict[str, Any]:
     """A call that waits for somebody to approve it."""
     call, action = held.call, {"action_id": held.action} if held.action else {}
     return {"tool_name": call.name, "tool_call_id": call.id, "arguments": call.arguments, **action}
+
+
+def retrieval_of(retrieved: Retrieved) -> dict[str, Any]:
+    """Which passages the model was told, and which indices could not be asked."""
+    return {"passages": [asdict(one) for one in retrieved.passages], "failed": dict(retrieved.failed)}
 
 
 def step_of(step: Step) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from headgate.core.chat import (
     Ended,
     Other,
     Refusal,
+    Retrieved,
     Sealed,
     Step,
     Text,
@@ -45,7 +46,7 @@ class WholeWriter:
         self._content: list[Block] = []
         self._calls: dict[int, Block] = {}
         self._arguments: dict[int, str] = {}
-        self._told: dict[str, list[Any]] = {}
+        self._told: dict[str, Any] = {}
         self._more: dict[str, Any] = {}
         self._refused = False
         self._ended: Ended | None = None
@@ -81,6 +82,8 @@ class WholeWriter:
             self._step(event)
         elif type(event) is ToolHeld:
             self._told.setdefault("approvals_required", []).append(chat.approval_of(event))
+        elif type(event) is Retrieved:
+            self._told["retrieval"] = chat.retrieval_of(event)
 
     def broken(self, status: int, error: Mapping[str, Any]) -> bytes:
         return broken(status, error)

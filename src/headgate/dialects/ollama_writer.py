@@ -22,6 +22,7 @@ from headgate.core.chat import (
     Ended,
     Other,
     Refusal,
+    Retrieved,
     Step,
     Text,
     Thought,
@@ -65,7 +66,7 @@ class StreamWriter:
                 return self._called(self._calls.end()) + self._form.line(
                     {"content": ""}, self._form.last(event, self._watch, extensions=self._extensions)
                 )
-            case Asking() | ToolStarted() | ToolEnded() | ToolHeld() | Step() if self._extensions:
+            case Asking() | ToolStarted() | ToolEnded() | ToolHeld() | Step() | Retrieved() if self._extensions:
                 return self._form.line({"content": ""}, _told(event))
         return b""
 
@@ -167,7 +168,7 @@ class _Watch:
         self._spoke = 0.0
 
     def note(self, event: ChatEvent) -> None:
-        if not self._spoke and type(event) not in (Asking, Step, ToolStarted, ToolEnded, ToolHeld):
+        if not self._spoke and type(event) not in (Asking, Retrieved, Step, ToolStarted, ToolEnded, ToolHeld):
             self._spoke = perf_counter()
 
     def durations(self) -> tuple[int, int, int]:

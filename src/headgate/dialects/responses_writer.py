@@ -19,6 +19,7 @@ from headgate.core.chat import (
     Ended,
     Other,
     Refusal,
+    Retrieved,
     Sealed,
     Step,
     Text,
@@ -27,6 +28,7 @@ from headgate.core.chat import (
     ToolHeld,
     ToolStarted,
 )
+from headgate.dialects.chat import retrieval_of
 from headgate.dialects.responses_items import SIGNED
 from headgate.dialects.responses_output import (
     CallItem,
@@ -221,6 +223,11 @@ class _Response:
             fields = {"iteration": step.iteration, "metadata": dict(step.metadata), "error": step.error}
             self._tell("headgate:step", step=step.type, **fields)
 
+    def _retrieved(self, event: Retrieved) -> None:
+        if self._extensions:
+            self.begin()
+            self._tell("headgate:retrieval", **retrieval_of(event))
+
     def _added(self, item: _AnyItem) -> _AnyItem:
         self.resource["output"].append(item.fields)
         return item
@@ -279,6 +286,7 @@ _SAYS: dict[type, Callable[[_Response, Any], None]] = {
     ToolEnded: _Response._tool_ended,
     ToolHeld: _Response._tool_held,
     Step: _Response._step,
+    Retrieved: _Response._retrieved,
     Asking: _Response._asking,
     Ended: _Response._end,
 }

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from headgate.core.knowledge_errors import DocumentTooLarge, DocumentUnreadable
+from headgate.core.document_errors import DocumentTooLong, DocumentUnreadable
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _KINDS = {
@@ -53,7 +53,7 @@ class Converter:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     async def convert(self, data: bytes, name: str, content_type: str = "") -> Converted:
-        """Raises DocumentUnreadable, DocumentTooLarge."""
+        """Raises DocumentUnreadable, DocumentTooLong."""
         name = PurePosixPath(name.replace("\\", "/")).name[:_LONGEST_NAME] or "file"
         ending = PurePosixPath(name).suffix.lower()
         told = content_type.partition(";")[0].strip().lower()
@@ -63,7 +63,7 @@ class Converter:
         else:
             text, title = decoded(data, name), ""
         if len(text) > self._characters:
-            raise DocumentTooLarge(f"'{name}' has {len(text)} characters; a document has at most {self._characters}.")
+            raise DocumentTooLong(f"'{name}' has {len(text)} characters; a document has at most {self._characters}.")
         if not text.strip():
             raise DocumentUnreadable(f"'{name}' holds no text; pictures of text are not read.", param="file")
         return Converted(text, title or name, bool(kind) or ending in _MARKDOWN or told in _MARKDOWN_TYPES)
@@ -86,7 +86,7 @@ class Converter:
             raise DocumentUnreadable(f"Reading '{name}' ended with status {status}.", param="file") from None
         if "length" in told:
             message = f"'{name}' has {told['length']} characters; a document has at most {self._characters}."
-            raise DocumentTooLarge(message, param="file")
+            raise DocumentTooLong(message, param="file")
         if "error" in told:
             raise DocumentUnreadable(f"'{name}' could not be read: {told['error']}", param="file")
         return told["text"], told["title"]

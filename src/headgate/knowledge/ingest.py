@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
+from headgate.core.document_errors import DocumentTooLong
 from headgate.core.errors import HeadgateError, InvalidField
-from headgate.core.knowledge_errors import DocumentTooLarge, EmbeddingMismatch, IndexFull
+from headgate.core.knowledge_errors import EmbeddingMismatch, IndexFull
 from headgate.knowledge.chunk import split
 from headgate.knowledge.store import Shelves
 from headgate.knowledge.store.documents import refuse_mixed
@@ -46,7 +47,7 @@ class Bounds(NamedTuple):
 def documents_of(index: Index, several: Sequence[NewDocument], most_bytes: int, path: str = "") -> list[Document]:
     """Documents with their texts, not cut yet. `path` is where the caller wrote them.
 
-    Raises DocumentTooLarge, and InvalidField for what cannot be kept.
+    Raises DocumentTooLong, and InvalidField for what cannot be kept.
     """
     found: list[Document] = []
     seen: set[str] = set()
@@ -56,7 +57,7 @@ def documents_of(index: Index, several: Sequence[NewDocument], most_bytes: int, 
         raw, _, _ = [_bytes(here + name, getattr(new, name)) for name in ("text", "title", "source")]
         if len(raw) > most_bytes:
             message = f"The field '{here}text' has {len(raw)} bytes; a document has at most {most_bytes}."
-            raise DocumentTooLarge(message, param=f"{here}text")
+            raise DocumentTooLong(message, param=f"{here}text")
         id_ = new.id or new_id("doc")
         if id_ in seen:
             raise InvalidField(f"The id '{id_}' is given twice.", param=f"{here}id")

@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from headgate.core.document_errors import DocumentTooLong
 from headgate.core.errors import HeadgateError, InvalidField
 from headgate.core.knowledge_errors import EmbeddingModelMissing, IndexChanged, VectorsUnavailable
+from headgate.knowledge.convert import Converter
 from headgate.knowledge.ingest import Bounds, Ingest, documents_of, ingesting
 from headgate.knowledge.query import Query
 from headgate.knowledge.scan import Scan
@@ -61,16 +63,20 @@ class Knowledge:
         self._scan = Scan(shelves.search, settings.vector_memory)
         self._query = Query(shelves.search, self._scan)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._converter = Converter(characters=settings.document_bytes)
 
     @property
     def usual_chunking(self) -> Chunking:
         """Of indices that say nothing."""
         return self._settings.chunking
 
-    @property
-    def most_bytes(self) -> int:
-        """Of a document."""
-        return self._settings.document_bytes
+    async def read(self, data: bytes, name: str, content_type: str = "") -> NewDocument:
+        """A file as a document that is to be added; raises DocumentUnreadable and DocumentTooLong."""
+        if len(data) > self._settings.document_bytes:
+            message = f"The file '{name}' has {len(data)} bytes; the limit is {self._settings.document_bytes}."
+            raise DocumentTooLong(message, param="file")
+        found = await self._converter.convert(data, name, content_type)
+        return NewDocument(found.text.replace("\x00", ""), None, found.title, name)
 
     async def indices(self, tenant: str) -> list[Index]:
         """All of a tenant's, by name."""
@@ -109,6 +115,7 @@ class Knowledge:
         """Take an index away with all its documents; raises IndexChanged where it is not of this version any more."""
         gone = await self._shelves.indices.drop(await self.index(tenant, index), version)
         self._scan.forget(gone.id)
+        self._sweep()
         return gone
 
     async def replace(
@@ -117,7 +124,7 @@ class Knowledge:
         """Put these documents in the place of all that are there, which are found until that is done.
 
         A document that is there with the same text and title is not embedded again. Raises IndexChanged, InvalidField,
-        DocumentTooLarge, IndexFull, EmbeddingMismatch and what the embedding model answers.
+        DocumentTooLong, IndexFull, EmbeddingMismatch and what the embedding model answers.
         """
         into = await self.index(tenant, index)
         refuse_other(into, version)
@@ -250,6 +257,7 @@ class Knowledge:
             await asyncio.wait(tasks, timeout=_LAST_SECONDS)
         for task in tasks:
             task.cancel()
+        self._converter.close()
 
     async def _remade(
         self, index: Index, made: Mapping[str, tuple[str, Entry]], ingest: Ingest

@@ -23,10 +23,12 @@ from headgate.core.run import Run, ToolCall
 from headgate.core.state_errors import ActionGone, ConversationBusy, ConversationMoved, ItemNotFound
 from headgate.core.surfaces import CHAT
 from headgate.identity.access import refuse_model
-from headgate.pipeline.asking import by_of, digest_of
+from headgate.pipeline.asking import action_of, by_of, digest_of
+from headgate.pipeline.below import agent_called, inheriting
 from headgate.pipeline.context import Deps
 from headgate.pipeline.delegation import add_delegates
 from headgate.pipeline.prepare import Prompt, prepare
+from headgate.pipeline.resuming import resumed
 from headgate.pipeline.steer import steer
 from headgate.pipeline.tools import bounds_of
 from headgate.tools.runner import problem, run_tool
@@ -123,7 +125,7 @@ async def _settle(answer: Answer, head: Conversation, holder: str, run: Run, dep
         try:
             result = await _outcome(action, tool, prompt, run, deps)
         finally:
-            head = await asyncio.shield(_keep(action, result, head, run, state))
+            head = await asyncio.shield(_keep(action, result, head, run, deps))
     run.pictures += result.shown
     return head
 
@@ -175,6 +177,9 @@ async def _prompt(action: Action, run: Run, deps: Deps) -> Prompt | None:
     refuse_model(run.who, action.model, *agent.known_as)
     if action.kind == "client_tool":
         return None
+    if action.within:
+        innermost = action.within["frames"][0]
+        agent = inheriting(agent_called(innermost["agent"], deps), innermost["model"])
     prompt = await prepare(agent, chat, run, deps)
     add_delegates(prompt, run, deps, steer)
     return prompt
@@ -182,12 +187,22 @@ async def _prompt(action: Action, run: Run, deps: Deps) -> Prompt | None:
 
 async def _outcome(action: Action, tool: Tool | None, prompt: Prompt | None, run: Run, deps: Deps) -> ToolResult:
     """What the model is told."""
+    made = await _made(action, tool, prompt, run, deps)
+    if not action.within:
+        return made
+    result = await resumed(action, made, run, deps, steer)
+    return replace(result, shown=(*made.shown, *result.shown))
+
+
+async def _made(action: Action, tool: Tool | None, prompt: Prompt | None, run: Run, deps: Deps) -> ToolResult:
+    """What the call itself came to."""
     if action.verdict in ("reject", "answer"):
         return _said(action)
     if tool is None or prompt is None:
         return ToolResult(ABSENT, failed=True)
     started = time.monotonic()
-    caller = Caller(run.who, run.id, prompt.agent.name, run.depth, run.trace.traceparent)
+    level = len(action.within.get("frames", ()))
+    caller = Caller(run.who, run.id, prompt.agent.name, run.depth + level, run.trace.traceparent)
     result = await run_tool(tool, _arguments(action), caller, bounds_of(prompt, run, deps, None))
     note = ToolCall(action.tool, "failed" if result.failed else "ok", time.monotonic() - started)
     run.tools += (note,)
@@ -202,10 +217,23 @@ def _said(action: Action) -> ToolResult:
     return ToolResult(str(said.get("text") or ""))
 
 
-async def _keep(action: Action, result: ToolResult, head: Conversation, run: Run, state: State) -> Conversation:
-    head = await _append(head, await _items(action, result, head, state), run.id, state)
+async def _keep(action: Action, result: ToolResult, head: Conversation, run: Run, deps: Deps) -> Conversation:
+    state = deps.state
+    assert state is not None
+    call = action.within.get("call") or {"id": _call_id(action), "name": action.tool, "arguments": _arguments(action)}
+    further = [one for one in result.held if one.frames]
+    asked = [action_of(one, {"frames": list(one.frames), "call": call}, run, deps, action.model) for one in further]
+    if asked:
+        await state.actions.ask(*asked)
+    items = [*await _items(action, result, head, state), *map(_request, asked)]
+    head = await _append(head, items, run.id, state)
     await state.actions.done(action)
     return head
+
+
+def _request(action: Action) -> dict[str, Any]:
+    asked = {"name": action.tool, "arguments": action.arguments}
+    return with_id({"type": REQUEST, "id": action.id, "server_label": "headgate", **asked})
 
 
 async def _items(action: Action, result: ToolResult, head: Conversation, state: State) -> list[dict[str, Any]]:
@@ -293,7 +321,8 @@ def _response(action: Action) -> dict[str, Any]:
 def _call(action: Action, result: ToolResult) -> dict[str, Any]:
     """The call with what came of it. `images` are pictures that the model is shown."""
     failed, told = result.failed, result.text
-    called = {"name": action.tool, "arguments": _arguments(action), "approval_request_id": action.id}
+    own = action.within.get("call") or {"name": action.tool, "arguments": _arguments(action)}
+    called = {"name": own["name"], "arguments": own["arguments"], "approval_request_id": action.id}
     outcome: dict[str, Any] = {"output": None if failed else told, "error": told if failed else None}
     if result.images:
         outcome["images"] = [f"data:{one.mime_type};base64,{one.data}" for one in result.images]

@@ -14,6 +14,7 @@ from headgate.core.run import Run
 from headgate.pipeline.context import Deps
 from headgate.pipeline.prepare import Prompt
 from headgate.tools.policy import Policies
+from headgate.tools.types import Held
 
 _OPEN = frozenset(("function_call", "mcp_approval_request"))
 
@@ -58,27 +59,43 @@ def by_of(run: Run) -> str:
 
 
 async def asked(held: ToolHeld, prompt: Prompt, run: Run, deps: Deps) -> ToolHeld:
-    """The same, under the id of its action; as it was where nothing is kept."""
-    if deps.state is None:
-        return held
-    call, info, now = held.call, prompt.tools[held.call.name].info, milliseconds()
-    policies = Policies(prompt.agent.tool_policy, prompt.agent.tool_policies)
-    action = Action(
+    """The same, under the id of its action; as it was where nobody can be asked by this run."""
+    info = prompt.tools[held.call.name].info
+    rule = Policies(prompt.agent.tool_policy, prompt.agent.tool_policies).rule(info)
+    return await asked_for(Held(held.call, rule, info.asks), held, run, deps)
+
+
+async def asked_for(held: Held, told: ToolHeld, run: Run, deps: Deps) -> ToolHeld:
+    """What to tell of a call that is held back. `told` names the call of the run's own that waits with it."""
+    call, own = held.call, told.call
+    if held.frames or call is own:
+        if keeps(run) and deps.state is not None:
+            within = {"frames": list(held.frames), "call": own._asdict()} if held.frames else {}
+            action = action_of(held, within, run, deps)
+            await deps.state.actions.ask(action)
+            return ToolHeld(call, told.turn, action.id)
+        if run.held is not None:
+            run.held.append((held, own.id))
+    return ToolHeld(call, told.turn)
+
+
+def action_of(held: Held, within: Mapping[str, Any], run: Run, deps: Deps, model: str = "") -> Action:
+    now, call = milliseconds(), held.call
+    return Action(
         new_id("act"),
-        "question" if info.asks else "approval",
+        "question" if held.asks else "approval",
         Owner(run.who.tenant, run.who.user),
         run.conversation,
         run.id,
-        run.model or prompt.agent.name,
+        model or run.model or "",
         call.name,
         call.arguments,
         digest_of(call.name, call.arguments),
-        policies.rule(info),
+        held.rule,
         now,
         now + int(deps.action_seconds * 1000),
+        within=within,
     )
-    await deps.state.actions.ask(action)
-    return held._replace(action=action.id)
 
 
 def digest_of(tool: str, arguments: str) -> str:

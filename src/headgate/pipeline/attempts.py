@@ -4,12 +4,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 
-from headgate.core.errors import HeadgateError, LimitReached, ModelUnpriced, UpstreamError, UpstreamTimeout
+from headgate.core.errors import (
+    HeadgateError,
+    LimitReached,
+    ModelUnpriced,
+    UpstreamContextWindow,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from headgate.core.events import Whole
 from headgate.core.ports import Call, Stream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import Attempt, Run, now
-from headgate.limits.estimate import bound_of
+from headgate.limits.estimate import bound_of, prompt_tokens
 from headgate.pipeline.admit import afford
 from headgate.pipeline.context import Deps, Plan
 from headgate.pipeline.translate import answer_for, in_other_words
@@ -106,6 +113,7 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
         return answer, attempt
     except UpstreamError as error:
         attempt.error = error
+        _tell_size(error, target, request)
         blameless = hurried and isinstance(error, UpstreamTimeout)
         raise
     finally:
@@ -114,6 +122,13 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
             book.end(attempt, surface, blameless=blameless)
         else:
             book.opened(attempt, surface)
+
+
+def _tell_size(error: UpstreamError, target: Target, request: ModelRequest) -> None:
+    """Of a prompt that was too long, say for what, and about how long it is; not all providers do."""
+    if target.context and isinstance(error, UpstreamContextWindow):
+        about = prompt_tokens(request.size, request.fields)
+        error.message += f" '{target.name}' has a window of {target.context} tokens; we put the prompt at {about}."
 
 
 async def _within(seconds: float, opening: Awaitable[Whole | Stream]) -> Whole | Stream:

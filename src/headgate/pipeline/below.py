@@ -17,7 +17,7 @@ from headgate.pipeline.context import Deps
 from headgate.pipeline.inner import inner_run
 from headgate.pipeline.prepare import Prompt
 from headgate.pipeline.turns import total_tokens
-from headgate.tools.types import Caller, ToolResult
+from headgate.tools.types import Caller, Held, ToolResult
 
 Steer = Callable[[AgentSettings, ModelRequest, Run, Deps], AsyncGenerator[ChatEvent]]
 
@@ -96,13 +96,24 @@ class Below:
     @property
     def result(self) -> ToolResult:
         """What it came to, as the one who asked is told."""
-        text = "".join(self.said)
+        text, held = "".join(self.said), self._waiting()
+        if self.run.held:
+            names = ", ".join(dict.fromkeys(one.call.name for one in held))
+            return ToolResult(f"{text}\n[The agent waits for somebody to decide on: {names}]".strip(), held=held)
         if self.ended is not None and self.ended.stop:
             text = f"{text}\n[The agent stopped before it was done: {self.ended.stop}]".strip()
         elif not text:
             tried = f" It called {', '.join(self.called)}, which it does not have." if self.called else ""
-            return ToolResult(f"Error: the agent gave no answer.{tried}", failed=True, held=tuple(self.held))
-        return ToolResult(text, failed=not self.said, held=tuple(self.held))
+            return ToolResult(f"Error: the agent gave no answer.{tried}", failed=True, held=held)
+        return ToolResult(text, failed=not self.said, held=held)
+
+    def _waiting(self) -> tuple[Held, ...]:
+        """The calls that wait, with what is needed to go on, as far as this agent can."""
+        frame = {"agent": self.agent.name, "model": self.agent.model or "", "messages": self.run.transcript}
+        asked = self.run.held or ()
+        can = tuple(one._replace(frames=(*one.frames, {**frame, "call": call})) for one, call in asked)
+        known = [one.call for one in can]
+        return (*can, *(Held(call) for call in self.held if call not in known))
 
 
 def _added(before: Tokens | None, more: Tokens | None) -> Tokens | None:

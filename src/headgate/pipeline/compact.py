@@ -143,8 +143,8 @@ class Compactor:
         self, head: Conversation, asking: "Asking", further: Mapping[str, Any] | None = None
     ) -> tuple[Policy, Room]:
         model, agent = asking.model, asking.agent
-        wishes = [] if model is None or model.settings is None else [model.settings.compaction.model_dump()]
-        wishes += [] if agent is None else [agent.compaction.model_dump()]
+        wishes = [] if model is None or model.settings is None else [dict(model.settings.compaction)]
+        wishes += [] if agent is None else [dict(agent.compaction)]
         policy = policy_of(self.settings, *wishes, head.compaction, further or {})
         values = asking.who.terms.values
         policy = narrowed(policy, values.get("compaction.mode"), values.get("compaction.at"))

@@ -13,6 +13,7 @@ from headgate.agents.types import AgentSettings, OrchestrationSettings, Reasonin
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, Item
 from headgate.core.bounds import Bound
+from headgate.core.chat import Retrieved
 from headgate.core.money import Price
 from headgate.core.ports import Upstream
 from headgate.core.request import UNCHANGED, Changes, ModelRequest
@@ -40,6 +41,10 @@ def _not_known_to(_: str) -> bool:
 
 async def pass_through(_: ModelRequest, __: Run, ___: "Deps") -> StrategyChoice:
     return StrategyChoice("passthrough", "llm_classifier", "no classifier is set")
+
+
+async def _retrieve_nothing(_: Any, __: Run, ___: "Deps") -> Retrieved | None:
+    return None
 
 
 async def _plain_prompt(agent: AgentSettings, _: Run) -> str:
@@ -119,6 +124,8 @@ class Deps:
     """A plain model as an agent with tools, where a setting adds some; None where no setting does."""
     reads_marks: frozenset[str] = frozenset()
     """Upstreams whose models may take marks such as `<|im_start|>` in a tool's output for control."""
+    retrieve: "Callable[[Any, Run, Deps], Awaitable[Retrieved | None]]" = _retrieve_nothing
+    """Adds passages of an agent's indices to a prompt; see pipeline/passages.py."""
     prompts: Prompts = field(default_factory=Prompts)
     reasoner: Reasoner = field(default_factory=lambda: Reasoner(ReasoningSettings()))
     orchestrator: Orchestrator = field(default_factory=lambda: Orchestrator(OrchestrationSettings()))

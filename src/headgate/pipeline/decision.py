@@ -2,12 +2,14 @@
 
 It is written with every request that had a choice, so it is kept short; `readable` spells it out: `models` are those
 that were turned to, each with its rule, its candidates in their order and, for every choice among ready targets, the
-scores that decided. `strategy`: how it was answered, and who chose it. `stopped`: the bound that ended it.
+scores that decided. `strategy`: how it was answered, and who chose it. `stopped`: the bound that ended it. `passages`:
+what of its documents an agent's model was told, unasked.
 `passed_over`, `wishes`, `applied`: as in the run. `changed`: by attempt, what was done to the request's fields.
 `outcome`: how the run ended, where that was not well.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -31,6 +33,7 @@ def has_decided(run: Run) -> bool:
         run.choices
         or run.strategy
         or run.stop
+        or run.passages
         or run.passed_over
         or run.wishes is not NOTHING
         or run.outcome != "ok"
@@ -53,6 +56,8 @@ def decision_of(run: Run) -> str:
         told["strategy"] = {"name": name, "source": source, "reason": reason[:_LONGEST]}
     if run.stop:
         told["stopped"] = run.stop
+    if run.passages:
+        told["passages"] = [asdict(one) for one in run.passages]
     if run.passed_over:
         first = islice(run.passed_over.items(), _MOST_NAMED)
         told["passed_over"] = {name[:_LONGEST]: why for name, why in first}

@@ -1,7 +1,6 @@
 """Agents as tools of other agents: each call is a run of its own below the one that asked, under the same key.
 
-Of what happens in it, the agent that asked is told the answer, and its caller only which calls were held back: nobody
-can approve them, for nothing is kept of such a run with which it could go on.
+Of what happens in it, the agent that asked is told the answer, and its caller only which calls wait for an approval.
 """
 
 import re
@@ -11,6 +10,7 @@ from typing import Any
 
 from headgate.agents.types import AgentSettings, History
 from headgate.core.run import Run
+from headgate.pipeline.asking import keeps
 from headgate.pipeline.below import Below, Steer, agent_called, delegates_of, inheriting
 from headgate.pipeline.context import Deps
 from headgate.pipeline.prepare import Prompt
@@ -66,6 +66,8 @@ class Delegate:
 
     async def call(self, arguments: Mapping[str, Any], caller: Caller) -> ToolResult:
         below = Below.begin(self.agent, self.prompt, self.run, caller)
+        if self.agent.strategy == "passthrough" and (keeps(self.run) or self.run.held is not None):
+            below.run.held = []
         messages = [*shown(self.prompt.messages, self.history), {"role": "user", "content": arguments["request"]}]
         async for _ in below.follow(messages, self.deps, self.steer):
             pass

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from headgate.core.chat import (
     ChatEvent,
     Ended,
     Refusal,
+    Retrieved,
     Text,
     Thought,
     ToolEnded,
@@ -95,6 +97,9 @@ class _Heard:
                 self._note(self._run, "tool_call", told)
             case ToolHeld(call, turn):
                 self._note(self._run, "tool_call", {**_called(call, turn), "held": True})
+            case Retrieved(passages, failed):
+                told = {"passages": [asdict(one) for one in passages], "failed": dict(failed)}
+                self._note(self._run, "retrieval", told)
             case Ended():
                 self._ended = event
 

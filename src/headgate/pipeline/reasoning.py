@@ -29,7 +29,7 @@ from headgate.core.errors import UpstreamError
 from headgate.core.run import Run
 from headgate.core.tokens import Tokens
 from headgate.dialects import chat
-from headgate.pipeline.asking import asked, keeps
+from headgate.pipeline.asking import asked, asked_for
 from headgate.pipeline.context import Deps
 from headgate.pipeline.final_answer import final_answer
 from headgate.pipeline.prepare import Prompt
@@ -171,7 +171,7 @@ class Reasoning:
             async for event in events:
                 note_tool(event, self.prompt, self.run)
                 if isinstance(event, ToolHeld):
-                    event = await asked(event, self.prompt, self.run, self.deps) if keeps(self.run) else event
+                    event = await asked(event, self.prompt, self.run, self.deps)
                     self.held = self.held or bool(event.action)
                     yield event
                 else:
@@ -180,8 +180,10 @@ class Reasoning:
         yield Step("tool_result", number, {"tools": names, "tool_results": results})
         for outcome in batch.outcomes:
             self._note_result(outcome.call, outcome.result.text)
-            for call in outcome.result.held:
-                yield ToolHeld(call, number)
+            for held in outcome.result.held:
+                told_held = await asked_for(held, ToolHeld(outcome.call, number), self.run, self.deps)
+                self.held = self.held or bool(told_held.action)
+                yield told_held
         if images := [image for outcome in batch.outcomes for image in outcome.images]:
             self.notes.append(chat.images_of(images))
         if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:

@@ -56,7 +56,10 @@ async def remembered(tell: Tell, request: ModelRequest, run: Run, deps: Deps) ->
             async for event in story:
                 yield event
     finally:
-        await asyncio.shield(turn.leave())
+        if turn.is_done:
+            turn.claim.compact_after()
+        else:
+            await asyncio.shield(turn.leave())
 
 
 @dataclass(slots=True)
@@ -77,6 +80,11 @@ class Turn:
     """It is noted what became of the turn."""
     is_new: bool = False
     """The conversation began with this turn."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything is kept and given back."""
+        return self.is_over and not self.claim.is_held
 
     @classmethod
     async def begin(cls, request: ModelRequest, run: Run, deps: Deps) -> "Turn":

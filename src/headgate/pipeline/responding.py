@@ -51,7 +51,10 @@ async def responded(turn: "ResponseTurn", tell: Tell, run: Run, deps: Deps) -> S
             async for event in story:
                 yield event
     finally:
-        await asyncio.shield(turn.leave())
+        if turn.is_done:
+            turn.claim.compact_after()
+        else:
+            await asyncio.shield(turn.leave())
 
 
 async def not_pushed(_sink: Sink, _room: Room) -> None:
@@ -96,6 +99,11 @@ class ResponseTurn:
     @run.setter
     def run(self, run: Run) -> None:
         self.claim.run = run
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything is kept and given back."""
+        return self.is_over and not self.claim.is_held
 
     @property
     def stored(self) -> StoredRun | None:

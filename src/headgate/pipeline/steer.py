@@ -33,6 +33,7 @@ async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Dep
         strategy = run.strategy.name if run.strategy is not None else ""
         run.component = _COMPONENTS.get(strategy, "agent")
         prompt = await prepare(agent, request, run, deps)
+        retrieved = await deps.retrieve(prompt, run, deps) if agent.rag_index is not None else None
         if strategy == "orchestration":
             story = orchestrate(prompt, run, deps, steer)
         else:
@@ -44,6 +45,9 @@ async def steer(agent: AgentSettings, request: ModelRequest, run: Run, deps: Dep
                     run.stop = event.stop
                     account(run, deps)
                 yield event
+                if retrieved is not None:  # not before the model has answered: what fails there is a plain error
+                    yield retrieved
+                    retrieved = None
 
 
 async def steer_plain(model: AgentSettings, request: ModelRequest, run: Run, deps: Deps) -> AsyncGenerator[ChatEvent]:

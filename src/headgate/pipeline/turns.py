@@ -20,7 +20,7 @@ from headgate.core.run import Attempt, Run, now
 from headgate.core.tokens import Tokens
 from headgate.dialects import chat, chat_reader
 from headgate.pipeline.admit import admit
-from headgate.pipeline.asking import asked, keeps
+from headgate.pipeline.asking import asked, asked_for, keeps
 from headgate.pipeline.attempts import first_answer
 from headgate.pipeline.context import Deps, Plan
 from headgate.pipeline.prepare import Prompt
@@ -110,7 +110,7 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
             waits = waits or (type(event) is ToolHeld and event.action != "")
             yield event
         theirs = [call for call in answer.calls if not prompt.is_own(call.name)] if keeps(run) else []
-        if waits or theirs:
+        if waits or theirs or _suspended(prompt, run):
             finish: Finish = "tool_calls" if theirs else "stop"
             ended = Ended(finish, "requires_action", total_tokens(run), answer.beside)
             lasts: list[ChatEvent] = [*theirs, ended]
@@ -123,16 +123,23 @@ async def take_turns(prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[Cha
         stop = watch.tiring(own)
 
 
+def _suspended(prompt: Prompt, run: Run) -> bool:
+    """Whether a run above has to ask somebody before this one goes on, which takes all of its messages."""
+    if run.held:
+        run.transcript = prompt.messages
+    return bool(run.held)
+
+
 async def _use_tools(batch: Batch, prompt: Prompt, run: Run, deps: Deps) -> AsyncGenerator[ChatEvent]:
     """Run the calls of a turn, and tell the model what came of them."""
     async with aclosing(batch.run()) as events:
         async for event in events:
             note_tool(event, prompt, run)
-            yield await asked(event, prompt, run, deps) if type(event) is ToolHeld and keeps(run) else event
+            yield await asked(event, prompt, run, deps) if type(event) is ToolHeld else event
     for outcome in batch.outcomes:
         prompt.messages.append(chat.result_of(outcome.call, outcome.result.text))
-        for call in outcome.result.held:
-            yield ToolHeld(call, batch.turn)
+        for held in outcome.result.held:
+            yield await asked_for(held, ToolHeld(outcome.call, batch.turn), run, deps)
     if images := [image for outcome in batch.outcomes for image in outcome.images]:
         prompt.messages.append(chat.images_of(images))
     if pictures := [image for outcome in batch.outcomes for image in outcome.result.shown]:

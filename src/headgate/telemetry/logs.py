@@ -128,7 +128,7 @@ def request_line(run: Run) -> dict[str, Any]:
         line |= told
     if run.replay_of:
         line["replay_of"] = run.replay_of
-    if run.tools or run.parent or run.absent or run.stop:
+    if run.tools or run.parent or run.absent or run.stop or run.passages:
         line |= _inside(run)
     line |= {
         "duration_ms": int((run.ended - started) * 1e6 + 0.5) / 1e3,  # `round` takes five times as long
@@ -179,9 +179,13 @@ def _decisions(run: Run, last: Attempt) -> dict[str, Any]:
 
 
 def _inside(run: Run) -> dict[str, Any]:
-    """The tools that ran, without what they were given and said, those missing, and the run that asked for this one."""
+    """The tools that ran, without what they were given and said, those missing, and the run that asked for this one.
+
+    Of passages that the model was told, the ids.
+    """
     tools = [{"tool": one.name, "result": one.result, "ms": round(one.seconds * 1000, 1)} for one in run.tools]
     told = {"tools": tools, "tools_absent": list(run.absent), "parent": run.parent, "stopped": run.stop}
+    told["passages"] = [one.id for one in run.passages]
     return {name: value for name, value in told.items() if value}
 
 

@@ -230,6 +230,8 @@ def _of_request(run: Run, common: Mapping[str, Any]) -> dict[str, Any]:
         found["error.type"] = run.error.code
     if run.strategy is not None:
         found["headgate.strategy"], found["headgate.strategy_source"] = run.strategy[:2]
+    if run.passages:
+        found["headgate.passages"] = tuple(one.id for one in run.passages)
     if run.passed_over:
         found["headgate.passed_over"] = tuple(f"{name}={why}" for name, why in run.passed_over.items())
     cost = run.cost

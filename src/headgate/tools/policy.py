@@ -1,5 +1,6 @@
 """Which calls of the gateway's own tools are held back until somebody approves. Pure."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -19,14 +20,14 @@ class Policies:
     default: Policy = "auto"
     by_name: Mapping[str, Policy] = field(default_factory=dict)
 
-    def holds(self, info: ToolInfo) -> bool:
-        """Whether a call of this tool has to wait for an approval."""
+    def holds(self, info: ToolInfo, arguments: str = "") -> bool:
+        """Whether a call of this tool has to wait for an approval; `arguments` are JSON as a model wrote it."""
         if info.asks:
             return True
         pattern = self._deciding(info.name)
         policy = self.default if pattern is None else self.by_name[pattern]
         if policy == "auto":
-            return may_destroy(info.hints)
+            return may_destroy(info.hints) and not (info.confirms and _only_shows(info.confirms, arguments))
         return policy == "always_ask"
 
     def rule(self, info: ToolInfo) -> str:
@@ -49,6 +50,15 @@ class Policies:
         return max(matching, key=len) if matching else None
 
 
+def _only_shows(confirms: str, arguments: str) -> bool:
+    """Whether a call lacks the argument without which nothing is changed."""
+    try:
+        given = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(given, dict) and not given.get(confirms)
+
+
 def may_destroy(hints: Hints) -> bool:
     """Whether a call may destroy something. A tool that says nothing counts as one that does."""
     if hints.destructive is None:
@@ -58,4 +68,5 @@ def may_destroy(hints: Hints) -> bool:
 
 def named(tool: ToolInfo, wanted: Iterable[str]) -> bool:
     """Whether any of these names, groups or patterns means the tool."""
-    return any(one == tool.group or fnmatchcase(tool.name, one) for one in wanted)
+    names = (tool.name, *tool.aliases)
+    return any(one == tool.group or any(fnmatchcase(name, one) for name in names) for one in wanted)

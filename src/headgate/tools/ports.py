@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from headgate.core.principal import Principal
+from headgate.tools.confirm import Confirmations
+from headgate.tools.passages import Quoted
 from headgate.tools.types import Caller
 
 ListModels = Callable[[Principal], Awaitable[Sequence[str]]]
@@ -38,6 +40,41 @@ class Remembers(Protocol):
     async def delete(self, who: Principal, id_: str) -> None: ...
 
 
+class Shelves(Protocol):
+    """Indices of documents that whoever a tool is called for may see, as far as an agent's limits go, as JSON objects.
+
+    All raise HeadgateError, and what is not to be seen is not found.
+    """
+
+    async def indices(self, caller: Caller) -> Sequence[Mapping[str, Any]]: ...
+
+    async def index(self, caller: Caller, name: str) -> Mapping[str, Any]: ...
+
+    async def create(self, caller: Caller, fields: Mapping[str, Any]) -> Mapping[str, Any]: ...
+
+    async def drop(self, caller: Caller, index: Mapping[str, Any]) -> None:
+        """Raises IndexChanged unless it is as `index` tells it."""
+
+    async def documents(self, caller: Caller, name: str, limit: int, after: str) -> Sequence[Mapping[str, Any]]:
+        """By id, one more than `limit` where there are more."""
+
+    async def document(self, caller: Caller, name: str, id_: str) -> Mapping[str, Any]:
+        """With its `text`."""
+
+    async def add(self, caller: Caller, name: str, fields: Mapping[str, Any]) -> Mapping[str, Any]: ...
+
+    async def update(
+        self, caller: Caller, name: str, was: Mapping[str, Any], fields: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Put `fields` in the place of what it was; raises DocumentChanged unless that is what it is."""
+
+    async def remove(self, caller: Caller, name: str, was: Mapping[str, Any]) -> None:
+        """Raises DocumentChanged unless it is what it was."""
+
+    async def query(self, caller: Caller, fields: Mapping[str, Any]) -> Sequence[Quoted]:
+        """The best first. Without `indices`, of all that may be seen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """None where the gateway does not have it."""
@@ -45,3 +82,6 @@ class Ports:
     list_models: ListModels | None = None
     make_image: MakeImage | None = None
     memories: Remembers | None = None
+    shelves: Shelves | None = None
+    confirmations: Confirmations | None = None
+    """What tools ask before they destroy something."""

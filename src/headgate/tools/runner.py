@@ -69,7 +69,7 @@ class Batch:
         waiting = []
         for number, call in enumerate(self._calls):
             tool = self._tools.get(call.name)
-            if tool is None or not self._bounds.policies.holds(tool.info):
+            if tool is None or not self._bounds.policies.holds(tool.info, call.arguments):
                 waiting.append(number)
                 continue
             done[number] = Outcome(call, failure(HELD.format(name=call.name)), 0.0)

@@ -42,6 +42,10 @@ class ToolInfo:
     """How long a call may take where that is more than usual."""
     asks: bool = False
     """It is a question to the user, whose answer is its result."""
+    aliases: tuple[str, ...] = ()
+    """Other names by which it can be asked for; it then goes by that one."""
+    confirms: str = ""
+    """The argument without which a call only shows what it would change."""
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -57,6 +61,18 @@ class Image(NamedTuple):
     mime_type: str
 
 
+class Held(NamedTuple):
+    """A call that needs an approval, by this `rule` of a policy, or an answer, if it `asks`.
+
+    `frames` let the agents that wanted it go on, see conversations.types.Action; none where nobody can approve it.
+    """
+
+    call: Call
+    rule: str = ""
+    asks: bool = False
+    frames: tuple[Mapping[str, Any], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ToolResult:
     """`text` is what the model is told. A tool that fails gives a result that says so."""
@@ -67,8 +83,8 @@ class ToolResult:
     structured: Mapping[str, Any] | None = None
     shown: tuple[Image, ...] = ()
     """Pictures for the caller's eyes; the model is told of them in the text."""
-    held: tuple[Call, ...] = ()
-    """Calls that it wanted to make and that need an approval, which nobody can give there."""
+    held: "tuple[Held, ...]" = ()
+    """Calls that an agent wanted to make in it, and that need an approval."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,11 +281,11 @@ def _addition(table: Table, dialect: Dialect) -> str:
 
 
 def _of_many(addition: str, rows: int) -> str:
-    """The same for so many rows at once: SQLite leaves and takes the interpreter's lock once for a statement, and the
-    event loop waits for it each time.
+    """The same for so many rows at once: with each statement, SQLite and the event loop hand the interpreter's lock to
+    each other. `FAIL`: the transaction is undone anyhow, so that the statement need not be ready to undo itself.
     """
     head, values, one, rest = re.split(r"(VALUES )(\([^)]*\))", addition)
-    return head + values + ", ".join([one] * rows) + rest
+    return head.replace("INSERT", "INSERT OR FAIL") + values + ", ".join([one] * rows) + rest
 
 
 def _sums() -> list[ColumnElement[Any]]:

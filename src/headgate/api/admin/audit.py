@@ -7,9 +7,9 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import who_asks, whole_number
 from headgate.api.admin.usage import asked_span
 from headgate.api.answers import json_answer
+from headgate.api.fields import who_asks, whole_number
 from headgate.api.gate import Gate
 from headgate.audit.log import AuditLog
 from headgate.audit.types import AuditQuery, Row

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, get_args
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import who_asks, whole_number
 from headgate.api.answers import json_answer
+from headgate.api.fields import who_asks, whole_number
 from headgate.api.gate import Gate
 from headgate.core.bounds import Bound, Budget, Period, Used
 from headgate.core.errors import InvalidField

@@ -7,8 +7,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from headgate.api.admin.fields import who_asks
 from headgate.api.answers import json_answer
+from headgate.api.fields import who_asks
 from headgate.api.gate import Gate
 from headgate.core.errors import DatabaseUnavailable, UserNotFound
 from headgate.core.ports import Whose

@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_as, read_fields, valid, who_asks, whole_number
 from headgate.api.admin.shapes import key_shape
 from headgate.api.answers import json_answer
+from headgate.api.fields import read_as, read_fields, valid, who_asks, whole_number
 from headgate.api.gate import Gate
 from headgate.core.errors import DatabaseUnavailable, InvalidField
 from headgate.identity.service import Issued, Keys

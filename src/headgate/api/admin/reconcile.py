@@ -7,10 +7,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import who_asks
 from headgate.api.admin.usage import SCOPE, known
 from headgate.api.answers import json_answer
 from headgate.api.body import read_body
+from headgate.api.fields import who_asks
 from headgate.api.gate import Gate
 from headgate.core.errors import InvalidField, ScopeMissing
 from headgate.core.money import usd

@@ -3,8 +3,8 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import who_asks
 from headgate.api.answers import json_answer
+from headgate.api.fields import who_asks
 from headgate.api.gate import Gate
 from headgate.core.errors import RouteNotFound, ScopeMissing
 from headgate.identity.scopes import tenants_with

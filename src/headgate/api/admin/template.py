@@ -6,10 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_as, who_asks
 from headgate.api.admin.reload import refuse_some_tenants
 from headgate.api.agents import agent_for
 from headgate.api.answers import json_answer
+from headgate.api.fields import read_as, who_asks
 from headgate.api.gate import Gate
 from headgate.core.errors import RouteNotFound
 from headgate.core.run import Run

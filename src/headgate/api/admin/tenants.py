@@ -3,9 +3,9 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.api.admin.fields import read_as, who_asks
 from headgate.api.admin.shapes import tenant_shape
 from headgate.api.answers import json_answer
+from headgate.api.fields import read_as, who_asks
 from headgate.api.gate import Gate
 from headgate.core.errors import DatabaseUnavailable
 from headgate.identity.tenants import Tenants

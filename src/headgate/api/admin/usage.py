@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from headgate.api.admin.fields import who_asks
 from headgate.api.answers import json_answer
+from headgate.api.fields import who_asks
 from headgate.api.gate import Gate
 from headgate.core.audit import Act
 from headgate.core.errors import DatabaseUnavailable, InvalidField

@@ -85,6 +85,13 @@ class Actions:
             await connection.execute(update(actions).where(actions.c.id == action.id).values(state="done"))
             await _complete(connection, action.conversation)
 
+    async def noted(self, action: Action, result: str) -> Action:
+        """What a call came to that others have to wait for."""
+        answer = {**action.answer, "result": result}
+        async with self._database.writing() as connection:
+            await connection.execute(update(actions).where(actions.c.id == action.id).values(answer=answer))
+        return replace(action, answer=answer)
+
     async def given(self, conversation: str, calls: Sequence[str], by: str) -> None:
         """A turn of the conversation brought the results of these calls of the caller's own tools."""
         a = actions.c
@@ -144,6 +151,7 @@ def _row_of(action: Action) -> dict[str, Any]:
         "by": action.by,
         "answered_at": action.answered_at,
         "call": action.call,
+        "within": dict(action.within),
     }
 
 

@@ -197,7 +197,10 @@ class Heads:
         """Raises ItemNotFound for one that is not on the conversation's path."""
 
         async def act(connection: AsyncConnection) -> list[Item]:
-            return await _read(connection, head, items.c.id == id_, 1)
+            path = path_of(literal(head.segment), literal(head.depth, BigInteger))
+            there = and_(items.c.segment + "" == path.c.id, items.c.position <= path.c.upto)  # found by its id alone
+            found = await connection.execute(select(items).join(path, there).where(items.c.id == id_).limit(1))
+            return [item_of(row) for row in found]
 
         found = await self._database.do(act, read_only=True)
         if not found:

@@ -20,6 +20,8 @@ from headgate.conversations.types import (
 )
 from headgate.db.engine import Database
 
+_LOOKED_AT = 2000
+
 
 class Runs:
     """A lease is a holder's name and the time until which it holds; whoever holds a conversation runs its turn.
@@ -29,6 +31,10 @@ class Runs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._passed = ""
+        """The last run whose events were looked for, to be taken away."""
+        self._goes_on: str | None = None
+        """The one before the first that had not ended long enough."""
 
     async def hold(self, head: Conversation, holder: str, seconds: float) -> None:
         """Take the lease of a conversation, or prolong one's own; raises ConversationBusy while somebody has it."""
@@ -36,7 +42,7 @@ class Runs:
         async def act(connection: AsyncConnection) -> None:
             await rows.claimed(connection, head.id, head.owner, holder, milliseconds() + int(seconds * 1000))
 
-        await self._database.do(act)
+        await self._database.do(act, lasting=False)
 
     async def release(self, head: Conversation, holder: str) -> None:
         """Give one's own lease back; somebody else's stays."""
@@ -44,7 +50,7 @@ class Runs:
         async def act(connection: AsyncConnection) -> None:
             await rows.release(connection, head.id, holder)
 
-        await self._database.do(act)
+        await self._database.do(act, lasting=False)
 
     async def holder(self, head: Conversation) -> str:
         """Who holds the conversation now; empty for nobody."""
@@ -58,12 +64,12 @@ class Runs:
             return (await connection.execute(wanted)).scalar() or ""
 
     async def begin(self, run: StoredRun) -> None:
-        """A new run."""
+        """A new run. Unless it is to go on without its caller, it lasts once something was said in it."""
 
         async def act(connection: AsyncConnection) -> None:
             await rows.begin_run(connection, run)
 
-        await self._database.do(act)
+        await self._database.do(act, lasting=run.background)
 
     async def get(self, id_: str, owner: Owner) -> StoredRun:
         async def act(connection: AsyncConnection) -> StoredRun:
@@ -152,15 +158,39 @@ class Runs:
             await connection.execute(mine.values(holder="", held_until=0))
 
     async def forget_events(self, before: int, limit: int = 200) -> int:
-        """Take the events of runs away that ended before a time; their responses stay. Gives the number of runs."""
-        r = stored_runs.c
-        old = select(r.id).where(r.events > 0, r.ended > 0, r.ended < before).limit(limit)
-        async with self._database.writing() as connection:
-            ids = list((await connection.execute(old)).scalars())
-            if ids:
+        """Take the events of runs away that ended before a time; their responses stay. Gives the number of runs.
+
+        Runs are looked through in the order in which they began, without keeping writers waiting. Those that go on are
+        looked at again once all the others were.
+        """
+        ids: list[str] = []
+        while not ids and (found := await self._begun_before(before)):
+            for row in found:
+                if not 0 < row.ended < before:
+                    self._goes_on = self._passed if self._goes_on is None else self._goes_on
+                elif row.events:
+                    ids.append(row.id)
+                self._passed = row.id
+                if len(ids) == limit:
+                    break
+        if ids:
+            r = stored_runs.c
+            async with self._database.writing() as connection:
                 await connection.execute(delete(events).where(events.c.run.in_(ids)))
                 await connection.execute(update(stored_runs).where(r.id.in_(ids)).values(events=0))
+        elif self._goes_on is not None:
+            self._passed, self._goes_on = self._goes_on, None
         return len(ids)
+
+    async def _begun_before(self, before: int) -> list[Any]:
+        """(id, ended, events) of the next runs that were not looked at yet."""
+        r = stored_runs.c
+        wanted = select(r.id, r.ended, r.events).where(r.id > self._passed, r.id < f"resp_{before:012x}")
+
+        async def act(connection: AsyncConnection) -> list[Any]:
+            return list(await connection.execute(wanted.order_by(r.id).limit(_LOOKED_AT)))
+
+        return await self._database.do(act, read_only=True)
 
     async def orphans(self, limit: int = 20) -> list[StoredRun]:
         """Runs that go on in the background, or should, while nobody works on them; the oldest first."""

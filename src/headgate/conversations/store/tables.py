@@ -99,6 +99,7 @@ actions = Table(
     Column("by", Name, nullable=False),
     Column("answered_at", BigInteger, nullable=False),
     Column("call", Name, nullable=False),
+    Column("within", Json, nullable=False),
     Index(None, "tenant", "user", "id"),
     Index(None, "conversation"),
     Index(None, "run"),

@@ -70,7 +70,7 @@ class Turns:
             head = await rows.claimed(connection, id_, owner, lease.holder, lease.until, agent=agent)
             return head, await _if_short(connection, head)
 
-        head, told = await self._database.do(act)
+        head, told = await self._database.do(act, lasting=False)
         return head, await self._told(head, lease) if told is None else told
 
     async def after(
@@ -91,20 +91,22 @@ class Turns:
                 pass
             return run, head, False, None
 
-        run, head, is_held, told = await self._database.do(act)
+        run, head, is_held, told = await self._database.do(act, lasting=False)
         if is_held and told is None:
             told = await self._told(head, lease)
         return run, head, told
 
     async def create(self, head: Conversation, lease: Lease, run: StoredRun | None = None) -> None:
-        """A new conversation that is held from the first, with a run if one begins with it."""
+        """A new conversation that is held from the first, with a run if one begins with it. It lasts once something is
+        said in it, or the run goes on in the background.
+        """
 
         async def act(connection: AsyncConnection) -> None:
             await _create(connection, head, lease)
             if run is not None:
                 await rows.begin_run(connection, run)
 
-        await self._database.do(act)
+        await self._database.do(act, lasting=run is not None and run.background)
 
     async def end(self, ending: Ending) -> Conversation:
         """Keep what was said, note what became of the run, and let others go on: all of it, or nothing.
@@ -131,7 +133,7 @@ class Turns:
         async def act(connection: AsyncConnection) -> None:
             await rows.release(connection, id_, holder)
 
-        await self._database.do(act)
+        await self._database.do(act, lasting=False)
 
     async def _told(self, head: Conversation, lease: Lease) -> list[Item]:
         async def act(connection: AsyncConnection) -> list[Item]:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from headgate.core.errors import DatabaseUnavailable
 from headgate.db.engine import Database
 from headgate.knowledge.store.indices import held
-from headgate.knowledge.store.tables import bodies, ingests, texts, vectors
+from headgate.knowledge.store.tables import bodies, indices, ingests, texts, vectors
 from headgate.knowledge.store.words import Words
 from headgate.knowledge.types import Body, milliseconds, new_id
 from headgate.knowledge.vectors import numbers_of
@@ -119,11 +119,12 @@ class Bodies:
         """Whether there may be more."""
         await connection.execute(delete(ingests).where(ingests.c.touched < milliseconds() - _STALE))
         busy = exists().where(ingests.c.id == bodies.c.ingest)
-        unused = select(bodies.c.id, bodies.c.index_id).where(bodies.c.ingest > "", ~busy).limit(_FEW)
+        indexed = exists().where(indices.c.id == bodies.c.index_id).label("indexed")
+        unused = select(bodies.c.id, bodies.c.index_id, indexed).where(bodies.c.ingest > "", ~busy).limit(_FEW)
         left = _PIECE
         rows = list(await connection.execute(unused))
         for row in rows:
-            removed = await self._words.remove(connection, row.index_id, row.id, left)
+            removed = await self._words.remove(connection, row.index_id if row.indexed else None, row.id, left)
             left -= removed
             if left <= 0:
                 return True

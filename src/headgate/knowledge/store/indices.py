@@ -10,7 +10,7 @@ from headgate.core.errors import AlreadyExists
 from headgate.core.knowledge_errors import IndexChanged, IndexFull, IndexNotFound
 from headgate.core.ports import Witness
 from headgate.db.engine import Database
-from headgate.knowledge.store.tables import bodies, chunks, documents, indices, ingests, texts, vectors
+from headgate.knowledge.store.tables import GONE, bodies, chunks, documents, indices, ingests, texts, vectors
 from headgate.knowledge.store.words import Words
 from headgate.knowledge.types import Chunking, Index, Limits, Origin, milliseconds
 
@@ -65,12 +65,18 @@ class Indices:
         return await self._database.do(act)
 
     async def drop(self, index: Index, version: int | None = None) -> Index:
-        """With everything in it; raises IndexChanged where it is not of this version."""
+        """With everything in it, of which nothing is found any more; most of it is taken away by the next sweep, for
+        that may take a while. Raises IndexChanged where it is not of this version.
+        """
         noted = None
         async with self._database.writing() as connection:
             now = await held(connection, index.id)
             refuse_other(now, version)
-            await erase(connection, self._words, [index.id])
+            await self._words.drop(connection, index.id)
+            for table in (documents, ingests):
+                await connection.execute(delete(table).where(table.c.index_id == index.id))
+            await connection.execute(update(bodies).where(bodies.c.index_id == index.id).values(ingest=GONE))
+            await connection.execute(delete(indices).where(indices.c.id == index.id))
             if self._witness is not None:
                 told = {"name": now.name, "documents": now.documents, "chunks": now.chunks, "version": now.version}
                 noted = await self._witness.note(connection, Act("index.deleted", "index", now.id, now.tenant, told))

@@ -57,15 +57,15 @@ class Fts5:
         await connection.execute(statement, said)
         return ids
 
-    async def remove(self, connection: AsyncConnection, index: str, body: str, most: int) -> int:
-        """Some chunks of a body; how many that were."""
+    async def remove(self, connection: AsyncConnection, index: str | None, body: str, most: int) -> int:
+        """Some chunks of a body; how many that were. `index` is None where it was dropped."""
         wanted = select(chunks.c.id, bodies.c.title, chunks.c.text).join(bodies, bodies.c.id == chunks.c.body)
         rows = list(await connection.execute(wanted.where(chunks.c.body == body).limit(most)))
-        if rows:
+        if rows and index is not None:
             table = _table(index)
             said = f"INSERT INTO {table}({table}, rowid, title, text) VALUES ('delete', :id, :title, :text)"  # noqa: S608
             await connection.execute(text(said), [{"id": row.id, "title": row.title, "text": row.text} for row in rows])
-            await _delete(connection, [row.id for row in rows])
+        await _delete(connection, [row.id for row in rows])
         return len(rows)
 
     async def search(self, connection: AsyncConnection, index: str, words: Sequence[str], most: int) -> list[Hit]:
@@ -101,7 +101,7 @@ class Tsvector:
         await connection.execute(statement, told)
         return ids
 
-    async def remove(self, connection: AsyncConnection, index: str, body: str, most: int) -> int:
+    async def remove(self, connection: AsyncConnection, index: str | None, body: str, most: int) -> int:
         rows = list(await connection.execute(select(chunks.c.id).where(chunks.c.body == body).limit(most)))
         await _delete(connection, [row.id for row in rows])
         return len(rows)

@@ -3,6 +3,7 @@
 import calendar
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -96,11 +97,14 @@ def _between(first: datetime, second: datetime) -> str:
 _AMOUNTS = {unit: number(f"{unit} to add; negative to take away.") for unit in (*_CALENDAR, *_CLOCK)}
 CLOCK = (
     FunctionTool(
-        builtin(
-            "get_current_time",
-            "The current date and time in a time zone.",
-            schema("timezone", timezone=text(_ZONE)),
-            "compute",
+        replace(
+            builtin(
+                "current_time",
+                "The current date and time in a time zone.",
+                schema("timezone", timezone=text(_ZONE)),
+                "compute",
+            ),
+            aliases=("get_current_time",),
         ),
         _current_time,
     ),

@@ -9,8 +9,10 @@ from headgate.tools.builtin.image import image_tool
 from headgate.tools.builtin.memory import memory_tools
 from headgate.tools.builtin.query import JSON_QUERY
 from headgate.tools.builtin.question import ASK_USER
+from headgate.tools.builtin.rag import rag_tools
 from headgate.tools.builtin.text import TEXT_STATS
 from headgate.tools.builtin.web import web_tools
+from headgate.tools.confirm import Confirmations
 from headgate.tools.ports import Ports
 from headgate.tools.settings import ToolSettings
 from headgate.tools.types import Tool
@@ -33,12 +35,15 @@ def builtin_tools(settings: ToolSettings, ports: Ports) -> list[Tool]:
         tools.append(list_models_tool(ports.list_models))
     if ports.memories is not None:
         tools += memory_tools(ports.memories)
+    if ports.shelves is not None and ports.confirmations is not None:
+        tools += rag_tools(ports.shelves, ports.confirmations)
     return tools
 
 
 def known_tools(settings: ToolSettings) -> dict[str, str]:
     """The names of those that there are with these settings, each with its group."""
-    return {tool.info.name: tool.info.group for tool in builtin_tools(settings, Ports(_never, _never, _Never()))}
+    tools = [tool.info for tool in builtin_tools(settings, _ANY)]
+    return {name: one.group for one in tools for name in (one.name, *one.aliases)}
 
 
 async def _never(*_: Any) -> Any:
@@ -47,3 +52,7 @@ async def _never(*_: Any) -> Any:
 
 class _Never:
     write = read = search = page = delete = staticmethod(_never)
+    indices = index = create = drop = documents = document = add = update = remove = query = staticmethod(_never)
+
+
+_ANY = Ports(_never, _never, _Never(), _Never(), Confirmations(b""))
