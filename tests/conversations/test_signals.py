@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest_asyncio
 from sqlalchemy import update
 
-from headgate.conversations.store import Duties, RunSignals
+from headgate.conversations.store import Duties, RunSignals, State
 from headgate.conversations.store.signals import Signals, duties
-from headgate.conversations.store.tables import stored_runs
+from headgate.conversations.store.tables import events, stored_runs
 from headgate.conversations.types import milliseconds
 from headgate.db.engine import Database, open_database
 from headgate.db.migrate import migrate
 from tests.conftest import settings_for
-from tests.harness.cutting import CHAT, cut, rest
+from tests.harness.cutting import CHAT, Part, cut, rest
 from tests.harness.databases import on_each_database, url_of
 from tests.harness.gateway import running_gateway
 from tests.harness.stub import BOUND, Stub
@@ -65,16 +65,24 @@ async def test_of_many_at_once_one_has_a_duty_until_its_time_is_over(database: D
     assert await whose.take("sweep", "another", 60)
 
 
+async def aged(state: State, part: Part, age: int) -> Part:
+    """The same run as if it had been made and had ended so many milliseconds ago, which its id tells, too."""
+    ended = milliseconds() - age
+    id_ = f"resp_{ended:012x}{part.run[-20:]}"
+    async with state.runs._database.writing() as connection:
+        r, e = stored_runs.c, events.c
+        await connection.execute(update(stored_runs).where(r.id == part.run).values(id=id_, ended=ended))
+        await connection.execute(update(events).where(e.run == part.run).values(run=id_))
+    return part._replace(run=id_)
+
+
 async def test_events_stay_for_as_long_as_is_set_and_results_for_longer(stub: Stub, tmp_path: Path) -> None:
     settings = settings_for(stub, conversations={"events_kept_seconds": 3600})
     async with running_gateway(settings, tmp_path) as gateway:
         parts = [await cut(gateway, CHAT, until=b"[DONE]") for _ in range(2)]
         state = gateway.gate.deps.state
         assert state is not None
-        for part, age in zip(parts, (3_700_000, 3_500_000), strict=True):
-            of_run = update(stored_runs).where(stored_runs.c.id == part.run)
-            async with state.runs._database.writing() as connection:
-                await connection.execute(of_run.values(ended=milliseconds() - age))
+        parts = [await aged(state, *one) for one in zip(parts, (3_700_000, 3_500_000), strict=True)]
         assert not await state.duties.take("events of stored runs", "another", 1)
         async with state.runs._database.writing() as connection:
             await connection.execute(update(duties).values(held_until=0))  # as if its holder had ended long ago
