@@ -97,6 +97,9 @@ async def stopped(server: Server, task: "asyncio.Task[None]") -> None:
     await asyncio.wait([task], timeout=BOUND)
     for listening in server.servers:
         listening.close()
+    server._gate.draining = True  # whoever is cut now does not come back
+    if (watch := server._gate.deps.watch) is not None:
+        await watch.close()
     for connection in list(server.server_state.connections):
         connection.transport.abort()
     if running := set(server.server_state.tasks):

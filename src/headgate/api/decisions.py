@@ -51,6 +51,8 @@ def _steered(run: Run) -> Headers:
     headers = [] if run.strategy is None else _strategy(run.strategy)
     if run.conversation:
         headers.append((b"x-conversation-id", run.conversation.encode()))
+        if run.stream and (stored := run.resumable or run.stored_as):
+            headers.append((b"x-headgate-run", stored.encode()))
     if run.segment:
         headers.append((b"x-headgate-segment", run.segment.encode()))
     if run.added:

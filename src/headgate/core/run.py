@@ -153,6 +153,8 @@ class Run:
     """The upstream, or the provider behind it, that the caller wants to answer; empty for any."""
     stored_as: str = ""
     """The id of the stored response that it makes, `resp_…`; empty for none."""
+    resumable: str = ""
+    """The id of the stored run whose events its stream tells, once that has begun; empty for none."""
     segment: str = ""
     """The segment of it that is told, where a summary stands for what came before."""
     mode: str = ""

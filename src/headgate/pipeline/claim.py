@@ -114,7 +114,7 @@ class Claim:
         await self.state.turns.create(self.head, self.lease, stored)
         self.is_held = self.is_stored = True
         if stored is not None:
-            self.stored, self.is_begun = stored, True
+            self._is_begun(stored)
 
     def plan(self, model: str, agent: str = "") -> None:
         """Begin a conversation that is stored with what is said in it."""
@@ -173,7 +173,12 @@ class Claim:
     async def begin_run(self, run: StoredRun) -> None:
         """Write down that there is a run, before anything of it is told."""
         await self.state.runs.begin(run)
+        self._is_begun(run)
+
+    def _is_begun(self, run: StoredRun) -> None:
         self.stored, self.is_begun = run, True
+        if self.run.stream:
+            self.run.resumable = run.id
 
     def end_run(self, status: Status, response: Mapping[str, Any]) -> None:
         """What `keep` is to write down of the run."""
