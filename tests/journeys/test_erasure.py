@@ -163,7 +163,6 @@ async def test_of_a_user_who_is_erased_no_row_of_any_table_is_left(house: House)
         "knowledge": 0,
         "keys": 1,
         "conversations": 1,
-        "knowledge": 0,
         "settings": 0,
         "attempts": 6,
         "acts": 0,
