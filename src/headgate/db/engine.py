@@ -182,8 +182,8 @@ class _AtOnce:
         """A transaction; it is undone on an error."""
         driver = self._driver
         if kind != "read" and kind != self._kind:
-            self._kind = kind
             driver.execute(_WAITS if kind == "last" else _WAITS_NOT)
+            self._kind = kind
         driver.execute("BEGIN" if kind == "read" else "BEGIN IMMEDIATE")
         try:
             found = _finished(act(cast("AsyncConnection", self)))
