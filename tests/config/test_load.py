@@ -110,8 +110,11 @@ def test_the_packaged_model_is_offered_without_a_file(monkeypatch: pytest.Monkey
     settings = load().settings
     assert [one.provider for one in settings.upstreams] == ["local"]
     assert [model.name for model in settings.models] == [LOCAL_MODEL_NAME, LOCAL_EMBEDDING_NAME]
+    assert (settings.knowledge.embedding_model, settings.knowledge.chunk_size) == (LOCAL_EMBEDDING_NAME, 800)
     monkeypatch.setattr(discovery, "has_packaged_embeddings", lambda: False)
-    assert [model.name for model in load().settings.models] == [LOCAL_MODEL_NAME]
+    settings = load().settings
+    assert [model.name for model in settings.models] == [LOCAL_MODEL_NAME]
+    assert settings.knowledge.embedding_model is None
 
 
 @covers("config", "environment")

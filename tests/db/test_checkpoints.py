@@ -62,10 +62,10 @@ async def test_what_need_not_last_is_there_for_everybody_at_once(tmp_path: Path)
 
     async def waits(connection: AsyncConnection) -> int:
         """2 where a commit waits for the disk, 1 where it does not."""
-        return int((await connection.execute(text("PRAGMA synchronous"))).scalar())
+        return int((await connection.execute(text("PRAGMA synchronous"))).scalar_one())
 
     async def count(connection: AsyncConnection) -> int:
-        return int((await connection.execute(text("SELECT count(*) FROM notes"))).scalar())
+        return int((await connection.execute(text("SELECT count(*) FROM notes"))).scalar_one())
 
     await one.do(note, lasting=False)
     assert await other.do(count, read_only=True) == 1

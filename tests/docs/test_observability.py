@@ -58,7 +58,7 @@ def test_the_guide_names_fields_of_the_log_line_that_exist() -> None:
     line = request_line(Run("r", child_of(None), "chat", ended=1.0))
     assert len(named) > 20
     rare = {"passed_over", "fallback", "dropped", "applied", "mirror_of", "refused_by", "over", "cache_write_tokens"}
-    rare |= {"tools", "tools_absent", "parent", "replay_of", "stopped"}
+    rare |= {"tools", "tools_absent", "parent", "replay_of", "stopped", "passages"}
     assert rare <= named
     assert named - rare <= set(line)
     assert set(line) <= named

@@ -17,6 +17,7 @@ from headgate.config.load import load
 from headgate.config.tree import Settings
 from headgate.core.run import Run
 from headgate.telemetry.logs import request_line
+from tests.harness.databases import url_of
 from tests.harness.stub import BOUND
 
 KEY = "sk-test-master-key-0001"
@@ -60,8 +61,10 @@ async def running_gateway(
 ) -> AsyncIterator[Gateway]:
     """A gateway with these settings, its master key KEY and one token TOKEN. With a folder it keeps keys and money.
 
-    Settings in a file can be read anew.
+    Settings in a file can be read anew. Its database is the one of the folder, see databases.py, unless they name one.
     """
+    if data_dir is not None and isinstance(settings, dict):
+        settings = {"database": {"url": url_of(data_dir)}, **settings}
     source = Source(settings, {}) if isinstance(settings, Path) else None
     tree = load(settings).settings if isinstance(settings, Path) else Settings.model_validate(settings)
     keys = ((KEY, True), (TOKEN, False))
@@ -94,6 +97,9 @@ async def stopped(server: Server, task: "asyncio.Task[None]") -> None:
     await asyncio.wait([task], timeout=BOUND)
     for listening in server.servers:
         listening.close()
+    server._gate.draining = True  # whoever is cut now does not come back
+    if (watch := server._gate.deps.watch) is not None:
+        await watch.close()
     for connection in list(server.server_state.connections):
         connection.transport.abort()
     if running := set(server.server_state.tasks):

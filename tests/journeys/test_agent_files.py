@@ -188,6 +188,17 @@ def test_a_model_is_not_looked_up_where_an_upstream_offers_all_it_has(tmp_path: 
         assert names(file) == ["augmented/x"]
 
 
+@pytest.mark.parametrize("strategy", ["classifier", "orchestration"])
+def test_a_model_that_a_strategy_asks_is_one_of_those_that_are_set(tmp_path: Path, strategy: str) -> None:
+    file = house(tmp_path, {}, f"{MAIN}strategies:\n  {strategy}: {{model: smal}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    [told] = caught.value.problems
+    assert (told.path, told.message) == (f"strategies.{strategy}.model", "There is no model 'smal'.")
+    assert "small" in told.remedy
+    assert names(house(tmp_path, {}, f"{MAIN}strategies:\n  {strategy}: {{model: small}}\n")) == []
+
+
 async def test_an_agent_of_a_file_answers_with_its_skill(stub: Stub, tmp_path: Path) -> None:
     file = house(
         tmp_path,

@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
+from headgate.api import responses
+from headgate.conversations.types import Owner, milliseconds
 from tests.conformance.wire import sent
 from tests.conftest import settings_for
 from tests.harness.databases import on_each_database
@@ -106,6 +109,56 @@ async def test_a_cancelled_one_ends_and_keeps_what_was_said(gateway: Gateway, st
     assert gateway.gate.deps.background == {}
     events = sent((await gateway.http.get(f"/v1/runs/{queued['id']}/events")).content)
     assert events[-1].object["response"]["status"] == "cancelled"
+
+
+async def test_one_that_another_worker_makes_is_cancelled_within_a_second_and_keeps_what_was_said(
+    gateway: Gateway, stub: Stub, tmp_path: Path
+) -> None:
+    pieces = stream_pieces(["Hel", "lo."])
+    stub.answer(stream([b"".join(pieces[:2]), *pieces[2:]], release=asyncio.Event()))
+    queued = await begin(gateway)
+    async with running_gateway(settings_for(stub), tmp_path) as other:
+        await until_said(other, queued["id"], "Hel")
+        cancelling = asyncio.create_task(other.http.post(f"/v1/responses/{queued['id']}/cancel"))
+        await asyncio.wait_for(stub.last.left.wait(), 1)
+        cancelled = (await cancelling).json()
+        assert (cancelled["status"], text_of(cancelled)) == ("cancelled", "Hel")
+        assert cancelled["output"][-1]["status"] == "incomplete"
+        assert (await other.http.get(f"/v1/responses/{queued['id']}")).json() == cancelled
+        told = sent((await other.http.get(f"/v1/runs/{queued['id']}/events")).content)
+        assert told[-1].object["response"] == cancelled
+        assert [one.object["sequence_number"] for one in told] == list(range(len(told)))
+    async with asyncio.timeout(BOUND):
+        while gateway.gate.deps.background:
+            await asyncio.sleep(0.005)
+    (line,) = [line for line in await gateway.wait_for_lines(1) if line["attempts"]]
+    assert (line["outcome"], line["error"]) == ("cancelled", "run_cancelled")
+
+
+async def test_one_whose_worker_is_gone_is_cancelled_all_the_same(
+    gateway: Gateway, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(responses, "_STOP_SECONDS", 0.1)
+    stub.answer(stream(stream_pieces(["Hel", "lo."]), release=asyncio.Event()))
+    queued = await begin(gateway)
+    await stub.wait_for_calls(1)
+    deps = gateway.gate.deps
+    assert deps.state is not None
+    assert deps.watch is not None
+    deps.watch._watched.clear()  # nobody here hears of it any more
+    run = await deps.state.runs.get(queued["id"], Owner("default", ""))
+    assert run.held_until > milliseconds()
+    cancelled = await gateway.http.post(f"/v1/responses/{queued['id']}/cancel")
+    assert cancelled.json()["status"] == "cancelled"
+
+
+async def until_said(gateway: Gateway, id_: str, text: str) -> None:
+    """Until other workers can read that it was said."""
+    state = gateway.gate.deps.state
+    assert state is not None
+    async with asyncio.timeout(BOUND):
+        while text.encode() not in b"".join(one.data for one in await state.runs.events(id_)):
+            await asyncio.sleep(0.005)
 
 
 async def test_one_in_the_foreground_is_not_cancelled_by_its_id(gateway: Gateway, stub: Stub) -> None:

@@ -1,5 +1,6 @@
 """Conversations that go on by Responses or Messages are compacted as others are, and called in those words."""
 
+import itertools
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.harness.gateway import Gateway, running_gateway
-from tests.harness.stub import Answer, Stub
+from tests.harness.stub import Answer, Recorded, Stub
 from tests.journeys.test_agents import calling
 from tests.journeys.test_compaction import (
     LONG,
@@ -138,3 +139,44 @@ async def test_a_first_turn_that_is_too_long_is_asked_and_refused_with_window_an
     assert len(stub.calls) == 1
     about = int(error["message"].split(" at ")[-1].rstrip("."))
     assert 0.7 * counted(stub.last) < about < 1.5 * counted(stub.last)
+
+
+@pytest.mark.parametrize("door", ["responses", "chat"])
+@pytest.mark.parametrize("window", [True, False], ids=["window too large", "no window"])
+async def test_what_the_provider_finds_too_long_is_summed_up_and_can_be_sent_again(
+    stub: Stub, tmp_path: Path, door: str, window: bool
+) -> None:
+    """Whatever the gateway thought of the model's window, or of what was said."""
+    made = settings(stub)
+    made["models"][0]["capabilities"] = {"context_window": 100_000} if window else {}
+    told = {"error": {"message": "Too long.", "code": "context_length_exceeded", "type": "invalid_request_error"}}
+    counting = answering()
+
+    def strict(request: Recorded) -> Answer:
+        if counted(request) > 900 and not is_summary_call(request):
+            return Answer(status=400, body=json.dumps(told).encode())
+        answer: Answer = counting(request)
+        return answer
+
+    stub.otherwise = strict
+    async with running_gateway(made, tmp_path) as gateway:
+        place: dict[str, str] = {}
+        said: list[int] = []
+        for _ in range(9):
+            if door == "responses":
+                body: dict[str, Any] = {"model": "small", "input": LONG, **place}
+                response = await gateway.http.post("/v1/responses", json=body)
+                if response.status_code == 200:
+                    place = {"previous_response_id": response.json()["id"]}
+            else:
+                body = {"model": "small", "messages": [{"role": "user", "content": LONG}]}
+                header = {"x-conversation-id": "", **place}
+                response = await gateway.http.post("/v1/chat/completions", json=body, headers=header)
+                place = {"x-conversation-id": response.headers["x-conversation-id"]}
+            said.append(response.status_code)
+            if response.status_code == 400:
+                assert response.json()["error"]["message"].endswith("is summed up now: send the turn again.")
+        assert 400 in said
+        assert (400, 400) not in list(itertools.pairwise(said))
+        conversation = response.headers["x-conversation-id"]
+        assert {one.told["trigger"] for one in (await lineage(gateway, conversation))[1:]} == {"overflow"}

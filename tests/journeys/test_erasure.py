@@ -160,6 +160,7 @@ async def test_of_a_user_who_is_erased_no_row_of_any_table_is_left(house: House)
     answer = await house.gateway.http.delete(f"/admin/data/{BLUE}/{ANN}")
     assert answer.status_code == 200, answer.text
     assert answer.json()["counts"] | {"acts": 0} == {
+        "knowledge": 0,
         "keys": 1,
         "conversations": 1,
         "settings": 0,

@@ -64,7 +64,7 @@ async def found(http: httpx.AsyncClient, query: str, name: str = "facts", **more
     return data
 
 
-def refusal(answer: httpx.Response) -> tuple[int, str, str]:
+def refusal(answer: httpx.Response) -> tuple[int, str, str | None]:
     told = answer.json()["error"]
     return answer.status_code, told["code"], told["param"]
 

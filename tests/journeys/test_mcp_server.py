@@ -63,7 +63,7 @@ async def test_a_client_lists_agents_and_tools_and_calls_both(stub: Stub, tmp_pa
 
     async with running_gateway(serving(stub), tmp_path) as gateway, client(gateway, mode=mode) as mcp:
         listed = (await mcp.list_tools()).tools
-        assert [tool.name for tool in listed][:3] == ["ask_helper", "calculator", "date_math"]
+        assert [tool.name for tool in listed][:3] == ["ask_helper", "calculator", "current_time"]
         (change,) = [tool for tool in listed if tool.name == "mcp_bad_change"]
         assert change.annotations is not None
         assert change.annotations.read_only_hint is True

@@ -127,6 +127,7 @@ async def test_auto_orchestrates_where_the_classifier_says_so(
     stub.otherwise = play
     made = settings(stub, **agents)
     made["strategies"]["classifier"] = {"model": "wise"}
+    made["server"] = {"litellm_headers": True}
     async with running_gateway(made, tmp_path) as gateway:
         body = {"model": "small", "messages": QUESTION}
         response = await gateway.http.post(ROUTE, json=body, headers={"x-routing-mode": "auto"})
@@ -139,6 +140,10 @@ async def test_auto_orchestrates_where_the_classifier_says_so(
         "-reason": "the classifier's verdict: a study",
     }
     assert "x-headgate-fallback" not in response.headers
+    assert response.headers["x-litellm-model-group"] == "small"
+    assert response.headers["x-litellm-attempted-fallbacks"] == "0"
+    [line] = [one for one in gateway.lines if one["model"] == "small" and not one.get("parent")]
+    assert "fallback" not in line
     reason = "the classifier's verdict"
     assert run["decision"]["strategy"] == {"name": "orchestration", "source": "llm_classifier", "reason": reason}
     plan_event = response.json()["choices"][0]["message"]["reasoning_events"][0]

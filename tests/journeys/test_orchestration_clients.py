@@ -1,5 +1,6 @@
 """Orchestration through clients that know nothing of it, in other dialects, and in conversations that are kept."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from tests.harness.orchestra import (
     playing,
     settings,
 )
-from tests.harness.stub import Stub, chat
+from tests.harness.stub import BOUND, Answer, Stub, chat
 from tests.journeys.test_agents import calling
+from tests.journeys.test_background import text_of, until
 from tests.requirements import covers
 
 CHIEF: dict[str, Any] = {"strategy": "orchestration", "delegates": ["finder", "writer"]}
@@ -97,3 +99,22 @@ async def test_a_session_keeps_the_answer_and_goes_on_from_it(stub: Stub, tmp_pa
             assert said.status_code == 200, said.text
     last = [(one["role"], one["content"]) for one in calls(stub, "planner")[1]["messages"][1:]]
     assert last == [("user", "First."), ("assistant", "Whole answer."), ("user", "Second.")]
+
+
+@covers("156", "12")
+async def test_a_response_in_the_background_is_orchestrated_and_can_be_cancelled(stub: Stub, tmp_path: Path) -> None:
+    hanging = Answer(hang=True, framing="chunked", pieces=[b" "])
+    stub.otherwise = playing(planner=[plan(node("a", "writer")), plan(node("slow", "writer"))], slow=hanging)
+    body = {"model": "chief", "input": "Hi", "background": True}
+    async with running_gateway(settings(stub, **AGENTS), tmp_path) as gateway:
+        first = (await gateway.http.post("/v1/responses", json=body)).json()
+        done = await until(gateway, first["id"], "completed", "failed")
+        second = (await gateway.http.post("/v1/responses", json=body)).json()
+        await stub.wait_for_calls(5)
+        await gateway.http.post(f"/v1/responses/{second['id']}/cancel")
+        async with asyncio.timeout(BOUND):
+            await stub.last.left.wait()
+        ended = await until(gateway, second["id"], "cancelled", "completed", "failed")
+    assert (done["status"], text_of(done)) == ("completed", "Whole answer.")
+    assert done["usage"]["total_tokens"] == 30
+    assert ended["status"] == "cancelled"

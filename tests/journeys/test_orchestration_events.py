@@ -118,6 +118,19 @@ async def test_what_the_model_thinks_before_the_answer_is_one_event(stub: Stub) 
     assert text_in(response.text) == "Oats."
 
 
+@covers("35", "44")
+async def test_what_a_failed_node_used_until_then_counts_as_well(stub: Stub) -> None:
+    used = calling(("calculator", {"expression": "6*7"}))
+    stub.otherwise = playing(planner=plan(node("a", "finder")), a=[used, Answer(status=500, body=b"{}")])
+    async with running_gateway(settings(stub, **AGENTS)) as gateway:
+        response = await ask(gateway, streamed=False)
+    [failed] = [
+        one for one in response.json()["choices"][0]["message"]["reasoning_events"] if one["type"] == "node_failed"
+    ]
+    assert failed["metadata"]["usage"]["total_tokens"] == 10
+    assert response.json()["usage"]["total_tokens"] == 30
+
+
 @covers("35")
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_usage_is_that_of_all_calls(stub: Stub, streamed: bool) -> None:

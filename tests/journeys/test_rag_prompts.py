@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 import pytest_asyncio
 
+from tests.harness.collector import running_collector
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.knowing import Knowing
 from tests.harness.stub import Answer, Stub, chat, stream
@@ -135,6 +136,20 @@ async def test_how_many_how_near_and_how_long_is_as_set(gateway: Gateway, model:
         assert ("<passages-" in model.told) is bool(count)
 
 
+async def test_a_prompt_that_leaves_little_room_gets_fewer(stub: Stub, tmp_path: Path, model: Knowing) -> None:
+    made = settings(stub, tmp_path)
+    narrow = {**MODEL, "capabilities": {"context_window": 400}}
+    made |= {"models": [*made["models"], narrow], "agents": [{"model": "small", **AGENTS[0]}]}
+    async with running_gateway(made, tmp_path) as gateway:
+        await filled(gateway.http)
+        counts = []
+        for length in (0, 760, 900):
+            answer = await gateway.chat(model="clerk", messages=asking(ASKED + " really" * (length // 7)))
+            counts.append(len(answer.json()["retrieval"]["passages"]))
+    assert counts[0] == 3
+    assert counts[0] > counts[1] > counts[2] == 0
+
+
 async def test_parts_of_a_message_stay_and_the_passages_are_a_part_of_their_own(
     gateway: Gateway, model: Knowing
 ) -> None:
@@ -187,6 +202,27 @@ async def test_reasoning_has_them_in_each_step(gateway: Gateway, model: Knowing)
     answer = await gateway.chat(model="thinker", messages=asking())
     assert answer.json()["retrieval"]["passages"][0]["id"] == "cars#0"
     assert all("[cars#0]" in json.dumps(request["messages"]) for request in model.chats)
+
+
+@covers("95", "135", "81")
+async def test_the_trace_and_the_file_of_the_conversation_tell_of_them(
+    stub: Stub, tmp_path: Path, model: Knowing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headgate.telemetry.traces._EVERY", 0.01)
+    made = settings(stub, tmp_path)
+    made |= {"models": [*made["models"], MODEL], "agents": [{"model": "small", **AGENTS[0]}]}
+    made["logging"] = {"runs": {"folder": str(tmp_path / "runs")}}
+    async with running_collector() as collector:
+        made["tracing"] = {"endpoint": collector.url}
+        async with running_gateway(made, tmp_path) as gateway:
+            await filled(gateway.http)
+            await gateway.chat(model="clerk", messages=asking())
+            spans = await collector.wait_for(5)
+        (told,) = [one.attributes["headgate.passages"] for one in spans if "headgate.passages" in one.attributes]
+    assert told[0] == "cars#0"
+    lines = [json.loads(line) for file in (tmp_path / "runs").iterdir() for line in file.read_text().splitlines()]
+    (line,) = [one for one in lines if one["type"] == "retrieval"]
+    assert line["passages"][0]["id"] == "cars#0"
 
 
 @covers("100")

@@ -86,6 +86,9 @@ async def test_each_tool_does_its_work_for_an_agent(gateway: Gateway, model: Kno
     await use(gateway, model, "rag_delete_index", index="notes", confirm_token=token)
     listed = json.loads(await use(gateway, model, "rag_list_indices"))["indices"]
     assert [one["name"] for one in listed] == ["facts"]
+    for action in ("document.deleted", "index.deleted"):
+        (act,) = (await gateway.http.get("/admin/audit", params={"action": action})).json()["data"]
+        assert act["by"]["key"].startswith("key_"), act
 
 
 @covers("96")

@@ -123,25 +123,6 @@ async def test_nobody_goes_on_with_anothers(gateway: Gateway, stub: Stub) -> Non
     assert (await gateway.http.get(f"/v1/runs/{run}/events", headers=headers)).status_code == 404
 
 
-async def test_who_left_a_stream_gets_what_was_said_until_then(gateway: Gateway, stub: Stub) -> None:
-    pieces, going = stream_pieces(["Hel", "lo."]), asyncio.Event()
-    stub.answer(stream([b"".join(pieces[:2]), *pieces[2:]], release=going))
-    body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
-    part = b""
-    async with gateway.http.stream(
-        "POST", "/v1/chat/completions", json=body, headers={"x-conversation-id": ""}
-    ) as answer:
-        async for piece in answer.aiter_raw():
-            part += piece
-            if b"Hel" in part:
-                break
-    run = ids(part)[0].partition(":")[0]
-    async with asyncio.timeout(BOUND):
-        rest = (await gateway.http.get(f"/v1/runs/{run}/events")).content
-    assert rest.startswith(seen(part)[0])
-    assert b"[DONE]" not in rest
-
-
 async def test_a_call_with_an_idempotency_key_goes_on_after_a_cut_and_loses_nothing(
     gateway: Gateway, stub: Stub, tmp_path: Path
 ) -> None:

@@ -22,7 +22,8 @@ Fields = dict[str, Any]
 
 
 def speaking(stub: Stub, dialect: str) -> Fields:
-    settings = settings_for(stub)
+    """A stream ends here as soon as its caller leaves; what happens otherwise is told in test_grace."""
+    settings = settings_for(stub, conversations={"grace_seconds": 0})
     settings["upstreams"][0]["speaks"] = [dialect]
     return settings
 

@@ -13,6 +13,7 @@ from headgate.conversations.types import Owner, milliseconds
 from headgate.tools.builtin.function import FunctionTool
 from headgate.tools.types import Caller, Tool, ToolInfo, ToolResult
 from tests.conformance.wire import sent
+from tests.harness.cutting import CHAT, MESSAGES, Door, Part, boundaries, rest, taken
 from tests.harness.databases import on_each_database
 from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import Stub, chat, stream, stream_pieces
@@ -116,9 +117,7 @@ async def test_a_lease_that_ran_out_is_taken_over(stub: Stub, tmp_path: Path, *,
             id_ = (await gateway.http.post("/v1/responses", json={"model": "small", "input": "Hi"})).json()["id"]
         state = gateway.gate.deps.state
         assert state is not None
-        ran_out = {"status": "in_progress", "holder": "gone", "held_until": milliseconds() - 1}
-        async with state.runs._database.writing() as connection:
-            await connection.execute(update(stored_runs).where(stored_runs.c.id == id_).values(**ran_out))
+        await crashed(gateway, id_)
         done = await until(gateway, id_, "completed" if background else "incomplete")
         if background:
             assert text_of(done) == "Hello there."
@@ -126,3 +125,30 @@ async def test_a_lease_that_ran_out_is_taken_over(stub: Stub, tmp_path: Path, *,
         conversation = (await state.runs.get(id_, Owner("default", ""))).conversation
         items = (await gateway.http.get(f"/v1/conversations/{conversation}/items")).json()["data"]
         assert len(items) == 2
+
+
+async def crashed(gateway: Gateway, id_: str) -> None:
+    """As if whoever worked on a run were gone, and its lease over."""
+    state = gateway.gate.deps.state
+    assert state is not None
+    ran_out = {"status": "in_progress", "holder": "gone", "held_until": milliseconds() - 1}
+    async with state.runs._database.writing() as connection:
+        await connection.execute(update(stored_runs).where(stored_runs.c.id == id_).values(**ran_out))
+
+
+@covers("155", "crash-state")
+@pytest.mark.parametrize("door", [CHAT, MESSAGES], ids=["chat", "messages"])
+async def test_whoever_follows_a_stream_that_died_with_its_process_is_told_so(
+    stub: Stub, tmp_path: Path, door: Door
+) -> None:
+    async with running_gateway(settings(stub), tmp_path) as gateway:
+        made = await door.whole(gateway.http)
+        before = taken(made.run, made.whole[: boundaries(made.whole)[-2]], door)
+        await crashed(gateway, made.run)
+        assert gateway.gate.deps.state is not None
+        behind = (await rest(gateway, door, before)).decode()
+        assert '"interrupted"' in behind or "The process that made it has ended." in behind
+        assert "[DONE]" not in behind
+        assert taken(made.run, behind.encode(), door).last > before.last
+        again = await rest(gateway, door, Part(made.run, b"", -1))
+        assert again.endswith(behind.encode())

@@ -17,6 +17,7 @@ from tests.journeys.test_actions import answer, held, settings, wiped
 from tests.journeys.test_agents import calling, calling_in_pieces
 from tests.journeys.test_client_tools import actions
 from tests.journeys.test_conversations import OWNER, kept, say
+from tests.journeys.test_money import rows
 from tests.journeys.test_reasoning import REASON, step
 from tests.requirements import covers
 
@@ -129,3 +130,20 @@ async def test_pictures_of_a_call_that_was_approved_reach_model_and_caller(stub:
         assert url in json.dumps(stub.last.json["messages"])
         [call] = [one for one in await kept(gateway, conversation) if one["type"] == "mcp_call"]
         assert (call["output"], call["images"]) == ("A picture.", [url])
+
+
+@covers("162", "65")
+async def test_a_run_that_a_bound_ends_behind_its_tools_is_listed_and_counted(stub: Stub, tmp_path: Path) -> None:
+    """Its last answer was in the ledger before anybody knew that no other would follow."""
+    made = settings(stub, tmp_path)
+    made["agents"][0]["bounds"] = {"tokens": 1}
+    async with running_gateway(made, tmp_path) as gateway:
+        stub.answer(calling(("calculator", {"expression": "6*7"})))
+        response = await gateway.chat(model="cleaner")
+        assert response.json()["proxy_status"] == {"type": "stopped", "status": "token_limit"}
+        found = await listed(gateway, response.headers["x-request-id"])
+        assert (found["status"], found["tries"]) == ("completed", 1)
+        [entry] = await rows(gateway, 1)
+        assert (entry["final"], entry["outcome"], entry["attempt"]) == ("1", "ok", "1")
+        [total] = (await gateway.http.get("/admin/usage", params={"by": "model"})).json()["rows"]
+        assert (total["requests"], total["attempts"]) == (1, 1)

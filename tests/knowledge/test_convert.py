@@ -41,6 +41,13 @@ async def test_a_page_keeps_its_headings_and_neither_its_scripts_nor_its_head(co
     assert "secret" not in found.text
 
 
+@pytest.mark.parametrize("charset", ["", "windows-1252", "shift_jis", "rot13", "no-such-thing"])
+async def test_a_page_in_any_encoding_is_read_without_opening_a_file(converter: Converter, charset: str) -> None:
+    said = f'<meta charset="{charset}">' if charset else ""
+    page = f"<html><head>{said}</head><body><p>A train runs on rails.</p></body></html>".encode()
+    assert "A train runs on rails." in (await converter.convert(page, "t.html", "text/html")).text
+
+
 async def test_text_in_utf_16_and_with_marks_is_read(converter: Converter) -> None:
     for data in ("é text".encode("utf-16"), b"\xef\xbb\xbf" + "é text".encode()):
         assert (await converter.convert(data, "a.txt")).text == "é text"

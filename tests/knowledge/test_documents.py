@@ -135,7 +135,14 @@ async def test_what_is_the_same_is_not_embedded_again(tmp_path: Path) -> None:
 
 
 async def test_bounds_are_told_and_nothing_is_kept_past_them(tmp_path: Path) -> None:
-    bounds = {"indices": 1, "documents": 2, "chunks": 20, "document_bytes": 2000, "chunk_size": 50, "chunk_overlap": 0}
+    bounds: dict[str, Any] = {
+        "indices": 1,
+        "documents": 2,
+        "chunks": 20,
+        "document_bytes": 2000,
+        "chunk_size": 50,
+        "chunk_overlap": 0,
+    }
     async with opened(tmp_path, **bounds) as shelf:
         know, embed = shelf.knowledge, Embedder()
         await know.create(TENANT, "facts")

@@ -1,5 +1,6 @@
 """What is found: the nearest first, by words that are only words, and the same by whatever compares the vectors."""
 
+import importlib
 import importlib.util
 import random
 import tempfile
@@ -14,7 +15,6 @@ from hypothesis import strategies as st
 
 from headgate.core.errors import InvalidField, UpstreamGarbled
 from headgate.core.knowledge_errors import EmbeddingMismatch, VectorsUnavailable
-from headgate.knowledge import scan as scan_file
 from headgate.knowledge.fuse import fuse
 from headgate.knowledge.scan import Near, Scan
 from headgate.knowledge.store.search import Search
@@ -85,7 +85,7 @@ def _product(one: bytes, other: bytes) -> float:
 
 
 async def test_postgresql_has_the_extension_here_and_works_without(tmp_path: Path) -> None:
-    async with opened(tmp_path) as one, opened(tmp_path, pgvector=False) as other:
+    async with opened(tmp_path, vector_memory=0) as one, opened(tmp_path, pgvector=False) as other:
         is_postgresql = one.database.engine.dialect.name == "postgresql"
         assert await one.shelves.search.has_pgvector() is is_postgresql
         embed = Embedder()
@@ -203,7 +203,7 @@ async def test_without_numpy_words_are_found_and_vectors_are_a_clear_error(
         await filled(shelf, Embedder(), 3)
         real = importlib.util.find_spec
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "numpy" else real(name))
-        monkeypatch.setattr(scan_file.importlib, "import_module", _missing)
+        monkeypatch.setattr(importlib, "import_module", _missing)
         assert await shelf.found("kaban", Embedder(), mode="keyword") is not None
         for act in (
             lambda: shelf.found("kaban", Embedder()),

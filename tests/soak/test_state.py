@@ -1,4 +1,5 @@
-"""The server killed at random moments in turns, tool calls, compactions and answers: what a caller saw is kept, once.
+"""The server killed at random moments in turns, tool calls, compactions, answers and items that callers add: what a
+caller saw is kept, once.
 
 Whatever was cut off, every conversation goes on; nobody holds one for longer than a lease lasts; no approved call is
 made twice.
@@ -19,7 +20,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from headgate.conversations.store import State, state_of
-from headgate.conversations.store.tables import conversations
+from headgate.conversations.store.tables import conversations, stored_runs
 from headgate.conversations.types import ActionQuery, Item, Owner, milliseconds
 from headgate.db.engine import Database, open_database
 from headgate.pipeline.remember import LEASE_SECONDS
@@ -66,6 +67,8 @@ class Seen:
     approved: dict[str, str] = field(default_factory=dict)
     count: int = 0
     compacted: int = 0
+    added: int = 0
+    left: int = 0
 
 
 def model(numbers: random.Random, request: Recorded) -> Answer:
@@ -89,6 +92,9 @@ async def turn(http: httpx.AsyncClient, conversation: str, seen: Seen) -> str:
     text, streamed = f"{kind} q{seen.count}", seen.numbers.random() < 0.5 and kind == "say"
     body = {"model": "worker", "messages": [{"role": "user", "content": text}], "stream": streamed}
     try:
+        if streamed and seen.numbers.random() < 0.2:
+            await leave(http, body, conversation, seen)
+            return conversation
         response = await http.post("/v1/chat/completions", json=body, headers={"x-conversation-id": conversation})
     except httpx.HTTPError:
         return conversation
@@ -102,6 +108,15 @@ async def turn(http: httpx.AsyncClient, conversation: str, seen: Seen) -> str:
     seen.said.setdefault(found, []).append((text, told["choices"][0]["message"]["content"] or ""))
     seen.waiting += [one["action_id"] for one in told.get("approvals_required", ())]
     return found
+
+
+async def leave(http: httpx.AsyncClient, body: dict[str, Any], conversation: str, seen: Seen) -> None:
+    """Ask, and go before the answer is whole."""
+    headers = {"x-conversation-id": conversation}
+    async with http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
+        async for _ in response.aiter_raw():
+            break
+    seen.left += 1
 
 
 async def approve(http: httpx.AsyncClient, seen: Seen) -> None:
@@ -124,9 +139,38 @@ async def compact(http: httpx.AsyncClient, conversation: str, seen: Seen) -> Non
     seen.compacted += response.status_code == 200
 
 
+async def add(http: httpx.AsyncClient, conversation: str, seen: Seen) -> str:
+    """Items by their own route, in a conversation or in a new one made with them; none of them can be taken out."""
+    seen.count += 1
+    question, answer = f"told q{seen.count}", f"To: told q{seen.count}"
+    items = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    try:
+        if not conversation:
+            made = await http.post("/v1/conversations", json={"items": items})
+            if made.status_code != 200:
+                return ""
+            conversation = made.json()["id"]
+        else:
+            response = await http.post(f"/v1/conversations/{conversation}/items", json={"items": items})
+            if response.status_code != 200:
+                return conversation
+        seen.said.setdefault(conversation, []).append((question, answer))
+        seen.added += 1
+        listed = await http.get(f"/v1/conversations/{conversation}/items?limit=1")
+        if listed.status_code == 200:
+            id_ = listed.json()["data"][0]["id"]
+            refused = await http.delete(f"/v1/conversations/{conversation}/items/{id_}")
+            assert refused.status_code == 503 or refused.json()["error"]["code"] == "items_stay"
+    except httpx.HTTPError:
+        pass
+    return conversation
+
+
 async def caller(http: httpx.AsyncClient, seen: Seen) -> None:
     conversation = ""
     while True:
+        if seen.numbers.random() < 0.2:
+            conversation = await add(http, conversation, seen)
         if seen.numbers.random() < 0.2:
             await approve(http, seen)
         elif conversation and seen.numbers.random() < 0.1:
@@ -145,7 +189,8 @@ async def talk_until_killed(serving: Process, seen: Seen) -> None:
         await asyncio.to_thread(serving.wait)
         for one in callers:
             one.cancel()
-        await asyncio.gather(*callers, return_exceptions=True)
+        for found in await asyncio.gather(*callers, return_exceptions=True):
+            assert isinstance(found, asyncio.CancelledError), found
 
 
 def client(serving: Process) -> httpx.AsyncClient:
@@ -162,8 +207,9 @@ async def everything(state: State, database: Database) -> dict[str, list[Item]]:
     """All conversations; checks that no item comes twice."""
     async with database.reading() as connection:
         ids = list((await connection.execute(select(conversations.c.id))).scalars())
-        longest = (await connection.execute(select(func.max(conversations.c.held_until)))).scalar() or 0
-    assert longest <= milliseconds() + LEASE_SECONDS * 1000, "somebody holds a conversation for too long"
+        leases = [select(func.max(table.c.held_until)) for table in (conversations, stored_runs)]
+        longest = max([(await connection.execute(lease)).scalar() or 0 for lease in leases])
+    assert longest <= milliseconds() + LEASE_SECONDS * 1000, "somebody holds a conversation or a run for too long"
     found = {}
     for id_ in ids:
         head = await state.heads.get(id_, OWNER)
@@ -192,8 +238,9 @@ async def go_on(serving: Process, kept: dict[str, list[Item]], state: State, dat
     """A turn of every conversation, and an answer to whatever still waits, once leases are over."""
     later = int(LEASE_SECONDS * 1000)
     async with database.writing() as connection:
-        c = conversations.c
-        await connection.execute(update(conversations).where(c.holder != "").values(held_until=c.held_until - later))
+        for table in (conversations, stored_runs):
+            c = table.c
+            await connection.execute(update(table).where(c.holder != "").values(held_until=c.held_until - later))
     async with client(serving) as http:
         for action in await state.actions.page(OWNER, ActionQuery(limit=100_000, waiting=True)):
             response = await http.post(f"/a1/actions/{action.id}", json={"decision": "reject"})
@@ -203,6 +250,15 @@ async def go_on(serving: Process, kept: dict[str, list[Item]], state: State, dat
             body = {"model": "worker", "messages": [{"role": "user", "content": f"last {number}"}]}
             answer = await http.post("/v1/chat/completions", json=body, headers={"x-conversation-id": conversation})
             assert answer.status_code == 200, answer.text
+    at_work = select(func.count()).select_from(stored_runs).where(stored_runs.c.status.in_(("queued", "in_progress")))
+    async with asyncio.timeout(BOUND):
+        while await counted(database, at_work):
+            await asyncio.sleep(0.05)
+
+
+async def counted(database: Database, query: Any) -> int:
+    async with database.reading() as connection:
+        return int((await connection.execute(query)).scalar() or 0)
 
 
 async def test_what_a_caller_saw_is_kept_once_and_every_conversation_goes_on(
@@ -232,7 +288,8 @@ async def test_what_a_caller_saw_is_kept_once_and_every_conversation_goes_on(
         wiped = tmp_path / "plugins" / "wiped"
         check(seen, kept, Counter(wiped.read_text().split() if wiped.exists() else ()))
         answered = sum(map(len, seen.said.values()))
-        told = f"{answered} turns, {len(seen.approved)} approvals and {seen.compacted} compactions seen"
+        told = f"{answered} turns ({seen.added} of them added as items, {seen.left} others left under way)"
+        told += f", {len(seen.approved)} approvals and {seen.compacted} compactions seen"
         print(f"\n{kills} kills; {len(kept)} conversations, {told}")
         assert answered >= kills
         await go_on(await serve(), kept, state, database)

@@ -5,12 +5,14 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import openai
 import pytest
 
 from headgate.config.discovery import LOCAL_EMBEDDING_NAME, has_packaged_embeddings, has_packaged_model
 from headgate.upstreams.minilm_model import Minilm
 from tests.harness.process import Process, Processes
+from tests.knowledge import files
 from tests.requirements import covers
 
 pytestmark = [
@@ -115,6 +117,21 @@ def test_what_it_cannot_answer_is_refused_with_the_field(
     with pytest.raises(openai.BadRequestError) as refused:
         sdk.embeddings.create(model=LOCAL_EMBEDDING_NAME, **fields)  # type: ignore[arg-type]
     assert refused.value.param == param
+
+
+def test_documents_are_found_by_meaning_without_any_other_model_or_network(served: Process) -> None:
+    headers = {"authorization": f"Bearer {served.key}"}
+    with httpx.Client(base_url=f"{served.url}/a1/rag", headers=headers, timeout=30) as http:
+        index = http.post("/indices", json={"name": "desk"}).json()
+        assert (index["embedding_model"], index["mode"]) == (LOCAL_EMBEDDING_NAME, "hybrid")
+        documents = [{"id": "login", "text": MEANT}, {"id": "cat", "text": OTHER}]
+        assert http.post("/indices/desk/documents", json={"documents": documents}).status_code == 200
+        file = {"files": ("log.pdf", files.pdf(), "application/pdf")}
+        assert http.post("/indices/desk/documents:add", files=file).status_code == 201
+        for asked, found in ((ASKED, "login"), ("felines watching birds", "cat"), ("vessels near the coast", "doc_")):
+            first = http.post("/indices/desk/query", json={"query": asked}).json()["data"][0]
+            assert first["document"].startswith(found)
+            assert first["ranks"]["vector"] == 1
 
 
 def test_it_does_not_chat(sdk: openai.OpenAI) -> None:

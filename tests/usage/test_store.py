@@ -112,3 +112,27 @@ async def test_sums_larger_than_a_float_can_hold_are_exact(tmp_path: Path) -> No
 
 def test_the_store_needs_no_connection_to_be_made(tmp_path: Path) -> None:
     AttemptStore(open_database(url_of(tmp_path)))
+
+
+@pytest.mark.parametrize("last_first", [False, True], ids=["in order", "the other way round"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one batch", "in two"])
+async def test_an_attempt_that_turns_out_to_be_the_last_is_one_row(
+    tmp_path: Path, last_first: bool, at_once: bool
+) -> None:
+    """Among many, for those are added in another way."""
+    run = run_of([attempt(tokens=Tokens(1, 1)) for _ in range(150)])
+    run.goes_on = True
+    entries = entries_of(run, SETTLED_AT, price_of)
+    run.accounted, run.entry, run.goes_on, run.outcome = len(entries), entries[-1], False, "disconnected"
+    [closed] = entries_of(run, SETTLED_AT + 999, price_of)
+    assert (closed.id, closed.final, closed.outcome) == (entries[-1].id, 1, "disconnected")
+    assert closed._replace(final=0, outcome="ok") == entries[-1]
+    batches = [[closed], entries] if last_first else [entries, [closed]]
+    async with ledger_database(tmp_path) as (_, store):
+        for batch in [[*batches[0], *batches[1]]] if at_once else batches:
+            await store.add(batch)
+        kept = await store.page(Span(), Filter(), None, 999)
+        total = await store.total()
+    assert len(kept) == len(entries)
+    assert [one for one in kept if one.final] == [closed]
+    assert (total.requests, total.cost) == (1, sum(one.cost or 0 for one in entries))

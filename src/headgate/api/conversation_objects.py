@@ -66,7 +66,7 @@ async def add_items(request: Request, gate: Gate) -> Response:
     state, head = state_of(gate), await _head(request, gate)
     fields = await read_fields(request)
     holder = new_id("hold")
-    await state.runs.hold(head, holder, _LEASE_SECONDS)
+    await gate.deps.second_turn.at_once(head.id, lambda: state.runs.hold(head, holder, _LEASE_SECONDS))
     try:
         head = await state.heads.get(head.id, head.owner)
         before = told_of([one.data for one in await state.heads.told(head)])

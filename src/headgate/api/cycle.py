@@ -174,6 +174,12 @@ def _waits_for_leave(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return dict(headers).get(b"expect", b"").lower() == b"100-continue"
 
 
+def goes_on(scope: MutableMapping[str, Any], task: "asyncio.Task[None]") -> bool:
+    """Whether the work for a caller who left goes on for a while, for it may come back for the rest."""
+    lingers = scope.get("lingers")
+    return lingers is not None and bool(lingers(task))
+
+
 def cycle_of(way: Any) -> Cycle | None:
     """The cycle behind an ASGI `receive` or `send`; None when it is not this server's own."""
     try:

@@ -28,8 +28,7 @@ def decision_headers(run: Run, *, litellm: bool) -> Headers:
     if len(attempts) > 1:
         failed = [(one.target, one.error.code) for one in attempts if one.error is not None]
         headers.append((b"x-headgate-failed", _told(failed)))
-        own = next(one for one in attempts if one.component == last.component)
-        if last.model_name != own.model_name:
+        if last.model_name != run.answering[0].model_name:
             headers.append((b"x-headgate-fallback", _plain(last.model_name)))
     if run.passed_over:
         headers.append((b"x-headgate-passed-over", _told(run.passed_over.items())))
@@ -52,6 +51,8 @@ def _steered(run: Run) -> Headers:
     headers = [] if run.strategy is None else _strategy(run.strategy)
     if run.conversation:
         headers.append((b"x-conversation-id", run.conversation.encode()))
+        if run.stream and (stored := run.resumable or run.stored_as):
+            headers.append((b"x-headgate-run", stored.encode()))
     if run.segment:
         headers.append((b"x-headgate-segment", run.segment.encode()))
     if run.added:
@@ -73,13 +74,14 @@ def _strategy(choice: StrategyChoice) -> Headers:
 def _litellm(run: Run) -> Headers:
     """As there, the group is the name asked for, or the fallback that answered; the retries are those of the group."""
     last = run.attempts[-1]
-    models = list(dict.fromkeys(one.model_name for one in run.attempts))
+    own = run.answering
+    models = list(dict.fromkeys(one.model_name for one in own))
     return [
         (b"x-litellm-call-id", run.id.encode()),
         (b"x-litellm-model-id", _plain(last.target)),
         (b"x-litellm-model-group", _plain((len(models) == 1 and run.model) or last.model_name)),
         (b"x-litellm-version", f"headgate/{__version__}".encode()),
-        (b"x-litellm-attempted-retries", b"%d" % (sum(one.model_name == last.model_name for one in run.attempts) - 1)),
+        (b"x-litellm-attempted-retries", b"%d" % (sum(one.model_name == last.model_name for one in own) - 1)),
         (b"x-litellm-attempted-fallbacks", b"%d" % (len(models) - 1)),
         (b"x-litellm-response-duration-ms", b"%.3f" % ((now() - run.started) * 1000)),
         *_money(run, None if last.error else last.cost),

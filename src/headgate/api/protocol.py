@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
-from headgate.api.cycle import Cycle
+from headgate.api.cycle import Cycle, goes_on
 from headgate.api.errors import error_response
 from headgate.core.errors import BodyTimeout, HeadersTooLarge, HeadgateError, InvalidHttp
 from headgate.core.ids import new_run_id
@@ -313,7 +313,7 @@ class GateProtocol(asyncio.Protocol):
             return
         cycle.disconnected = True
         cycle.wake()
-        if cycle.scope.get("cancel_on_disconnect"):
+        if cycle.scope.get("cancel_on_disconnect") and not goes_on(cycle.scope, cycle.task):
             cycle.task.cancel()
 
     def _arm(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 
 from headgate.api.body import read_body
 from headgate.api.continuing import continuation
@@ -51,6 +52,8 @@ class ModelRoute:
                 await reply.deliver(await resumed(seen, run, gate), gate.bounds.keep_alive)
                 return
             request = await self._read(receive, headers, run, scope)
+            if run.continues is not None:
+                scope["lingers"] = partial(_lingers, run, gate)
             pings = gate.bounds.keep_alive if request.stream and self._surface.obeys_stream else 0.0
             key = headers.get(b"idempotency-key")
             if key is None or gate.keeper is None:
@@ -116,6 +119,11 @@ class ModelRoute:
 def forwarded(headers: dict[bytes, bytes], names: tuple[bytes, ...]) -> bytes:
     """Lines of the headers of these names that the caller sent. The server lets no line break into a header."""
     return b"".join(b"%b: %b\r\n" % (name, headers[name]) for name in names if name in headers)
+
+
+def _lingers(run: Run, gate: Gate, task: "asyncio.Task[None]") -> bool:
+    """Whether a stream whose caller left goes on for a while."""
+    return gate.deps.watch is not None and not gate.draining and gate.deps.watch.linger(run, task)
 
 
 async def _cut_off(gate: Gate, run: Run, reply: Reply, refusal: HeadgateError | None) -> None:

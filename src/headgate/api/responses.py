@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 from starlette.requests import Request
@@ -13,12 +14,14 @@ from headgate.api.gate import Gate
 from headgate.api.queries import is_true, whole_number
 from headgate.api.resume import number_after, owner_of, state_of, stream_of
 from headgate.conversations.store import State
-from headgate.conversations.types import Conversation, Item, StoredRun
-from headgate.core.errors import InvalidField, RunCancelled
+from headgate.conversations.types import Conversation, Item, StoredRun, milliseconds
+from headgate.core.errors import InvalidField
 from headgate.core.state_errors import ItemNotFound, ResponseNotFound, ResponseNotInBackground
 from headgate.pipeline.background import cancelled
 
 _STOP_SECONDS = 5.0
+_PAUSE = 0.05
+_AT_WORK = ("queued", "in_progress")
 _MOST_LISTED = 100
 
 
@@ -31,9 +34,9 @@ async def get(request: Request, gate: Gate) -> Response:
 
 
 async def delete(request: Request, gate: Gate) -> Response:
-    """Take it away with its events; its items stay in their conversation. One in the background is stopped first."""
+    """Take it away with its events; its items stay in their conversation. If nobody waits for it, it ends first."""
     stored = await _found(request, gate)
-    if stored.background and stored.status in ("queued", "in_progress"):
+    if stored.status in _AT_WORK and await _may_stop(stored, gate):
         await _stop(stored, gate)
     await state_of(gate).runs.delete(stored)
     return json_answer({"id": stored.id, "object": "response", "deleted": True})
@@ -42,24 +45,32 @@ async def delete(request: Request, gate: Gate) -> Response:
 async def cancel(request: Request, gate: Gate) -> Response:
     """Stop a response in the background, whichever worker makes it. One that has ended stays as it is."""
     stored = await _found(request, gate)
-    if not stored.background:
+    if not await _may_stop(stored, gate):
         raise ResponseNotInBackground(f"The response '{stored.id}' was not made in the background.", param="id")
-    if stored.status in ("queued", "in_progress"):
+    if stored.status in _AT_WORK:
         await _stop(stored, gate)
         stored = await _found(request, gate)
     return json_answer(_shown(stored))
 
 
+async def _may_stop(stored: StoredRun, gate: Gate) -> bool:
+    """One in the background, or whose caller left; the caller of another one ends it by leaving."""
+    watch = gate.deps.watch
+    return stored.background or (stored.status in _AT_WORK and watch is not None and await watch.lingers(stored))
+
+
 async def _stop(stored: StoredRun, gate: Gate) -> None:
-    """Here, if it is at work here; else it is noted, and whoever works on it finds out within seconds."""
-    who = RunCancelled("The response was cancelled.")
-    for task, run in list(gate.deps.background.items()):
-        if run.stored_as == stored.id and run.stopped_by is None:
-            run.stopped_by = who
-            task.cancel()
-            await asyncio.wait([task], timeout=_STOP_SECONDS)
-            break
-    await cancelled(stored, gate.deps)
+    """On whatever worker it is at work, which keeps what was said. Where none answers, its end is only noted."""
+    watch, state = gate.deps.watch, state_of(gate)
+    assert watch is not None
+    await watch.stop(stored.id)
+    until = monotonic() + _STOP_SECONDS
+    now = await state.runs.get(stored.id, stored.owner)
+    while now.status in _AT_WORK and now.held_until > milliseconds() and monotonic() < until:
+        await asyncio.sleep(_PAUSE)
+        now = await state.runs.get(stored.id, stored.owner)
+    if now.status in _AT_WORK:
+        await cancelled(stored, gate.deps)
 
 
 async def input_items(request: Request, gate: Gate) -> Response:

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from headgate.api.cycle import goes_on
 from headgate.api.errors import envelope, error_response
 from headgate.api.gate import Gate, Receive, Scope, Send
 from headgate.core import sse
@@ -128,7 +129,8 @@ class _Connection:
         scope = {"type": "http", "method": "POST", "path": "/v1/responses", "headers": self._headers}
         calling = self._respond(scope, _receive_whole(orjson.dumps(body)), reply)
         task = asyncio.get_running_loop().create_task(calling)
-        if not await self._attend(task):
+        if not await self._attend(task, scope):
+            reply.is_unheard = True
             return False
         if reply.finished is None:
             self._forget(continues)
@@ -144,8 +146,8 @@ class _Connection:
     async def _hear(self) -> str | None:
         return _text(await self._receive())
 
-    async def _attend(self, task: "asyncio.Task[None]") -> bool:
-        """Wait for a response, and for what the caller says meanwhile. Who leaves gets no more of it."""
+    async def _attend(self, task: "asyncio.Task[None]", scope: Scope) -> bool:
+        """Wait for a response, and for what the caller says meanwhile. Who leaves gets no more of it here."""
         try:
             while not task.done() and len(self._waiting) < _MOST_WAITING:
                 heard = asyncio.get_running_loop().create_task(self._hear())
@@ -160,7 +162,7 @@ class _Connection:
             await task
             return True
         finally:
-            if not task.done():
+            if not task.done() and not goes_on(scope, task):
                 task.cancel()
                 await asyncio.wait((task,))
 
@@ -196,6 +198,7 @@ class _Reply:
 
     def __init__(self, send: Send) -> None:
         self.finished: dict[str, Any] | None = None
+        self.is_unheard = False
         self._send = send
         self._status = 0
         self._is_stream = False
@@ -220,6 +223,8 @@ class _Reply:
 
     async def _say(self, data: bytes) -> None:
         """Who has left hears nothing; the connection's own task finds out and ends the work."""
+        if self.is_unheard:
+            return
         with suppress(OSError):
             await self._send(_text_message(data))
 

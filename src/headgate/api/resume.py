@@ -72,7 +72,7 @@ async def stream_of(stored: StoredRun, after: int, gate: Gate) -> Response:
     await refuse_eventless(stored, gate.deps)
 
     async def frames() -> AsyncIterator[bytes]:
-        async with aclosing(followed(stored, after, gate.deps)) as pieces:
+        async with aclosing(followed(stored, after, gate.deps, gate.bounds.keep_alive)) as pieces:
             async for piece in pieces:
                 yield piece
                 if gate.draining:

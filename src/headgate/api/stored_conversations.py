@@ -132,7 +132,9 @@ async def rewind(request: Request, gate: Gate) -> Response:
     if "item" not in fields:
         raise MissingField("The field 'item' is required.", param="item")
     holder = new_id("act")
-    await state.runs.hold(head, holder, _LEASE_SECONDS)  # nobody adds to what is cut off
+    await gate.deps.second_turn.at_once(
+        head.id, lambda: state.runs.hold(head, holder, _LEASE_SECONDS)
+    )  # nobody adds to what is cut off
     try:
         head = await state.heads.get(head.id, head.owner)
         position = (await state.heads.item(head, _item_id(given))).position if given is not None else 0

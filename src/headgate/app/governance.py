@@ -122,7 +122,7 @@ async def governed(prepared: Prepared, gate: Gate, prices: Prices, cascade: Casc
                 async with (
                     _recorded(folder, attempts, settings, gate, prices) as ledger,
                     overseen(folder, gate),
-                    remembering(gate),
+                    remembering(gate, settings.conversations),
                     knowing(settings.knowledge, database, gate),
                 ):
                     gate.people = people_of(gate, database, attempts, ledger)

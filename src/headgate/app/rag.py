@@ -1,8 +1,10 @@
 """Knowledge for the tools of a model: on the account of whoever they are called for, within the agent's limits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from headgate.core.audit import ORIGIN, Origin
 from headgate.core.errors import InvalidField
 from headgate.core.knowledge_errors import IndexNotFound
 from headgate.core.state_errors import StateUnavailable
@@ -41,7 +43,8 @@ class ShelvesOf:
 
     async def drop(self, caller: Caller, index: Mapping[str, Any]) -> None:
         found = await self._found(caller, index["id"], _WRITE)
-        await self._kept(caller, _WRITE).drop(caller.who.tenant, found.id, index["version"])
+        with _acting(caller):
+            await self._kept(caller, _WRITE).drop(caller.who.tenant, found.id, index["version"])
 
     async def documents(self, caller: Caller, name: str, limit: int, after: str) -> Sequence[Mapping[str, Any]]:
         index = await self._found(caller, name, _READ)
@@ -70,7 +73,8 @@ class ShelvesOf:
 
     async def remove(self, caller: Caller, name: str, was: Mapping[str, Any]) -> None:
         index = await self._found(caller, name, _WRITE)
-        await self._kept(caller, _WRITE).remove(caller.who.tenant, index.id, was["id"], _expected(was))
+        with _acting(caller):
+            await self._kept(caller, _WRITE).remove(caller.who.tenant, index.id, was["id"], _expected(was))
 
     async def query(self, caller: Caller, fields: Mapping[str, Any]) -> Sequence[Quoted]:
         names = fields.get("indices")
@@ -111,6 +115,18 @@ class ShelvesOf:
         agents = self._deps().agents
         agent = agents.find(caller.agent) if agents is not None and caller.agent else None
         return agent.sees if agent is not None else None
+
+
+@contextmanager
+def _acting(caller: Caller) -> Iterator[None]:
+    """What is done meanwhile is put down as done by whoever the tool is called for."""
+    origin = ORIGIN.get()
+    address = origin.address if origin.request_id == caller.run else ""
+    token = ORIGIN.set(Origin(caller.who, address, caller.run))
+    try:
+        yield
+    finally:
+        ORIGIN.reset(token)
 
 
 def _expected(was: Mapping[str, Any]) -> Expected:

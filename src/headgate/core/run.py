@@ -153,6 +153,8 @@ class Run:
     """The upstream, or the provider behind it, that the caller wants to answer; empty for any."""
     stored_as: str = ""
     """The id of the stored response that it makes, `resp_…`; empty for none."""
+    resumable: str = ""
+    """The id of the stored run whose events its stream tells, once that has begun; empty for none."""
     segment: str = ""
     """The segment of it that is told, where a summary stands for what came before."""
     mode: str = ""
@@ -219,6 +221,12 @@ class Run:
                 return None
             total += attempt.cost
         return total
+
+    @property
+    def answering(self) -> list[Attempt]:
+        """The attempts of the part that made the last: others, such as a classifier, call models of their own."""
+        attempts = self.attempts
+        return attempts if len(attempts) < 2 else [one for one in attempts if one.component == attempts[-1].component]
 
     def hand_over(self) -> "Run":
         """The same run for whoever goes on with it and settles it; nobody settles this one any more."""

@@ -6,6 +6,7 @@ and is brought up to date when that is another one, by reading only what is new.
 
 import asyncio
 import importlib
+import importlib.util
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,11 +73,15 @@ class Scan:
         """Bytes that are held."""
         return sum(one.size for one in self._held.values())
 
+    def holds(self, index: Index, size: int) -> bool:
+        """Whether there is room for all vectors of an index, of so many bytes each, and NumPy to compare them."""
+        return index.chunks * size <= self._most and importlib.util.find_spec("numpy") is not None
+
     async def nearest(self, index: Index, vector: bytes, most: int) -> list[Near]:
         """The nearest first; of equal ones, the one with the smaller id. Raises VectorsUnavailable without NumPy."""
         numpy = _numpy()
         asked = numpy.frombuffer(vector, numpy.float32)
-        if index.chunks * len(vector) > self._most:
+        if not self.holds(index, len(vector)):
             return await self._through(index, asked, most)
         async with self._locks.setdefault(index.id, asyncio.Lock()):
             matrix = await self._current(index, len(asked))
@@ -140,6 +145,8 @@ def _renewed(held: _Matrix, version: int, alive: set[str], new: Sequence[str], r
     numbers = {body: held.next + at for at, body in enumerate(new)}
     bodies = {body: number for body, number in held.bodies.items() if body in alive} | numbers
     stays = numpy.isin(held.of, numpy.fromiter(bodies.values(), numpy.int64, len(bodies)))
+    if stays.all():
+        stays = slice(None)  # a view, where a copy of all would take longer than the search
     width = held.rows.shape[1] * 4
     fits = [one for one in read if len(one.vector) == width]
     added = numpy.frombuffer(b"".join(one.vector for one in fits), numpy.float32).reshape(-1, held.rows.shape[1])

@@ -24,20 +24,24 @@ from headgate.core.request import ModelRequest, json_request
 from headgate.core.run import Continues, Run
 from headgate.core.state_errors import ConversationBusy
 from headgate.core.surfaces import RESPONSES
+from headgate.dialects.table import CALLERS
 from headgate.dialects.types import EVENT_STREAM
 from headgate.pipeline.context import Deps
-from headgate.pipeline.following import dialect_of, followed
+from headgate.pipeline.following import INTERRUPTED, dialect_of, followed
 from headgate.pipeline.remember import LEASE_SECONDS, Story, Tell
 from headgate.pipeline.resolve import resolve
 from headgate.pipeline.responding import ResponseTurn, not_pushed, responded
 from headgate.pipeline.settle import settle
+from headgate.pipeline.takeover import again, finish
+from headgate.pipeline.telling import data_in
 
 log = logging.getLogger(__name__)
 PrincipalOf = Callable[[str, str, str], Principal | None]
 """By the key's id, the tenant and the user; None for one that is not in force any more."""
 _AT_ONCE = 500
-_EVENTS_STAY_SECONDS = 24 * 3600
 _FORGETS_EVERY = 600.0
+_FORGETTING = "events of stored runs"
+_SIGNALS_STAY = 3_600_000
 _BEGAN = "response.output_item.added"
 _DONE = "response.output_item.done"
 
@@ -76,6 +80,8 @@ def begin(turn: ResponseTurn, tell: Tell, run: Run, deps: Deps) -> None:
     """Work on a run in a task of its own."""
     task = asyncio.get_running_loop().create_task(_work(turn, tell, run, deps))
     deps.background[task] = run
+    if deps.watch is not None:
+        deps.watch.attend(turn.id, run, task)
     task.add_done_callback(deps.background.pop)
 
 
@@ -103,10 +109,12 @@ async def _work(turn: ResponseTurn, tell: Tell, run: Run, deps: Deps) -> None:
 class Caretaker:
     """Looks after runs that nobody works on."""
 
-    def __init__(self, deps: Deps, tell: Tell, principal_of: PrincipalOf) -> None:
+    def __init__(self, deps: Deps, tell: Tell, principal_of: PrincipalOf, events_kept: float) -> None:
         self._deps = deps
         self._tell = tell
         self._principal_of = principal_of
+        self._events_kept = events_kept
+        self._name = new_id("hold")
         self._forgets_at = 0.0
 
     async def keep_looking(self, seconds: float) -> None:
@@ -122,13 +130,17 @@ class Caretaker:
             await asyncio.sleep(seconds)
 
     async def forget(self) -> None:
-        """Take events away that nobody comes back for; looked for now and then."""
+        """Take events away that nobody comes back for; now and then, and of all workers one does it."""
         if monotonic() < self._forgets_at:
             return
-        assert self._deps.state is not None
-        found = await self._deps.state.runs.forget_events(milliseconds() - _EVENTS_STAY_SECONDS * 1000)
+        state, now = self._deps.state, milliseconds()
+        assert state is not None
+        found = 0
+        if await state.duties.take(_FORGETTING, self._name, _FORGETS_EVERY):
+            found = await state.runs.forget_events(now - int(self._events_kept * 1000))
+            await state.signals.sweep(now - _SIGNALS_STAY)
         if not found:
-            self._forgets_at = monotonic() + _FORGETS_EVERY
+            self._forgets_at = monotonic() + min(_FORGETS_EVERY, self._events_kept)
 
     async def look(self) -> None:
         """Take over all that were left."""
@@ -149,16 +161,16 @@ class Caretaker:
     async def _go_on(self, left: StoredRun, holder: str) -> None:
         events = await self._events(left)
         if not left.background or dialect_of(left) != RESPONSES.dialect:
-            await self._give_up(left, "incomplete", "interrupted", "The process that made it has ended.", events)
+            await self._give_up(left, "incomplete", INTERRUPTED, "The process that made it has ended.", events)
             return
         who = self._principal_of(str(left.request["headgate"]["key"]), *left.owner)
         if who is None:
             raise InvalidAuthorization("The key that asked is not in force any more.")
         steps = Steps(events)
         run = _run_again(left, who)
-        turn = await ResponseTurn.again(left, run, holder, self._deps)
+        turn = await again(left, run, holder, self._deps)
         if turn.was_kept:
-            await turn.finish()
+            await finish(turn)
             return
         turn.telling.number = left.events if not events else events[-1].number + 1
         turn.shift, turn.earlier = steps.places, steps.completed
@@ -207,7 +219,9 @@ class Caretaker:
             response["incomplete_details"] = {"reason": code}
         number = events[-1].number + 1 if events else left.events
         fields = {"type": f"response.{status}", "sequence_number": number, "response": response}
-        told = [StoredEvent(number, orjson.dumps(fields))] if dialect_of(left) == RESPONSES.dialect else []
+        told = [StoredEvent(number, orjson.dumps(fields))]
+        if dialect_of(left) != RESPONSES.dialect:
+            told = _last_words(left, number, code, message)
         await self._deps.state.runs.change(left, status, response=response, told=told)
 
 
@@ -231,6 +245,14 @@ class Steps:
         self.completed = [done[at] for at in sorted(done) if at <= last and done[at].get("status") != "incomplete"]
         self.broken_places = sorted(begun.keys() - done.keys())
         self.broken = [begun[at] for at in self.broken_places]
+
+
+def _last_words(left: StoredRun, number: int, code: str, message: str) -> list[StoredEvent]:
+    """What tells a caller of chat completions or messages that the stream broke off."""
+    error = {"message": message, "type": "server_error", "param": None, "code": code, "request_id": left.request_id}
+    frames = CALLERS[dialect_of(left)].broken(InternalError.status, error)
+    events = [data for _, data in data_in(frames) if data is not None]
+    return [StoredEvent(at, data) for at, data in enumerate(events, number)]
 
 
 def _run_again(left: StoredRun, who: Principal) -> Run:

@@ -22,7 +22,7 @@ from headgate.conversations.types import (
     milliseconds,
     new_id,
 )
-from headgate.core.errors import HeadgateError
+from headgate.core.errors import HeadgateError, UpstreamContextWindow
 from headgate.core.request import ModelRequest
 from headgate.core.run import Run
 from headgate.core.state_errors import ConversationBusy, ConversationMoved
@@ -114,7 +114,7 @@ class Claim:
         await self.state.turns.create(self.head, self.lease, stored)
         self.is_held = self.is_stored = True
         if stored is not None:
-            self.stored, self.is_begun = stored, True
+            self._is_begun(stored)
 
     def plan(self, model: str, agent: str = "") -> None:
         """Begin a conversation that is stored with what is said in it."""
@@ -173,7 +173,12 @@ class Claim:
     async def begin_run(self, run: StoredRun) -> None:
         """Write down that there is a run, before anything of it is told."""
         await self.state.runs.begin(run)
+        self._is_begun(run)
+
+    def _is_begun(self, run: StoredRun) -> None:
         self.stored, self.is_begun = run, True
+        if self.run.stream:
+            self.run.resumable = run.id
 
     def end_run(self, status: Status, response: Mapping[str, Any]) -> None:
         """What `keep` is to write down of the run."""
@@ -226,6 +231,14 @@ class Claim:
             self.is_held = False
             with suppress(HeadgateError):
                 await self.state.runs.release(self.head, self.holder)
+
+    def note_overflow(self, error: HeadgateError) -> None:
+        """Where the provider found the prompt too long, compact the conversation: then the turn can be sent again."""
+        asking = self.asking
+        if not isinstance(error, UpstreamContextWindow) or asking is None or asking.deps.compactor is None:
+            return
+        if asking.deps.compactor.overflowed(self.head, self.told, asking):
+            error.message += " The conversation is summed up now: send the turn again."
 
     def compact_after(self) -> None:
         """Compact the conversation in the background if it came near its end."""

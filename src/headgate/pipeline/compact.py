@@ -82,12 +82,18 @@ class Compactor:
     relay: Relay
     settings: CompactionSettings
     tasks: "dict[str, asyncio.Task[Outcome | None]]" = field(default_factory=dict)
+    overflown: set[str] = field(default_factory=set)
+    """Conversations that are compacted because a provider found them too long: their next turns wait."""
     is_closed: bool = False
 
     async def make_room(
         self, head: Conversation, told: Sequence[Item], added: int, asking: "Asking"
     ) -> tuple[Conversation, Sequence[Item]]:
         """The conversation as it is to be told: compacted, if it would overflow with so many tokens more."""
+        if head.id in self.overflown and (running := self.tasks.get(head.id)) is not None:
+            await asyncio.wait([running])
+            head = await _state(asking.deps).heads.get(head.id, head.owner)
+            told = await _state(asking.deps).heads.told(head)
         policy, room = self._terms(head, asking)
         if policy.mode == "none" or not room.prompt or tokens_of(head, told) + added <= room.prompt:
             return head, told
@@ -110,11 +116,33 @@ class Compactor:
         policy, room = self._terms(head, asking)
         if policy.mode == "none" or not room.prompt or tokens < policy.at * room.prompt:
             return
-        log.debug("the conversation %s is compacted", head.id)
-        job = Job(head, asking, policy, "automatic", room)
+        self._begin(Job(head, asking, policy, "automatic", room))
+
+    def overflowed(self, head: Conversation, told: Sequence[Item], asking: "Asking") -> bool:
+        """Compact in the background, to half of what it is, because a provider found the conversation too long,
+        whatever is known of its window. False if there is nothing to cover.
+        """
+        policy, room = self._terms(head, asking)
+        size = tokens_of(head, told)
+        smaller = Room(room.window, max(1, min(room.prompt or size, size) // 2))
+        if self.is_closed or policy.mode == "none" or plan_of(told, policy, smaller.prompt) is None:
+            return False
+        if head.id not in self.tasks:
+            self.overflown.add(head.id)
+            self._begin(Job(head, asking, policy, "overflow", smaller))
+        return True
+
+    def _begin(self, job: Job) -> None:
+        id_ = job.head.id
+        log.debug("the conversation %s is compacted", id_)
         task = asyncio.get_running_loop().create_task(self._quietly(job))
-        self.tasks[head.id] = task
-        task.add_done_callback(lambda _: self.tasks.pop(head.id, None))
+        self.tasks[id_] = task
+
+        def ended(_: object) -> None:
+            self.tasks.pop(id_, None)
+            self.overflown.discard(id_)
+
+        task.add_done_callback(ended)
 
     async def compact_now(self, head: Conversation, asking: "Asking", wishes: Mapping[str, Any]) -> Outcome:
         """Because somebody asked for it, whatever room there is. Raises ConversationMoved where others are quicker."""

@@ -22,6 +22,7 @@ from headgate.knowledge.service import Knowledge
 from headgate.limits.limiter import Limiter
 from headgate.pipeline.scribe import Scribe
 from headgate.pipeline.second_turn import SecondTurn
+from headgate.pipeline.watching import Watch
 from headgate.routing.catalog import Catalog
 from headgate.routing.health import Book
 from headgate.routing.plan import Ask, Planner
@@ -67,6 +68,8 @@ class Compacting(Protocol):
 
     def after(self, head: Conversation, tokens: int, asking: Any) -> None: ...
 
+    def overflowed(self, head: Conversation, told: Sequence[Item], asking: Any) -> bool: ...
+
     def equipped(self, head: Conversation, told: Sequence[Item], asking: Any) -> "Deps": ...
 
 
@@ -110,6 +113,8 @@ class Deps:
     """The provider behind an upstream's name."""
     scribe: Scribe | None = None
     """Writes down what stored runs tell; None where nothing is kept."""
+    watch: Watch | None = None
+    """Looks after stored runs that go on without their callers; None where nothing is kept."""
     background: "dict[asyncio.Task[None], Run]" = field(default_factory=dict)
     """Runs that go on without their callers."""
     compactor: Compacting | None = None

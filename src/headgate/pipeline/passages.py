@@ -96,9 +96,13 @@ def _score(passage: Passage) -> float:
 
 
 def _room(wanted: RagSettings, prompt: Prompt, deps: Deps) -> int:
-    """Characters."""
-    window = room_of(deps.catalog.configured(prompt.model), prompt.fields, deps).window or _USUAL_WINDOW
-    return int(window * wanted.share * _CHARACTERS)
+    """Characters: the share that is set, as far as the prompt leaves room for it."""
+    room = room_of(deps.catalog.configured(prompt.model), prompt.fields, deps)
+    most = int((room.window or _USUAL_WINDOW) * wanted.share * _CHARACTERS)
+    if not room.window:
+        return most
+    said = sum(len(_words(message.get("content"))) for message in prompt.messages)
+    return min(most, room.prompt * _CHARACTERS - said)
 
 
 def _safe(passages: Sequence[Quoted], prompt: Prompt, run: Run, deps: Deps) -> str:

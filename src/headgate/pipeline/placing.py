@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from headgate.conversations.types import Conversation, StoredRun
+from headgate.conversations.types import OPEN, Conversation, StoredRun
 from headgate.core.errors import HeadgateError
 from headgate.core.request import JsonRequest, json_request
 from headgate.core.state_errors import (
@@ -23,6 +23,7 @@ from headgate.pipeline.second_turn import SecondTurn
 OURS = ("previous_response_id", "conversation", "background", "store")
 """What a request says of stored state, which is ours to keep."""
 _AT_ONCE = SecondTurn()
+_END_SECONDS, _PAUSE = 2.0, 0.01
 
 
 def request_of(surface: Surface, asked: Mapping[str, Any], items: list[dict[str, Any]], *, stream: bool) -> JsonRequest:
@@ -43,7 +44,12 @@ async def place(claim: Claim, second: SecondTurn) -> None:
     assert asked is not None
     if asked.previous:
         try:
-            await _place_after(asked.previous, claim, keeps=asked.keeps)
+            try:
+                await _place_after(asked.previous, claim, keeps=asked.keeps)
+            except ResponseUnfinished:
+                if not await _has_ended(asked.previous, claim, second):
+                    raise
+                await _place_after(asked.previous, claim, keeps=asked.keeps)
         except (ResponseNotFound, ConversationNotFound):
             message = f"Previous response with id '{asked.previous}' not found."
             raise PreviousResponseNotFound(message, param="previous_response_id") from None
@@ -79,6 +85,20 @@ async def _place_after(previous: str, claim: Claim, *, keeps: bool) -> None:
                 return
             await claim.release()
     await claim.take((await state.heads.fork(head, head.depth)).id, _AT_ONCE)
+
+
+async def _has_ended(previous: str, claim: Claim, second: SecondTurn) -> bool:
+    """Whether a response that nobody waits for any more has made way."""
+    runs = claim.state.runs
+    stored = await runs.get(previous, claim.owner)
+    if not await second.dismiss(stored.conversation):
+        return False
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END_SECONDS):
+            while stored.status in OPEN:
+                await asyncio.sleep(_PAUSE)
+                stored = await runs.get(previous, claim.owner)
+    return stored.status not in OPEN
 
 
 def _ends_with(stored: StoredRun, head: Conversation) -> bool:

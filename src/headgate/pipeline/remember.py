@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headgate.conversations.compaction import weight
-from headgate.conversations.items import kept_of, news, seen_of, told_of, with_results
+from headgate.conversations.items import is_hidden, kept_of, news, told_of, with_results
 from headgate.conversations.types import Item as StoredItem
 from headgate.conversations.types import Status, StoredEvent
 from headgate.core.chat import ChatEvent, Ended
@@ -149,6 +149,7 @@ class Turn:
                             yield Opened(self.stream.content_type, True, _not_pushed)
                         yield await self.tell(said)
         except HeadgateError as error:
+            self.claim.note_overflow(error)
             await self.fail(error)
             raise
 
@@ -214,7 +215,7 @@ class Turn:
 
 async def _as_known(said: Sequence[Item], claim: Claim, history: tuple[Item, ...]) -> tuple[Item, ...]:
     """What a caller may send along of the conversation: what is told of it, or all of it if that is more."""
-    if len(said) < 2:
+    if len(said) < 2 or not any(is_hidden(one.data) for one in claim.told):
         return history
     whole: Sequence[StoredItem] = claim.told
     if is_compacted(claim.told):
@@ -222,7 +223,7 @@ async def _as_known(said: Sequence[Item], claim: Claim, history: tuple[Item, ...
         while page := await claim.state.heads.items(claim.head, whole[-1].position if whole else 0):
             whole = [*whole, *page]
     everything = [one.data for one in whole if one.data.get("type") != "compaction"]
-    known = (history, told_of(everything), seen_of(everything))
+    known = (history, told_of(everything), told_of(one for one in everything if not is_hidden(one)))
     return min(known, key=lambda one: len(news(said, one)))
 
 

@@ -28,7 +28,6 @@ from headgate.dialects.responses_resource import resource
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import EVENT_STREAM, Occasion, Writer
 from headgate.pipeline.answering import answers_in
-from headgate.pipeline.asking import standing
 from headgate.pipeline.claim import LEASE_SECONDS, Claim
 from headgate.pipeline.context import Deps
 from headgate.pipeline.placing import place, request_of
@@ -144,46 +143,6 @@ class ResponseTurn:
             turn.renew()
         return turn
 
-    @classmethod
-    async def again(cls, left: StoredRun, run: Run, holder: str, deps: Deps) -> "ResponseTurn":
-        """A turn that another process left, from what is stored of it."""
-        state, scribe = deps.state, deps.scribe
-        assert state is not None
-        assert scribe is not None
-        claim = Claim(deps, run, left.owner, holder)
-        head = await state.heads.get(left.conversation, left.owner)
-        await state.runs.release(head, left.holder)
-        await state.runs.hold(head, holder, LEASE_SECONDS)
-        fields = run.asked or {}
-        before = [one.data for one in await state.heads.told(replace(head, segment=left.segment, depth=left.base))]
-        claim.have(head, (), is_held=True)
-        claim.stored, claim.is_begun = left, True
-        given = await with_referred(fields.get("input"), before, left.owner, state)
-        added = with_results(before, kept_of(parse_items(given, told_of(before))))
-        made = request_of(RESPONSES, fields, [*retold_of(before), *retold_of(added)], stream=True)
-        turn = cls(left.id, claim, scribe, fields, made, added, True, True)
-        turn.resource = dict(left.response or {})
-        kept = [one for one in await state.heads.latest(head) if one.run == left.id]
-        if kept:
-            turn.was_kept = True
-            turn.earlier = [dict(one.data) for one in reversed(kept)][len(added) :]
-        turn.renew()
-        return turn
-
-    async def finish(self) -> None:
-        """Say that a turn is complete whose items are kept."""
-        claim = self.claim
-        assert claim.stored is not None
-        response = {**self.resource, "status": "completed", "output": self.earlier}
-        self.telling.number = claim.stored.events
-        told = {"type": "response.completed", "sequence_number": claim.stored.events, "response": response}
-        event, base = self.telling.next(orjson.dumps(told)), claim.head.depth - len(self.earlier)
-        change, segment = claim.state.runs.change, claim.head.segment
-        status = standing("completed", self.earlier)
-        await change(claim.stored, status, response=response, told=[event], segment=segment, base=base)
-        self.is_over = True
-        await self.leave()
-
     async def give_up(self, reason: str, output: list[dict[str, Any]]) -> None:
         """End it with what there is."""
         response = {**self.resource, "status": "incomplete", "output": output}
@@ -217,6 +176,7 @@ class ResponseTurn:
                         if said:
                             yield await self.told(said) if run.stream else await self.whole(said)
         except HeadgateError as error:
+            self.claim.note_overflow(error)
             await self.fail(error, run)
             raise
 

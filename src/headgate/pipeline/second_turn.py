@@ -5,6 +5,7 @@ Knows neither HTTP nor how a run is stopped.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeVar
@@ -20,7 +21,15 @@ Held = TypeVar("Held")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
 
 
+_SOON = 2.0
+"""Seconds in which a run ends that was dismissed, wherever it is at work."""
+
+
 async def _nobody(_holder: str, _by: str) -> bool:
+    return False
+
+
+async def _none(_conversation: str) -> bool:
     return False
 
 
@@ -31,6 +40,8 @@ class SecondTurn:
     policy: SecondTurnPolicy = "reject"
     seconds: float = 30.0
     stop: Callable[[str, str], Awaitable[bool]] = _nobody
+    dismiss: Callable[[str], Awaitable[bool]] = _none
+    """Ends the run of a conversation whose caller left and that nobody follows; False where there is none."""
     waiting: int = 0
     """How many turns wait in this worker."""
     _lines: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
@@ -42,7 +53,7 @@ class SecondTurn:
     async def hold(self, runs: Runs, id_: str, run: Run, hold: Callable[[], Awaitable[Held]]) -> Held:
         """What `hold` gives once it comes about; raises ConversationBusy where it does not in time."""
         if self.policy == "reject":
-            return await hold()
+            return await self.at_once(id_, hold)
         until = monotonic() + self.seconds
         line = self._lines.setdefault(id_, asyncio.Lock())
         self.waiting += 1
@@ -55,6 +66,22 @@ class SecondTurn:
         finally:
             self.waiting -= 1
 
+    async def at_once(self, id_: str, hold: Callable[[], Awaitable[Held]]) -> Held:
+        """What `hold` gives; raises ConversationBusy while somebody waits for the turn under way."""
+        try:
+            return await hold()
+        except ConversationBusy:
+            if not await self.dismiss(id_):
+                raise
+        until = monotonic() + _SOON
+        while True:
+            try:
+                return await hold()
+            except ConversationBusy:
+                if monotonic() >= until:
+                    raise
+            await asyncio.sleep(_FIRST_PAUSE)
+
     async def _line_up(self, line: asyncio.Lock, id_: str) -> None:
         """Of this worker's turns, the one that came first goes first."""
         try:
@@ -65,6 +92,8 @@ class SecondTurn:
 
     async def _hold(self, runs: Runs, id_: str, run: Run, hold: Callable[[], Awaitable[Held]], until: float) -> Held:
         stopped, pause = "", _FIRST_PAUSE
+        with suppress(ConversationBusy):
+            return await self.at_once(id_, hold)
         while True:
             try:
                 return await hold()

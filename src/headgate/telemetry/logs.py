@@ -163,7 +163,7 @@ def _decisions(run: Run, last: Attempt) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if run.passed_over:
         told["passed_over"] = run.passed_over
-    if len(run.attempts) > 1 and last.model_name != run.attempts[0].model_name:
+    if len(run.attempts) > 1 and last.model_name != run.answering[0].model_name:
         told["fallback"] = last.model_name
     if last.dropped:
         told["dropped"] = last.dropped

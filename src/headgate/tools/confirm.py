@@ -19,7 +19,7 @@ ARGUMENT = "confirm_token"
 _PREFIX = "confirm_"
 _PURPOSE = b"confirmation of a tool call"
 _SECONDS = 600
-_STATE, _SIGNATURE = 16, 24
+_STATE, _SIGNATURE = 18, 24
 _EXPIRY = 6
 
 

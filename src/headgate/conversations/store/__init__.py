@@ -6,11 +6,24 @@ from headgate.conversations.store.actions import Actions
 from headgate.conversations.store.heads import Heads
 from headgate.conversations.store.memories import Memories
 from headgate.conversations.store.runs import Runs
+from headgate.conversations.store.signals import Duties, RunSignals
 from headgate.conversations.store.turns import Ending, Lease, Turns
 from headgate.core.ports import Witness
 from headgate.db.engine import Database
 
-__all__ = ["Actions", "Ending", "Heads", "Lease", "Memories", "Runs", "State", "Turns", "state_of"]
+__all__ = [
+    "Actions",
+    "Duties",
+    "Ending",
+    "Heads",
+    "Lease",
+    "Memories",
+    "RunSignals",
+    "Runs",
+    "State",
+    "Turns",
+    "state_of",
+]
 
 
 class State(NamedTuple):
@@ -21,8 +34,11 @@ class State(NamedTuple):
     actions: Actions
     memories: Memories
     turns: Turns
+    signals: RunSignals
+    duties: Duties
 
 
 def state_of(database: Database, witness: Witness | None = None) -> State:
     """`witness` is told who answers what."""
-    return State(Heads(database), Runs(database), Actions(database, witness), Memories(database), Turns(database))
+    kept = Heads(database), Runs(database), Actions(database, witness), Memories(database)
+    return State(*kept, Turns(database), RunSignals(database), Duties(database))

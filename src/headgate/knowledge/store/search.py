@@ -1,5 +1,6 @@
 """Finding in the database: chunks by words, by vectors where PostgreSQL has pgvector, and what passages are made of."""
 
+import importlib
 from array import array
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,8 +15,8 @@ from headgate.knowledge.store.words import Hit, Words, words_of
 from headgate.knowledge.types import Index
 
 _MOST_AT_ONCE = 500
-_HEADER, _EACH = 20, 8
-"""Bytes of PostgreSQL's binary form of an array of floats: its header, and each of them with its length."""
+_HEADER = 5
+"""Words of four bytes before the first number."""
 
 
 class Vector(NamedTuple):
@@ -104,17 +105,12 @@ class Search:
             found: list[Vector] = []
             for first in range(0, len(bodies), _MOST_AT_ONCE):
                 some = wanted.where(vectors.c.body.in_(bodies[first : first + _MOST_AT_ONCE]))
-                found += [Vector(row.chunk, row.body, self._read(row.vector)) for row in await connection.execute(some)]
+                rows = list(await connection.execute(some))
+                packed = _read([row.vector for row in rows]) if self._is_postgresql else [row.vector for row in rows]
+                found += [Vector(row.chunk, row.body, vector) for row, vector in zip(rows, packed, strict=True)]
             return sorted(found)
 
         return await self._database.do(act, read_only=True)
-
-    def _read(self, stored: bytes) -> bytes:
-        if not self._is_postgresql:
-            return stored
-        numbers = array("f", b"".join(stored[at : at + 4] for at in range(_HEADER + 4, len(stored), _EACH)))
-        numbers.byteswap()
-        return numbers.tobytes()
 
     async def places(self, index: Index, ids: Sequence[int]) -> dict[int, Place]:
         """Of those chunks of the index that belong to a document."""
@@ -127,3 +123,12 @@ class Search:
             return {row.chunk: Place(*tuple(row)) for row in await connection.execute(wanted)}
 
         return await self._database.do(act, read_only=True)
+
+
+def _read(stored: Sequence[bytes]) -> list[bytes]:
+    """Vectors of one length, out of PostgreSQL's binary form of arrays: a header, then each number behind its size."""
+    if not stored:
+        return []
+    numpy = importlib.import_module("numpy")  # whoever compares vectors has it
+    words = numpy.frombuffer(b"".join(stored), ">f4").reshape(len(stored), -1)
+    return [row.tobytes() for row in words[:, _HEADER + 1 :: 2].astype(numpy.float32)]
