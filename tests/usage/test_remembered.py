@@ -110,6 +110,8 @@ async def test_what_waited_for_room_on_the_disk_is_not_left_out(
         with monkeypatch.context() as broken:
             broken.setattr("headgate.usage.journal.os.write", full)
             journal.append([entry(2)])
+            await ledger.drain()
+            await ledger.drain()
         journal.append([entry(3)])
         await ledger.drain()
         journal.append([entry(4)])

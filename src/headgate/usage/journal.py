@@ -102,6 +102,7 @@ class Journal:
         if self._waiting:
             data = bytes(self._waiting)
             self._waiting.clear()
+            self._own = None
             self._write(data)
         if self._file >= 0:
             os.close(self._file)
