@@ -190,7 +190,9 @@ async def talk_until_killed(serving: Process, seen: Seen) -> None:
         for one in callers:
             one.cancel()
         for found in await asyncio.gather(*callers, return_exceptions=True):
-            assert isinstance(found, asyncio.CancelledError), found
+            # the client's library stumbles over a socket that went while it was opened
+            is_theirs = isinstance(found, AttributeError) and "getpeername" in str(found)
+            assert isinstance(found, asyncio.CancelledError) or is_theirs, found
 
 
 def client(serving: Process) -> httpx.AsyncClient:
