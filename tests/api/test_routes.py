@@ -100,6 +100,11 @@ WITH_KEY = {
     *ollama.REMEDIES,
     *(f"/api/{verb}" for verb in ("version", "tags", "ps", "show", "chat", "generate", "embed", "embeddings")),
 }
+_INDEX = "/a1/rag/indices/{id}"
+KNOWLEDGE = {
+    *("/a1/rag/indices", _INDEX, f"{_INDEX}/reindex", f"{_INDEX}/query", "/a1/rag/query"),
+    *(f"{_INDEX}/{path}" for path in ("documents", "documents:add", "documents/{document}")),
+}
 FREE_OF_SCOPES = {path for path in WITH_KEY if not path.startswith(("/admin/", "/v1/tenant/"))} - {
     f"/key/{act}"
     for act in ("generate", "update", "delete", "block", "unblock", "regenerate", "{key}/regenerate", "list")
@@ -114,7 +119,7 @@ RESPONSES_PATHS = {
     for path in ("/responses/{id}", "/responses/{id}/cancel", "/responses/{id}/input_items")
 }
 COUNTING = {f"{prefix}/messages/count_tokens" for prefix in ("/v1", "", "/anthropic/v1")}
-WITH_KEY |= RESPONSES_PATHS | COUNTING
+WITH_KEY |= RESPONSES_PATHS | COUNTING | KNOWLEDGE
 FREE_OF_SCOPES |= RESPONSES_PATHS | COUNTING
 _KEPT = ("", "/fork", "/rewind", "/lineage", "/diff", "/compact")
 _SESSIONS = "/a1/agents/{name:path}/sessions"

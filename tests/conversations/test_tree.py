@@ -120,6 +120,21 @@ class Tree(RuleBasedStateMachine):
         one.head = self.run(self.heads.rewind(one.head, position))
         one.items, one.summaries = one.until(position)
 
+    @precondition(lambda self: any(one.items for one in self.alive))
+    @rule(one=heads_of, data=st.data())
+    def remove(self, one: Reference, data: st.DataObject) -> None:
+        if not one.items:
+            return
+        position = data.draw(st.integers(1, len(one.items)))
+        taken, *later = self.run(self.heads.items(one.head, position - 1))
+        one.head = self.run(self.heads.remove(one.head, taken))
+        summaries = {place for place, *_ in one.summaries}
+        rest = [text for number, text in enumerate(one.items, start=1) if number > position and number not in summaries]
+        before, one.summaries = one.until(position - 1)
+        one.items = [*before, *rest]
+        again = self.run(self.heads.items(one.head, position - 1))
+        assert {each.id for each in again} <= {each.id for each in later}
+
     @rule(target=heads_of, one=heads_of, data=st.data())
     def fork(self, one: Reference, data: st.DataObject) -> Reference:
         position = data.draw(st.integers(0, len(one.items)))
@@ -175,5 +190,5 @@ class Tree(RuleBasedStateMachine):
 
 
 def test_the_engine_agrees_with_the_reference_whatever_is_done() -> None:
-    bounds = settings(max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+    bounds = settings(max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Tree, settings=bounds)

@@ -140,7 +140,7 @@ async def compact(http: httpx.AsyncClient, conversation: str, seen: Seen) -> Non
 
 
 async def add(http: httpx.AsyncClient, conversation: str, seen: Seen) -> str:
-    """Items by their own route, in a conversation or in a new one made with them; none of them can be taken out."""
+    """Items by their own route, in a conversation or in a new one made with them; one more is added and taken out."""
     seen.count += 1
     question, answer = f"told q{seen.count}", f"To: told q{seen.count}"
     items = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
@@ -156,11 +156,11 @@ async def add(http: httpx.AsyncClient, conversation: str, seen: Seen) -> str:
                 return conversation
         seen.said.setdefault(conversation, []).append((question, answer))
         seen.added += 1
-        listed = await http.get(f"/v1/conversations/{conversation}/items?limit=1")
-        if listed.status_code == 200:
-            id_ = listed.json()["data"][0]["id"]
-            refused = await http.delete(f"/v1/conversations/{conversation}/items/{id_}")
-            assert refused.status_code == 503 or refused.json()["error"]["code"] == "items_stay"
+        path = f"/v1/conversations/{conversation}/items"
+        aside = await http.post(path, json={"items": [{"role": "user", "content": f"aside {seen.count}"}]})
+        if aside.status_code == 200:
+            removed = await http.delete(f"{path}/{aside.json()['data'][0]['id']}")
+            assert removed.status_code in (200, 409, 503), removed.text
     except httpx.HTTPError:
         pass
     return conversation
@@ -190,7 +190,9 @@ async def talk_until_killed(serving: Process, seen: Seen) -> None:
         for one in callers:
             one.cancel()
         for found in await asyncio.gather(*callers, return_exceptions=True):
-            assert isinstance(found, asyncio.CancelledError), found
+            # the client's library stumbles over a socket that went while it was opened
+            is_theirs = isinstance(found, AttributeError) and "getpeername" in str(found)
+            assert isinstance(found, asyncio.CancelledError) or is_theirs, found
 
 
 def client(serving: Process) -> httpx.AsyncClient:

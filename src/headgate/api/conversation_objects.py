@@ -1,6 +1,7 @@
 """`/v1/conversations`: OpenAI's Conversations API over what is kept of conversations, whatever door they came by."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.requests import Request
@@ -15,7 +16,6 @@ from headgate.conversations.items import kept_of, told_of
 from headgate.conversations.store import State
 from headgate.conversations.types import Conversation, New, new_id
 from headgate.core.errors import InvalidField, MissingField
-from headgate.core.state_errors import ItemsStay
 from headgate.dialects.responses_items import parse_items
 from headgate.pipeline.referring import with_referred
 
@@ -63,17 +63,12 @@ async def list_items(request: Request, gate: Gate) -> Response:
 
 async def add_items(request: Request, gate: Gate) -> Response:
     """Items behind the last one; refused while a turn is under way."""
-    state, head = state_of(gate), await _head(request, gate)
+    state = state_of(gate)
     fields = await read_fields(request)
-    holder = new_id("hold")
-    await gate.deps.second_turn.at_once(head.id, lambda: state.runs.hold(head, holder, _LEASE_SECONDS))
-    try:
-        head = await state.heads.get(head.id, head.owner)
+    async with _held(request, gate) as head:
         before = told_of([one.data for one in await state.heads.told(head)])
         given = await with_referred(fields.get("items"), (), head.owner, state, "items")
         _, items = await state.heads.append(head, _added(given, before))
-    finally:
-        await state.runs.release(head, holder)
     data = [shown_item(one) for one in items]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]}
     return json_answer({"object": "list", "data": data, **ends, "has_more": False})
@@ -85,10 +80,21 @@ async def get_item(request: Request, gate: Gate) -> Response:
 
 
 async def delete_item(request: Request, gate: Gate) -> Response:
-    """Nothing is taken out of a history: refused, once it is clear that the item is there."""
-    head = await _head(request, gate)
-    item = await state_of(gate).heads.item(head, request.path_params["item"])
-    raise ItemsStay(f"The item '{item.id}' stays: what was said in a conversation is not changed.", param="item")
+    """The conversation without an item; refused while a turn is under way."""
+    heads = state_of(gate).heads
+    async with _held(request, gate) as head:
+        return json_answer(_shape(await heads.remove(head, await heads.item(head, request.path_params["item"]))))
+
+
+@asynccontextmanager
+async def _held(request: Request, gate: Gate) -> AsyncGenerator[Conversation]:
+    """The conversation as it stands, while nobody else adds to it."""
+    state, head, holder = state_of(gate), await _head(request, gate), new_id("hold")
+    await gate.deps.second_turn.at_once(head.id, lambda: state.runs.hold(head, holder, _LEASE_SECONDS))
+    try:
+        yield await state.heads.get(head.id, head.owner)
+    finally:
+        await state.runs.release(head, holder)
 
 
 async def _head(request: Request, gate: Gate) -> Conversation:

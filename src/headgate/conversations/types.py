@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import Any, Literal, NamedTuple
 
-Cause = Literal["root", "compaction", "fork", "rewind"]
-"""Why a segment began: with its conversation, over a summary, in another conversation, or at an earlier item."""
+Cause = Literal["root", "compaction", "fork", "rewind", "removal"]
+"""Why a segment began: with its conversation, over a summary, in another conversation, at an earlier item, or without
+one that was taken out.
+"""
 Status = Literal["queued", "in_progress", "requires_action", "completed", "failed", "cancelled", "incomplete"]
 OPEN: tuple[Status, ...] = ("queued", "in_progress", "requires_action")
 WORKING: tuple[Status, ...] = ("queued", "in_progress")
@@ -86,10 +88,11 @@ class Item:
 
 
 class New(NamedTuple):
-    """An item to append."""
+    """An item to append. `created` is 0 for one that is new."""
 
     data: Mapping[str, Any]
     run: str = ""
+    created: int = 0
 
 
 class Summary(NamedTuple):

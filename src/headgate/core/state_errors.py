@@ -92,15 +92,6 @@ class EventsGone(Invalid):
     typical_param = "stream"
 
 
-class ItemsStay(HeadgateError):
-    code = "items_stay"
-    status = 405
-    type = "invalid_request_error"
-    title = "Items of a conversation are not deleted one by one"
-    remedy = "Go on from an earlier item instead, or delete the whole conversation."
-    should_retry = False
-
-
 class StateUnavailable(HeadgateError):
     code = "state_unavailable"
     status = 503

@@ -30,17 +30,18 @@ async def erase_of(connection: AsyncConnection, owner: Owner, *, all_users: bool
 
 async def erase(connection: AsyncConnection, ids: Sequence[str]) -> None:
     """Segments that others go on from stay, with the items that they have in common, but belong to nobody."""
-    s, child = segments.c, segments.alias("child")
+    s, child, parent = segments.c, segments.alias("child"), segments.alias("parent")
     shared = select(s.id, func.max(child.c.base)).join(child, child.c.parent == s.id)
     shared = shared.where(s.conversation.in_(ids), child.c.conversation.not_in(ids)).group_by(s.id)
     kept: dict[str, int] = {row[0]: row[1] for row in await connection.execute(shared)}
     waiting = dict(kept)
-    while waiting:  # what a shared segment goes on from is shared as well
-        parents = select(s.id, s.parent, s.base).where(s.id.in_(waiting))
+    while waiting:  # what a shared segment goes on from is shared as well, and whole where it is not taken away
+        parents = select(s.id, s.parent, s.base).join(parent, parent.c.id == s.parent)
+        parents = parents.where(s.id.in_(waiting), parent.c.conversation.in_(ids))
         above: dict[str, int] = {}
         for row in await connection.execute(parents):
             upto = min(row.base, waiting[row.id])
-            if row.parent and upto > kept.get(row.parent, -1):
+            if upto > kept.get(row.parent, -1):
                 above[row.parent] = kept[row.parent] = upto
         waiting = above
     own = select(s.id).where(s.conversation.in_(ids), s.id.not_in(kept))

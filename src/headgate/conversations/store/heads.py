@@ -150,6 +150,21 @@ class Heads:
             await open_segment(connection, Segment(segment, head.id, parent, position, "rewind", milliseconds()))
             return await move(connection, head, To(segment, position, _weight_at(head, position)))
 
+    async def remove(self, head: Conversation, item: Item) -> Conversation:
+        """Go on as if an item had never been there: what came after it comes again, under the same ids, behind what was
+        before it. Summaries that stand for it go with it. It stays where it was, and others that branched off keep it.
+        """
+        base, segment = item.position - 1, new_id("seg")
+        async with self._database.writing() as connection:
+            chain = await chain_of(connection, head.segment)
+            summaries = {one.base + 1 for one in chain if one.cause == "compaction"}
+            whole = await all_items(connection, head)
+            rest = [one for one in whole[item.position :] if one.position not in summaries]
+            parent = await _segment_at(connection, head.segment, base)
+            await open_segment(connection, Segment(segment, head.id, parent, base, "removal", milliseconds()))
+            await add_items(connection, segment, base, [New(one.data, one.run, one.created) for one in rest])
+            return await move(connection, head, To(segment, base + len(rest), _weight_at(head, base)))
+
     async def fork(self, head: Conversation, position: int) -> Conversation:
         """A conversation of its own that has the items up to `position` in common with this one."""
         _refuse_beyond(head, position)

@@ -165,7 +165,7 @@ async def append(
 async def add_items(connection: AsyncConnection, segment: str, depth: int, added: Sequence[New]) -> list[Item]:
     now = milliseconds()
     made = [
-        Item(str(new.data["id"]), segment, depth + number, new.run, now, new.data)
+        Item(str(new.data["id"]), segment, depth + number, new.run, new.created or now, new.data)
         for number, new in enumerate(added, start=1)
     ]
     if made:
@@ -175,7 +175,7 @@ async def add_items(connection: AsyncConnection, segment: str, depth: int, added
                 "position": one.position,
                 "id": one.id,
                 "run": one.run,
-                "created": now,
+                "created": one.created,
                 "data": text_of(one.data),
             }
             for one in made
