@@ -156,8 +156,9 @@ async def add(http: httpx.AsyncClient, conversation: str, seen: Seen) -> str:
                 return conversation
         seen.said.setdefault(conversation, []).append((question, answer))
         seen.added += 1
-        path = f"/v1/conversations/{conversation}/items"
-        aside = await http.post(path, json={"items": [{"role": "user", "content": f"aside {seen.count}"}]})
+        seen.count += 1
+        path, text = f"/v1/conversations/{conversation}/items", f"aside {seen.count}"
+        aside = await http.post(path, json={"items": [{"role": "user", "content": text}]})
         if aside.status_code == 200:
             removed = await http.delete(f"{path}/{aside.json()['data'][0]['id']}")
             assert removed.status_code in (200, 409, 503), removed.text
