@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from tests.harness.gateway import Gateway, running_gateway
 from tests.harness.stub import Stub, chat, stream, stream_pieces
 from tests.journeys.test_agents import calling_in_pieces, settings
 from tests.journeys.test_background import Fields, begin, text_of, until
+from tests.journeys.test_reasoning import settings as reasoning_settings
+from tests.journeys.test_reasoning import step
 from tests.requirements import covers
 
 pytestmark = [covers("156"), on_each_database]
@@ -76,6 +79,18 @@ async def test_what_a_tool_did_is_not_done_again(stub: Stub, tmp_path: Path) -> 
         assert (await gateway.http.post("/v1/responses", json=body)).status_code == 200
     roles = [one["role"] for one in stub.last.json["messages"]]
     assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
+
+
+async def test_it_is_answered_in_the_way_that_its_caller_asked_for(stub: Stub, tmp_path: Path) -> None:
+    stub.answer(replace(step("What is it?", "continue_thinking"), hang=True))
+    async with running_gateway(reasoning_settings(stub), tmp_path) as gateway:
+        gateway.http.headers["x-routing-mode"] = "reasoning"
+        queued = await begin(gateway)
+        await stub.wait_for_calls(1)
+    stub.answer(step("I know.", "finished"), stream(stream_pieces(["Because."])))
+    async with running_gateway(reasoning_settings(stub), tmp_path) as gateway:
+        done = await until(gateway, queued["id"], "completed")
+    assert (text_of(done), len(stub.calls)) == ("Because.", 3)
 
 
 async def test_a_call_that_may_have_happened_is_not_repeated(stub: Stub, tmp_path: Path) -> None:

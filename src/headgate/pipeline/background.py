@@ -260,6 +260,7 @@ def _run_again(left: StoredRun, who: Principal) -> Run:
     run = Run(left.request_id, child_of(None), RESPONSES.name)
     run.who, run.dialect, run.asked, run.stream = who, RESPONSES.dialect, fields, True
     run.model, run.conversation, run.tells_more = str(fields.get("model")), left.conversation, False
+    run.mode = str(left.request.get("headgate", {}).get("mode") or "")
     run.stored_as = new_id("resp")  # so that its items have other ids than those that were told before
     given = fields.get("conversation")
     run.continues = Continues(left.conversation if given else "", "", left.previous, True, True)

@@ -160,7 +160,7 @@ class Claim:
             asked.background if asked is not None else False,
             now,
             0,
-            {**request, "headgate": {"dialect": dialect, "key": run.who.key_id}},
+            {**request, "headgate": {"dialect": dialect, "key": run.who.key_id, "mode": run.mode}},
             response,
             asked.previous if asked is not None else "",
             head.segment,
