@@ -13,20 +13,18 @@ from starlette.responses import Response
 from headgate.api.answers import json_answer
 from headgate.api.fields import read_fields, who_asks
 from headgate.api.gate import Gate
+from headgate.api.work import at_work
 from headgate.core.bounds import Want
-from headgate.core.errors import Draining, InvalidField, MissingField, ScopeMissing
+from headgate.core.errors import InvalidField, MissingField, ScopeMissing
 from headgate.core.principal import Principal
 from headgate.core.run import Run, ToolCall
 from headgate.core.tool_errors import McpUnavailable, ToolNotFound
 from headgate.identity.scopes import may
-from headgate.pipeline.settle import settle
 from headgate.tools.policy import may_destroy
 from headgate.tools.runner import problem, run_tool
 from headgate.tools.types import Caller, Tool, ToolInfo, ToolResult
 
 _READ, _EXECUTE = "tools:read", "tools:execute"
-_LEFT = 499
-"""What proxies log for a caller who left; nobody reads it."""
 
 
 async def list_tools(request: Request, gate: Gate) -> Response:
@@ -41,26 +39,11 @@ async def execute(request: Request, gate: Gate) -> Response:
     run: Run = request.scope["run"]
     gate.enter(run, dict(request.scope["headers"]))
     tool, arguments = await _asked(request, gate, run.who)
-    request.scope["cancel_on_disconnect"] = True
-    task = asyncio.current_task()
-    assert task is not None
-    gate.active[task] = run
-    try:
-        result = await call_tool(tool, arguments, run, gate)
-    except asyncio.CancelledError:
-        if run.stopped_by is not None:
-            run.cut_off()
-            settle(run, gate.deps)
-            raise run.stopped_by from None
-        if gate.draining:
-            raise Draining("This process shut down before the tool had ended.", retry_after=1) from None
-        run.outcome, run.status = "disconnected", _LEFT
-        settle(run, gate.deps)
-        return Response(status_code=_LEFT)
-    finally:
-        request.scope["cancel_on_disconnect"] = False
-        gate.active.pop(task, None)
-    return json_answer(_told(tool.info, result, run))
+
+    async def act() -> Response:
+        return json_answer(_told(tool.info, await call_tool(tool, arguments, run, gate), run))
+
+    return await at_work(request, gate, act)
 
 
 async def call_tool(tool: Tool, arguments: dict[str, Any], run: Run, gate: Gate) -> ToolResult:

@@ -1,4 +1,4 @@
-"""Control routes that make calls of models: they are counted as in flight, and end when their caller leaves."""
+"""Control routes that make calls of models or tools: counted as in flight, and ended when their caller leaves."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
