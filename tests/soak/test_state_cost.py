@@ -31,17 +31,28 @@ async def test_what_a_stored_turn_costs(stub: Stub, processes: Processes, tmp_pa
     body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}]}
     async with httpx.AsyncClient(base_url=serving.url, headers=headers, timeout=BOUND) as http:
 
-        async def took(times: int, **more: str) -> float:
-            before = cpu(serving.popen.pid)
+        async def took(times: int, stream: bool = False, **more: str) -> float:
+            told, before = {**body, "stream": stream}, cpu(serving.popen.pid)
             for _ in range(times):
-                answer = await http.post("/v1/chat/completions", json=body, headers=more)
+                answer = await http.post("/v1/chat/completions", json=told, headers=more)
                 assert answer.status_code == 200, answer.text
             stub.requests.clear()
             return (cpu(serving.popen.pid) - before) / times
 
+        async def went_on(times: int, stream: bool = False) -> float:
+            """The mean of the second to the fourth turn of conversations."""
+            spent = 0.0
+            for _ in range(times // 3):
+                first = await http.post("/v1/chat/completions", json=body, headers=new)
+                here = {"x-conversation-id": first.headers["x-conversation-id"]}
+                spent += await took(3, stream, **here)
+            return spent / (times // 3)
+
         new = {"x-conversation-id": ""}
         await took(50, **new)
-        times = amount(200, 1000)
+        times = amount(200, 1200)
         plain, stored = await took(times), await took(times, **new)
-    print(f"\nCPU per request: {plain:.2f} ms plain, {stored:.2f} ms stored")
+        print(f"\nCPU per request: {plain:.2f} ms plain, {stored:.2f} ms stored, {await went_on(times):.2f} going on")
+        streamed, kept = await took(times, True), await took(times, True, **new)
+        print(f"streamed: {streamed:.2f} ms plain, {kept:.2f} ms stored, {await went_on(times, True):.2f} going on")
     assert stored - plain < 10
