@@ -31,7 +31,7 @@ async def test_what_a_stored_turn_costs(stub: Stub, processes: Processes, tmp_pa
     body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}]}
     async with httpx.AsyncClient(base_url=serving.url, headers=headers, timeout=BOUND) as http:
 
-        async def took(times: int, stream: bool = False, **more: str) -> float:
+        async def took(times: int, stream: bool, more: dict[str, str]) -> float:
             told, before = {**body, "stream": stream}, cpu(serving.popen.pid)
             for _ in range(times):
                 answer = await http.post("/v1/chat/completions", json=told, headers=more)
@@ -45,14 +45,14 @@ async def test_what_a_stored_turn_costs(stub: Stub, processes: Processes, tmp_pa
             for _ in range(times // 3):
                 first = await http.post("/v1/chat/completions", json=body, headers=new)
                 here = {"x-conversation-id": first.headers["x-conversation-id"]}
-                spent += await took(3, stream, **here)
+                spent += await took(3, stream, here)
             return spent / (times // 3)
 
         new = {"x-conversation-id": ""}
-        await took(50, **new)
+        await took(50, False, new)
         times = amount(200, 1200)
-        plain, stored = await took(times), await took(times, **new)
+        plain, stored = await took(times, False, {}), await took(times, False, new)
         print(f"\nCPU per request: {plain:.2f} ms plain, {stored:.2f} ms stored, {await went_on(times):.2f} going on")
-        streamed, kept = await took(times, True), await took(times, True, **new)
+        streamed, kept = await took(times, True, {}), await took(times, True, new)
         print(f"streamed: {streamed:.2f} ms plain, {kept:.2f} ms stored, {await went_on(times, True):.2f} going on")
     assert stored - plain < 10
