@@ -6,7 +6,6 @@ not in it.
 
 import asyncio
 import gc
-import hmac
 import logging
 import os
 import secrets
@@ -26,6 +25,7 @@ from headgate.core.errors import (
     UserForbidden,
 )
 from headgate.core.principal import DEFAULT_TENANT, Principal
+from headgate.identity.hashing import KeyedHash
 from headgate.identity.holders import Builder, TermsOf, no_terms
 from headgate.identity.signal import Signal
 from headgate.identity.types import Changed, Defaults, KeyInForce, Tenant
@@ -54,7 +54,7 @@ class KeyRing:
         defaults: Defaults | None = None,
         terms_of: TermsOf = no_terms,
     ) -> None:
-        self._pepper = pepper
+        self._hash = KeyedHash(pepper)
         self._required = required
         self._configured = dict(tenants or {})
         self._tenants = {DEFAULT_TENANT: _NOBODY, **self._configured}
@@ -93,7 +93,7 @@ class KeyRing:
         The table is looked up by a keyed hash that no caller can compute, so the time it takes tells nothing.
         """
         if key is not None:
-            digest = hmac.digest(self._pepper, key, "sha256")
+            digest = self._hash.digest(key)
             who = self._holders.get(digest)
             if who is not None and (not who.expires_at or who.expires_at > time()):
                 return who
@@ -119,7 +119,7 @@ class KeyRing:
 
     def digest(self, key: bytes) -> bytes:
         """What is kept of a key."""
-        return hmac.digest(self._pepper, key, "sha256")
+        return self._hash.digest(key)
 
     def is_configured(self, digest: bytes) -> bool:
         """Whether a key of this hash stands in the configuration."""
