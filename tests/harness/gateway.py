@@ -26,13 +26,19 @@ TOKEN = "sk-test-token-key-00002"
 
 @dataclass
 class Gateway:
-    """`lines` are the request log's lines; `http` sends the master key."""
+    """`written` are the request log's lines so far; `http` sends the master key."""
 
     port: int
     gate: Gate
     server: Server
     http: httpx.AsyncClient
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    written: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Those of all runs that are settled."""
+        self.gate.deps.observers.flush()
+        return self.written
 
     @property
     def url(self) -> str:

@@ -68,7 +68,7 @@ async def test_tokens_are_counted_without_a_call_of_the_model(governed: Gateway,
 
 async def test_the_session_of_a_coding_agent_is_the_runs(governed: Gateway) -> None:
     runs: list[Any] = []
-    governed.gate.deps.observers += (runs.append,)
+    governed.gate.deps.observers.at_once.append(runs.append)
     await ask(governed, headers={"x-claude-code-session-id": "s-1"})
     assert [run.wishes.session for run in runs] == ["s-1"]
 

@@ -234,7 +234,7 @@ async def test_the_file_may_switch_a_tenants_log_lines_off_or_on(stub: Stub, tmp
     made = tree(stub, {"settings": {"log_requests": False}})
     lines: list[dict[str, Any]] = []
     async with running_gateway(made, tmp_path) as gateway, caller(gateway) as blue, caller(gateway, TOKEN) as other:
-        gateway.gate.deps.observers = (request_logger(lines.append, True),)
+        gateway.gate.deps.observers.at_once.append(request_logger(lines.append, True))
         await ask(blue)
         await ask(other)
         key = gateway.gate.keys.recognise(BLUE_KEY.encode()).key_id

@@ -136,7 +136,7 @@ async def _make(asked: Asked, recording: Recording, gate: Gate) -> None:
 
 async def _cut_off(recording: Recording, run: Run, reply: Reply) -> None:
     if recording.is_unheard:
-        run.outcome = "disconnected"
+        run.cut_off()
         return
     run.outcome = "error"
     error = Draining("This process shut down before the answer was complete.", retry_after=1)

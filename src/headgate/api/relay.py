@@ -137,7 +137,7 @@ async def _cut_off(gate: Gate, run: Run, reply: Reply, refusal: HeadgateError | 
         await reply.fail(run.stopped_by)
         return
     if reply.caller_left or not gate.draining:
-        run.outcome = "disconnected"
+        run.cut_off()
         return
     error = Draining("This process shut down before the answer was complete.", retry_after=1)
     run.fail(error)

@@ -20,6 +20,7 @@ from headgate.app.tracing import traced
 from headgate.config.tenants import cascade_of
 from headgate.core.run import Run
 from headgate.pipeline.context import Deps
+from headgate.pipeline.observers import Observers
 from headgate.routing.compose import cooldown_of
 from headgate.routing.health import Book
 from headgate.telemetry.exchange import Exchange
@@ -37,7 +38,8 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
     settings = prepared.settings
     wire = Wire()
     metrics = Metrics()
-    exchange = Exchange(metrics, prepared.metrics_folder)
+    told = Observers(metrics.observe, *observers)
+    exchange = Exchange(metrics, prepared.metrics_folder, told.flush)
     book = Book(cooldown_of(settings.routing))
     parts = parts_of(settings, wire, prepared.local, book)
     cascade = cascade_of(settings)
@@ -48,7 +50,7 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
     limits = settings.server.limits
     gate = Gate(
         keys=keys,
-        deps=Deps(parts.catalog, parts.planner, book, parts.upstreams, (metrics.observe, *observers)),
+        deps=Deps(parts.catalog, parts.planner, book, parts.upstreams, told),
         bounds=Bounds(limits.body, limits.in_flight, settings.server.ping_seconds),
         metrics=metrics,
         exchange=exchange,
@@ -78,7 +80,10 @@ async def gateway(prepared: Prepared, observers: tuple[Callable[[Run], None], ..
             noting(settings, gate),
             compacting(settings, gate),
         ):
-            yield gate
+            try:
+                yield gate
+            finally:
+                told.flush()
     finally:
         for duty in (*duties, *gate.deps.mirrors):
             duty.cancel()

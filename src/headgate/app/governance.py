@@ -190,7 +190,7 @@ async def _allotted(store: AttemptStore, settings: Settings, gate: Gate) -> "asy
 
     allotments = Allotments(several, spent, gate.deps.book.spent_out)
     await allotments.refresh()
-    gate.deps.observers += (allotments.observe,)
+    gate.deps.observers.at_once.append(allotments.observe)
     return loop.create_task(allotments.keep_refreshing())
 
 

@@ -38,7 +38,7 @@ async def traced(settings: Settings, gate: Gate, wire: Wire) -> AsyncIterator[No
     tracer = Tracer(_post_to(origin, tracing), gate.metrics, providers, resource, content_bytes=content_bytes)
     gate.samples = sampler_of(tracing)
     gate.deps.keeps_answers = content_bytes
-    gate.deps.observers = (*gate.deps.observers, tracer.observe)
+    gate.deps.observers.several.append(tracer.observe)
     duty = asyncio.get_running_loop().create_task(tracer.keep_sending())
     try:
         yield

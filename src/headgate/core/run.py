@@ -234,12 +234,17 @@ class Run:
         return replace(self, is_accounted=False, is_settled=False)
 
     def fail(self, error: HeadgateError) -> None:
+        """It ended with an error, unless it has ended already."""
+        if self.is_settled:
+            return
         self.outcome = "error"
         self.error = error
         self.status = self.status or error.status
 
     def cut_off(self) -> None:
         """Its task was cancelled: because somebody stopped the run, or else because the caller left."""
+        if self.is_settled:
+            return
         if self.stopped_by is None:
             self.outcome = "disconnected"
         else:

@@ -20,6 +20,7 @@ from headgate.core.request import UNCHANGED, Changes, ModelRequest
 from headgate.core.run import CostOf, Run, StrategyChoice
 from headgate.knowledge.service import Knowledge
 from headgate.limits.limiter import Limiter
+from headgate.pipeline.observers import Observers
 from headgate.pipeline.scribe import Scribe
 from headgate.pipeline.second_turn import SecondTurn
 from headgate.pipeline.watching import Watch
@@ -95,8 +96,7 @@ class Deps:
     planner: Planner
     book: Book
     upstreams: Mapping[str, Upstream]
-    observers: tuple[Callable[[Run], None], ...]
-    """Each is called once with every settled run."""
+    observers: Observers
     mirrors: "dict[asyncio.Task[None], Run]" = field(default_factory=dict)
     """Copies of requests under way."""
     agents: Agents | None = None

@@ -72,5 +72,4 @@ def settle(run: Run, deps: Deps) -> None:
     run.is_settled = True
     account(run, deps)
     run.ended = now()
-    for observe in deps.observers:
-        observe(run)
+    deps.observers.tell(run)

@@ -17,11 +17,16 @@ _SECONDS = 1.0
 _SILENT_SECONDS = 5.0
 
 
-class Exchange:
-    """`folder` belongs to one running server; None when it has one worker."""
+def _nothing() -> None:
+    """Everything is counted already."""
 
-    def __init__(self, own: Metrics, folder: Path | None) -> None:
+
+class Exchange:
+    """`folder` belongs to one running server; None when it has one worker. `count` counts what is not counted yet."""
+
+    def __init__(self, own: Metrics, folder: Path | None, count: Callable[[], None] = _nothing) -> None:
         self._own = own
+        self._count = count
         self._folder = folder
         self._file = folder / f"{os.getpid()}.metrics" if folder else None
         self.trouble: Callable[[], str] = str
@@ -35,6 +40,7 @@ class Exchange:
 
     def publish(self) -> None:
         if self._file is not None:
+            self._count()
             self._own.ledger_trouble = bool(self.trouble())
             draft = self._file.with_suffix(".draft")
             draft.write_bytes(pickle.dumps(self._own))
@@ -42,6 +48,7 @@ class Exchange:
 
     def all(self) -> list[Metrics]:
         """Our own counts as they are, the others' as they last left them."""
+        self._count()
         self._own.ledger_trouble = bool(self.trouble())
         if self._folder is None:
             return [self._own]
