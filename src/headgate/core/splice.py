@@ -137,7 +137,7 @@ def is_plain(text: bytes, parsed: Mapping[str, object]) -> bool:
     """
     return (
         len(parsed) <= _MOST_COUNTED
-        and _MAY_SPELL_ASCII not in text
+        and text.find(_MAY_SPELL_ASCII) < 0
         and set(map(text.count, map(_spelled, parsed))) <= _ONE
     )
 

@@ -12,6 +12,7 @@ _READ = ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens")
 _WRITTEN = ("cache_creation_input_tokens",)
 _BESIDE = frozenset((*_READ, *_WRITTEN))
 _PARTS = _BESIDE.union(_INWARD, _OUTWARD)
+_NO_PARTS = (0,) * 7
 
 
 class Tokens(NamedTuple):
@@ -46,10 +47,10 @@ def reported(usage: object) -> Tokens | None:
     completion = _count(usage, "completion_tokens", "output_tokens") or 0
     total = _count(usage, "total_tokens") or 0
     if total <= prompt + completion and _PARTS.isdisjoint(usage):
-        return Tokens(prompt, completion)
+        return Tokens._make((prompt, completion, *_NO_PARTS))
     inward, outward = _details(usage, _INWARD), _details(usage, _OUTWARD)
     if not (inward or outward) and total <= prompt + completion and _BESIDE.isdisjoint(usage):
-        return Tokens(prompt, completion)
+        return Tokens._make((prompt, completion, *_NO_PARTS))
     cached = _count(inward, "cached_tokens") or _count(usage, *_READ) or 0
     written = _count(inward, "cache_write_tokens", "cache_creation_tokens") or _count(usage, *_WRITTEN) or 0
     held = cached + written

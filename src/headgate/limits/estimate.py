@@ -45,7 +45,7 @@ def wanted(request: ModelRequest, price: Price | None, *, longest: int = 0, typi
     if price is not None and price.has_kinds:
         price = _of_kinds(price, request)
     money = min(cost(price, prompt, most), _MOST_NANO_USD)
-    return Want(min(prompt + likely, _MOST_TOKENS), money, request.stream)
+    return Want._make((min(prompt + likely, _MOST_TOKENS), money, request.stream))
 
 
 def cost(price: Price | None, prompt: int, completion: int) -> int:

@@ -100,7 +100,7 @@ async def _try(step: Step, plan: Plan, request: ModelRequest, run: Run, deps: De
     if plan.timeout or target.timeout or target.stream_timeout:
         timeout, hurried = _time_for(target, plan, request, run)
     attempt.span, traceparent = run.trace.below()
-    call = Call(request, target.model, run.id, traceparent, changes, run.trace.state, headers)
+    call = Call._make((request, target.model, run.id, traceparent, changes, run.trace.state, headers))
     book.begin(target, surface, counted=target.limits is not None or model.balance == "usage")
     blameless = True
     answer: Whole | Stream | None = None

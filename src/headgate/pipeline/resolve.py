@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headgate.core.errors import ImageUrlNotSupported
-from headgate.core.request import ModelRequest
+from headgate.core.request import UNCHANGED, ModelRequest
 from headgate.core.run import Run
 from headgate.core.surfaces import SURFACES
 from headgate.core.wishes import NOTHING, Wishes
@@ -33,7 +33,7 @@ async def resolve(request: ModelRequest, run: Run, deps: Deps) -> Plan:
     is_bound = who.is_choosy
     is_usual = terms.retries is None and not terms.timeout
     if run.wishes is NOTHING and model.affinity == "none" and deps.planner.is_plain and is_usual and not is_bound:
-        return Plan(model, _PLAIN[request.surface])
+        return Plan._make((model, _PLAIN[request.surface], 0.0, False, UNCHANGED))
     policy = deps.planner.policy
     wishes, changes = wishes_in_body(request, run.wishes) if policy.overrides.fields else (run.wishes, None)
     wishes, run.applied = _bounded(wishes, policy)

@@ -101,7 +101,7 @@ class Notes:
 
     def chose(self, model: Model, rule: str, ready: Sequence[Target], scores: tuple[float, ...]) -> None:
         candidates, self._candidates = self._candidates, None
-        self.choices.append(Choice(model.name, self._hop, rule, ready, scores, candidates))
+        self.choices.append(Choice._make((model.name, self._hop, rule, ready, scores, candidates)))
 
     def had_no_choice(self, model: Model) -> None:
         """One target at most is ready."""
@@ -156,7 +156,8 @@ class Planner:
         if hop or len(model.targets) > 1:
             notes.turn_to(hop, candidates)
         target = self._choose(model, candidates, ask, 0.0, notes) if candidates else None
-        return Begun(model, hop, candidates, None if target is None else Step(target, model, 0.0, hop), refusal)
+        step = None if target is None else Step._make((target, model, 0.0, hop))
+        return Begun._make((model, hop, candidates, step, refusal))
 
     def steps(self, begun: Begun, ask: Ask, notes: Notes) -> Steps:
         """The way of one request, its first step again at first."""

@@ -15,7 +15,7 @@ import orjson
 
 from headgate.core.bounds import Refusal
 from headgate.core.errors import LimitReached
-from headgate.core.run import Attempt, Run
+from headgate.core.run import Attempt, Run, now
 from headgate.core.tokens import Tokens
 from headgate.telemetry.redact import redact
 
@@ -107,7 +107,7 @@ def request_line(run: Run) -> dict[str, Any]:
     tokens = last.tokens if len(attempts) < 2 else _reported(attempts)
     prompt, completion, cached, reasoning, cache_write, *_ = tokens or _UNKNOWN
     line = {
-        "ts": time.time(),
+        "ts": time.time() - now() + run.ended,
         "event": "request",
         "request_id": run.id,
         "trace_id": run.trace.trace_id,
@@ -122,15 +122,7 @@ def request_line(run: Run) -> dict[str, Any]:
         "outcome": run.outcome,
         "error": run.error.code if run.error else None,
         "stream": run.stream,
-    }
-    line["attempts"] = [{"target": one.target, "error": one.error.code if one.error else None} for one in attempts]
-    if (attempts or run.passed_over or run.error) and (told := _decisions(run, last)):
-        line |= told
-    if run.replay_of:
-        line["replay_of"] = run.replay_of
-    if run.tools or run.parent or run.absent or run.stop or run.passages:
-        line |= _inside(run)
-    line |= {
+        "attempts": [{"target": one.target, "error": one.error.code if one.error else None} for one in attempts],
         "duration_ms": int((run.ended - started) * 1e6 + 0.5) / 1e3,  # `round` takes five times as long
         "first_byte_ms": int((last.first_byte - started) * 1e6 + 0.5) / 1e3 if last.first_byte else None,
         "first_token_ms": int((last.first_token - started) * 1e6 + 0.5) / 1e3 if last.first_token else None,
@@ -142,12 +134,18 @@ def request_line(run: Run) -> dict[str, Any]:
         "completion_tokens": completion,
         "cached_tokens": cached,
         "reasoning_tokens": reasoning,
+        "cost_usd": None if cost is None else cost / 1e9,
+        "cost_measure": last.measure or None,
+        "limited": run.ticket is not None,
     }
     if cache_write:
         line["cache_write_tokens"] = cache_write
-    line["cost_usd"] = None if cost is None else cost / 1e9
-    line["cost_measure"] = last.measure or None
-    line["limited"] = run.ticket is not None
+    if (attempts or run.passed_over or run.error) and (told := _decisions(run, last)):
+        line |= told
+    if run.replay_of:
+        line["replay_of"] = run.replay_of
+    if run.tools or run.parent or run.absent or run.stop or run.passages:
+        line |= _inside(run)
     return line
 
 

@@ -31,16 +31,17 @@ _PROVIDERS = {
 }
 """Names of providers that the conventions have another name for."""
 _PARAMETERS = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "max_tokens": "max_tokens",
-    "max_completion_tokens": "max_tokens",
-    "frequency_penalty": "frequency_penalty",
-    "presence_penalty": "presence_penalty",
-    "seed": "seed",
-    "n": "choice.count",
+    "temperature": ("gen_ai.request.temperature", float),
+    "top_p": ("gen_ai.request.top_p", float),
+    "top_k": ("gen_ai.request.top_k", float),
+    "max_tokens": ("gen_ai.request.max_tokens", int),
+    "max_completion_tokens": ("gen_ai.request.max_tokens", int),
+    "frequency_penalty": ("gen_ai.request.frequency_penalty", float),
+    "presence_penalty": ("gen_ai.request.presence_penalty", float),
+    "seed": ("gen_ai.request.seed", int),
+    "n": ("gen_ai.request.choice.count", int),
 }
+"""The attribute of a parameter and its type."""
 _NANO = 1e9
 _MOST_SHARED = 2048
 
@@ -104,7 +105,8 @@ def spans_of(run: Run, epoch: float, providers: Mapping[str, str], *, content_by
     whose = _whose("mirror" if run.mirror_of else run.component, who.tenant, who.key_id)
     common = _common(run)
     content = _content(run, content_bytes) if content_bytes else None
-    root = Span(
+    told = run.error
+    root = (
         f"{run.route} {run.label}" if path is None else f"POST {path}",
         INTERNAL if path is None else SERVER,
         trace_id,
@@ -115,39 +117,38 @@ def spans_of(run: Run, epoch: float, providers: Mapping[str, str], *, content_by
         int((run.started + epoch) * _NANO),
         int((run.ended + epoch) * _NANO),
         _of_request(run, common),
-        "" if run.error is None else _told(run.error),
+        "" if told is None else _told(told),
         0,
         content,
         (whose, _request(path, run.model or "", run.stream, run.outcome, len(attempts), run.status)),
     )
-    spans = [root]
+    spans = [Span._make(root)]
     for number, attempt in enumerate(attempts, 1):
         is_last = number == len(attempts)
-        error = attempt.error or (run.error if is_last else None)
+        error = attempt.error or (told if is_last else None)
         attributes = _of_call(run, attempt, common)
         of_part = _whose(attempt.component, who.tenant, who.key_id) if attempt.component else whose
         if error is not None:
             attributes["error.type"] = error.code
         provider = providers.get(attempt.upstream, attempt.upstream)
         name, call = _call(run.route, provider, attempt.model, attempt.target, attempt.model_name)
-        spans.append(
-            Span(
-                name,
-                CLIENT,
-                trace_id,
-                attempt.span,
-                span_id,
-                False,
-                state,
-                int((attempt.started + epoch) * _NANO),
-                int(((attempt.ended or run.ended) + epoch) * _NANO),
-                attributes,
-                "" if error is None else _told(error),
-                int((attempt.first_token + epoch) * _NANO) if attempt.first_token else 0,
-                content if is_last else None,
-                (of_part, call, _turn(number, "first" if number == 1 else _reason(attempts[number - 2], attempt))),
-            )
+        below = (
+            name,
+            CLIENT,
+            trace_id,
+            attempt.span,
+            span_id,
+            False,
+            state,
+            int((attempt.started + epoch) * _NANO),
+            int(((attempt.ended or run.ended) + epoch) * _NANO),
+            attributes,
+            "" if error is None else _told(error),
+            int((attempt.first_token + epoch) * _NANO) if attempt.first_token else 0,
+            content if is_last else None,
+            (of_part, call, _turn(number, "first" if number == 1 else _reason(attempts[number - 2], attempt))),
         )
+        spans.append(Span._make(below))
     return spans
 
 
@@ -276,11 +277,11 @@ def _reason(before: Attempt, attempt: Attempt) -> str:
 def _add_parameters(found: dict[str, Any], fields: Mapping[str, Any], stream: bool) -> None:
     """Numbers only: other fields may hold text of the caller's."""
     given = {}
-    for name in _PARAMETERS.keys() & fields.keys():
-        value = fields[name]
-        if type(value) in (int, float):
+    for name, value in fields.items():
+        if name in _PARAMETERS and type(value) in (int, float):
             given[name] = value
-            found[f"gen_ai.request.{_PARAMETERS[name]}"] = value
+            attribute, kind = _PARAMETERS[name]
+            found[attribute] = kind(value)
     if stream:
         given["stream"] = found["gen_ai.request.stream"] = True
     if given:

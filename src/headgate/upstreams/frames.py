@@ -19,6 +19,7 @@ from headgate.core.tokens import reported
 from headgate.upstreams.refusals import told_inside
 
 _NULL_USAGE = b',"usage":null'
+_QUOTE = ord('"')
 _CONTENT = b'"content":"'
 _MOST_PATTERNS = 3
 _TEXT = re.compile(rb'"(?:content|arguments|reasoning_content|reasoning|text)": ?"((?:[^"\\]|\\.)*+)"')
@@ -92,9 +93,9 @@ class FrameRelay:
             # The event that was learned, with another text, or several in a row as they come when there is much to do.
             # Texts without quotes cannot end early and hide anything.
             texts = relayed = data[start:end]
-            if b'"' in texts:
+            if _QUOTE in texts:
                 texts, relayed = texts.replace(seam, b""), texts.replace(seam, new_seam)
-            if texts and b'"' not in texts:
+            if texts and _QUOTE not in texts:
                 attempt = self._attempt
                 attempt.chunks += 1
                 attempt.text_bytes += len(texts)

@@ -125,7 +125,7 @@ def _cost(known: Measured, price: Price | None) -> int | None:
 def _measured(run: Run, attempt: Attempt) -> Measured:
     """The tokens of an attempt: as reported; none if it failed before anything came; else by what was seen."""
     if attempt.tokens is not None:
-        return Measured(_drawn(attempt.tokens) if run.route in _DRAWING else attempt.tokens)
+        return Measured._make((_drawn(attempt.tokens) if run.route in _DRAWING else attempt.tokens, "reported", 0))
     began = bool(attempt.chunks or attempt.first_token)
     error = attempt.error
     if error is not None and not began and not isinstance(error, _MAY_HAVE_WORKED):

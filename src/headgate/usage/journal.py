@@ -89,7 +89,7 @@ class Journal:
         if not self._waiting:
             if self._own is not None:
                 self._own += entries
-            if _ZERO in data:
+            if data.find(_ZERO) >= 0:  # `in` tries first whether it is a number, at ten times the price
                 self._own = None
             self._write(data)
         elif len(self._waiting) < _MOST_WAITING:
