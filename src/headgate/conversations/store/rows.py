@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    delete,
     insert,
     literal,
     or_,
@@ -61,6 +62,7 @@ _MOVE = Prepared(update(conversations).where(*_AS_IT_WAS), *_MOVED)
 _MOVE_AND_RELEASE = Prepared(update(conversations).where(*_AS_IT_WAS).values(_LEFT), *_MOVED)
 _CREATE, _OPEN, _ADD = Prepared(insert(conversations)), Prepared(insert(segments)), Prepared(insert(items))
 _BEGIN, _TELL = Prepared(insert(stored_runs)), Prepared(insert(events), once=True)
+_DROP = Prepared(delete(stored_runs).where(_r.id == bindparam("of"), _IS_OPEN, _r.events == 0))
 _RUN = Prepared(
     select(stored_runs).where(
         _r.id == bindparam("of"), _r.tenant == bindparam("of_tenant"), _r.user == bindparam("of_user")
@@ -237,6 +239,11 @@ async def run_with(connection: AsyncConnection, id_: str, owner: Owner) -> Store
 
 async def begin_run(connection: AsyncConnection, run: StoredRun) -> None:
     await change(connection, _BEGIN, _row_of_run(run))
+
+
+async def drop_run(connection: AsyncConnection, run: str) -> None:
+    """Take a run away again of which nothing was told."""
+    await change(connection, _DROP, {"of": run})
 
 
 async def end_run(connection: AsyncConnection, run: StoredRun, told: Sequence[StoredEvent]) -> bool:
