@@ -90,6 +90,11 @@ _CHAIN = Prepared(select(segments).join(_HERE, segments.c.id == _HERE.c.id))
 _WHOLE = path_of(bindparam("at", type_=Name), bindparam("until", type_=BigInteger))
 _ON_PATH = select(items).join(_WHOLE, and_(items.c.segment == _WHOLE.c.id, items.c.position <= _WHOLE.c.upto))
 _ALL = Prepared(_ON_PATH.order_by(items.c.position))
+_OWN = Prepared(
+    select(items)
+    .where(items.c.segment == bindparam("at"), items.c.position <= bindparam("until", type_=BigInteger))
+    .order_by(items.c.position)
+)
 _LATEST = Prepared(
     _ON_PATH.where(items.c.position < bindparam("before", type_=BigInteger))
     .order_by(items.c.position.desc())
@@ -221,6 +226,15 @@ async def chain_of(connection: AsyncConnection, segment: str) -> list[Segment]:
 async def all_items(connection: AsyncConnection, head: Conversation) -> list[Item]:
     """The whole history, oldest first."""
     return [item_of(row) for row in await rows(connection, _ALL, {"at": head.segment, "until": head.depth})]
+
+
+async def own_items(connection: AsyncConnection, head: Conversation) -> list[Item] | None:
+    """The whole history where it lies in one segment, as that of most conversations; None where it does not.
+
+    Nothing of it is covered by a summary then, for a summary begins a segment behind what it covers.
+    """
+    found = await rows(connection, _OWN, {"at": head.segment, "until": head.depth})
+    return [item_of(row) for row in found] if found and found[0][1] == 1 else None
 
 
 async def latest_items(connection: AsyncConnection, head: Conversation, before: int, most: int) -> list[Item]:
