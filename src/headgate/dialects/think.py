@@ -16,6 +16,11 @@ class ThinkSplitter:
         self._held = ""
         self._state = "start"
 
+    @property
+    def is_past(self) -> bool:
+        """Whether all that comes is text."""
+        return self._state == "answer"
+
     def feed(self, piece: str) -> Iterator[Text | Thought]:
         if self._state == "answer":
             yield Text(piece)
