@@ -75,10 +75,10 @@ class Reader:
             if data is not None and data.strip() != b"[DONE]":
                 chunk = _object(data)
                 self._note(chunk)
-                if (text := self._text_alone(chunk)) is None:
-                    yield from self._choices(chunk)
-                elif text:
+                if text := self._text_alone(chunk):
                     yield self._noted(Text(text))
+                else:
+                    yield from self._choices(chunk)
 
     def whole(self, body: bytes) -> Iterable[ChatEvent]:
         """A complete answer; raises UpstreamGarbled when it holds none."""
@@ -115,17 +115,17 @@ class Reader:
         if more := _others(chunk, _TOP):
             answer.beside = {**answer.beside, **more}
 
-    def _text_alone(self, chunk: Mapping[str, Any]) -> str | None:
-        """The text of a chunk that says nothing else, as most do; None for any other."""
+    def _text_alone(self, chunk: Mapping[str, Any]) -> str:
+        """The text of a chunk that says nothing else, as most do; empty for any other."""
         choices = chunk.get("choices")
-        if not self._think.is_past or type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
-            return None
+        if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
+            return ""
         for name, value in choices[0].items():
             if value and name != "delta":
-                return None
+                return ""
         delta = choices[0].get("delta")
         text = delta.get("content") if type(delta) is dict and len(delta) == 1 else None
-        return text if type(text) is str else None
+        return text if type(text) is str and text and self._think.passes(text) else ""
 
     def _choices(self, chunk: Mapping[str, Any]) -> Iterator[ChatEvent]:
         for choice in _listed(chunk.get("choices")):

@@ -16,9 +16,10 @@ class ThinkSplitter:
         self._held = ""
         self._state = "start"
 
-    @property
-    def is_past(self) -> bool:
-        """Whether all that comes is text."""
+    def passes(self, piece: str) -> bool:
+        """Whether a piece that is not empty is text as it is. Then it need not be fed."""
+        if self._state == "start" and not self._held and piece[:1] != "<" and piece[:1].strip():
+            self._state = "answer"
         return self._state == "answer"
 
     def feed(self, piece: str) -> Iterator[Text | Thought]:
