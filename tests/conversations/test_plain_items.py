@@ -11,7 +11,13 @@ from tests.requirements import covers
 
 pytestmark = covers("85")
 TEXT = {"type": "output_text", "text": "Hello.", "annotations": [], "logprobs": []}
-PLAIN: dict[str, Any] = {"id": "msg_1", "type": "message", "status": "completed", "role": "assistant", "content": [TEXT]}
+PLAIN: dict[str, Any] = {
+    "id": "msg_1",
+    "type": "message",
+    "status": "completed",
+    "role": "assistant",
+    "content": [TEXT],
+}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +59,12 @@ def plainly(sent: list[Item], history: list[Item]) -> tuple[Item, ...]:
     return tuple(one for one in given if one not in known)
 
 
-RULES, HI, HELLO, MORE = said("system", "Be brief."), said("user", "Hi"), said("assistant", "Hello."), said("user", "And?")
+RULES, HI, HELLO, MORE = (
+    said("system", "Be brief."),
+    said("user", "Hi"),
+    said("assistant", "Hello."),
+    said("user", "And?"),
+)
 CALL = ToolCall("call_1", "add", "{}")
 
 

@@ -1,7 +1,6 @@
 """Threads that work for an event loop: each result comes to whoever asked for it, and nothing is left over."""
 
 import asyncio
-import os
 import threading
 from pathlib import Path
 
@@ -15,7 +14,8 @@ pytestmark = covers("database")
 
 
 def pipes() -> int:
-    return sum(os.readlink(one).startswith("pipe:") for one in Path("/proc/self/fd").iterdir() if one.is_symlink())
+    found = (one.readlink() for one in Path("/proc/self/fd").iterdir() if one.is_symlink())
+    return sum(one.name.startswith("pipe:") for one in found)
 
 
 async def test_results_and_errors_come_to_whoever_asked() -> None:
@@ -37,14 +37,22 @@ async def test_results_and_errors_come_to_whoever_asked() -> None:
 
 
 async def test_what_is_cancelled_before_its_turn_is_not_begun() -> None:
-    workers, go, made = Workers("test"), threading.Event(), []
-    first = workers.do(lambda: go.wait(BOUND))
+    workers, begun, go, made = Workers("test"), threading.Event(), threading.Event(), list[int]()
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: faults.append(told))
+
+    def wait() -> bool:
+        begun.set()
+        return go.wait(BOUND)
+
+    first = workers.do(wait)
     second, third = workers.do(lambda: made.append(2)), workers.do(lambda: made.append(3))
-    second.cancel()
+    await asyncio.to_thread(begun.wait, BOUND)
     first.cancel()  # nobody waits for what is under way
+    second.cancel()
     go.set()
     await third
-    assert made == [3]
+    assert (made, faults) == ([3], [])
     await workers.close()
 
 

@@ -15,7 +15,9 @@ HELLO = {"index": 0, "delta": {"content": "Hello"}, "logprobs": None, "finish_re
 
 
 def chunk(*choices: Any, **more: Any) -> bytes:
-    return b"data: " + json.dumps({"id": "chatcmpl-1", "model": "m", "choices": list(choices), **more}).encode() + b"\n\n"
+    return (
+        b"data: " + json.dumps({"id": "chatcmpl-1", "model": "m", "choices": list(choices), **more}).encode() + b"\n\n"
+    )
 
 
 def read(pieces: list[bytes]) -> tuple[list[Any], Any]:

@@ -41,7 +41,7 @@ def told_of(stored: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
 
 
 def _plain_message(item: Mapping[str, Any]) -> Message | None:
-    """A message that is text alone, as most are: reading these at once takes a third of the time; None for any other."""
+    """A message that is text alone, as most are, which is read in a third of the time; None for any other."""
     role, content = item.get("role"), item.get("content")
     if item.get("type") != "message" or type(content) is not list or role is None or not item.keys() <= _OF_MESSAGES:
         return None

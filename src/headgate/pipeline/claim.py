@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from headgate.conversations.compaction import weight
-from headgate.conversations.store import Begin, Ending, Lease, State
+from headgate.conversations.store import Ending, Lease, State
 from headgate.conversations.types import (
     Conversation,
     Item,

@@ -26,7 +26,7 @@ from headgate.core.state_errors import StateUnavailable
 from headgate.core.surfaces import CHAT, MESSAGES
 from headgate.dialects.table import DIALECTS
 from headgate.pipeline.answering import answers_in
-from headgate.pipeline.claim import LEASE_SECONDS, Claim, Start
+from headgate.pipeline.claim import LEASE_SECONDS, Claim
 from headgate.pipeline.compact import is_compacted
 from headgate.pipeline.context import Deps
 from headgate.pipeline.numbered import Numbered
