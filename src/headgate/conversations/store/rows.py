@@ -87,13 +87,12 @@ def path_of(segment: Any, depth: Any) -> CTE:
 
 _HERE = path_of(bindparam("at", type_=Name), literal(0, BigInteger))
 _CHAIN = Prepared(select(segments).join(_HERE, segments.c.id == _HERE.c.id))
-_WHOLE = path_of(bindparam("at", type_=Name), bindparam("until", type_=BigInteger))
+_UNTIL = bindparam("until", type_=BigInteger)
+_WHOLE = path_of(bindparam("at", type_=Name), _UNTIL)
 _ON_PATH = select(items).join(_WHOLE, and_(items.c.segment == _WHOLE.c.id, items.c.position <= _WHOLE.c.upto))
 _ALL = Prepared(_ON_PATH.order_by(items.c.position))
 _OWN = Prepared(
-    select(items)
-    .where(items.c.segment == bindparam("at"), items.c.position <= bindparam("until", type_=BigInteger))
-    .order_by(items.c.position)
+    select(items).where(items.c.segment == bindparam("at"), items.c.position <= _UNTIL).order_by(items.c.position)
 )
 _LATEST = Prepared(
     _ON_PATH.where(items.c.position < bindparam("before", type_=BigInteger))
@@ -229,10 +228,7 @@ async def all_items(connection: AsyncConnection, head: Conversation) -> list[Ite
 
 
 async def own_items(connection: AsyncConnection, head: Conversation) -> list[Item] | None:
-    """The whole history where it lies in one segment, as that of most conversations; None where it does not.
-
-    Nothing of it is covered by a summary then, for a summary begins a segment behind what it covers.
-    """
+    """The whole history where one segment holds it, and so no summary, which begins another one; else None."""
     found = await rows(connection, _OWN, {"at": head.segment, "until": head.depth})
     return [item_of(row) for row in found] if found and found[0][1] == 1 else None
 
