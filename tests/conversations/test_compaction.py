@@ -212,7 +212,7 @@ def test_pictures_weigh_as_much_whatever_their_bytes() -> None:
 
 
 def test_of_two_wishes_the_later_one_holds_and_a_tenant_only_narrows() -> None:
-    policy = policy_of(CompactionSettings(), {"mode": "trim", "at": None}, {"at": 0.5})
+    policy = policy_of(CompactionSettings().policy(), {"mode": "trim", "at": None}, {"at": 0.5})
     assert (policy.mode, policy.at, policy.keep_turns) == ("trim", 0.5, 2)
     assert narrowed(policy, "compact", 0.9) == policy
     assert (narrowed(policy, "none", 0.2).mode, narrowed(policy, "none", 0.2).at) == ("none", 0.2)

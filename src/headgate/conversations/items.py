@@ -19,6 +19,9 @@ _HIDDEN = _APPROVALS | {"mcp_call", "compaction"}
 _NOTES = frozenset(("annotations", "logprobs"))
 _OF_THOUGHTS = ("type", "id", "summary", "encrypted_content")
 _INSTRUCTING = frozenset(("system", "developer"))
+_OF_MESSAGES = frozenset(("type", "role", "content")) | WORDLESS
+_TEXTS = frozenset(("input_text", "output_text"))
+_OF_TEXTS = frozenset(("type", "text")) | _NOTES
 
 
 def told_of(stored: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
@@ -29,8 +32,26 @@ def told_of(stored: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
     """
     flat: list[Mapping[str, Any]] = []
     for one in without_approvals(list(stored)):
-        flat += _call_and_result(one) if one.get("type") == "mcp_call" else (_without_notes(one),)
-    return stored_items(one for number, one in enumerate(flat) if not _is_over(one, flat, number))
+        flat += _call_and_result(one) if one.get("type") == "mcp_call" else (one,)
+    return tuple(
+        _plain_message(one) or stored_items((_without_notes(one),))[0]
+        for number, one in enumerate(flat)
+        if not _is_over(one, flat, number)
+    )
+
+
+def _plain_message(item: Mapping[str, Any]) -> Message | None:
+    """A message that is text alone, as most are, which is read in a third of the time; None for any other."""
+    role, content = item.get("role"), item.get("content")
+    if item.get("type") != "message" or type(content) is not list or role is None or not item.keys() <= _OF_MESSAGES:
+        return None
+    parts = []
+    for part in content:
+        text = part.get("text")
+        if type(text) is not str or part.get("type") not in _TEXTS or not part.keys() <= _OF_TEXTS:
+            return None
+        parts.append(TextPart(text))
+    return Message(role, tuple(parts))
 
 
 def _is_over(item: Mapping[str, Any], items: Sequence[Mapping[str, Any]], number: int) -> bool:
@@ -174,10 +195,14 @@ def news(items: Sequence[Item], history: Sequence[Item]) -> tuple[Item, ...]:
     """What a caller adds: its items without the history, if it sends that along, and without instructions that are
     known.
     """
-    before, after = [key for one in history if (key := _key(one))], [(key, one) for one in items if (key := _key(one))]
-    if before and [key for key, _ in after[: len(before)]] == before:
-        return tuple(one for _, one in after[len(before) :])
-    known = {key for key in before if key[0] in _INSTRUCTING}
+    after = [(key, one) for one in items if (key := _key(one))]
+    if len(after) >= sum(type(one) is not Thinking for one in history):
+        before = [key for one in history if (key := _key(one))]
+        if before and [key for key, _ in after[: len(before)]] == before:
+            return tuple(one for _, one in after[len(before) :])
+    if not any(key[0] in _INSTRUCTING for key, _ in after):
+        return tuple(one for _, one in after)
+    known = {key for one in history if (key := _key(one)) and key[0] in _INSTRUCTING}
     return tuple(one for key, one in after if key not in known)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field
 
 Mode = Literal["none", "trim", "compact"]
 MODES: tuple[Mode, ...] = ("none", "trim", "compact")
@@ -46,14 +46,10 @@ class CompactionSettings(BaseModel):
     read_history: bool | None = Field(
         None, description="Whether a model can read what was covered, by the tool `read_history`; unset: agents can."
     )
-    _policy: "Policy | None" = PrivateAttr(None)
 
     def policy(self) -> "Policy":
         """The same as a policy."""
-        if self._policy is None:
-            told = {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
-            self._policy = Policy(**told)
-        return self._policy
+        return Policy(**{name: value for name in _NAMES if (value := getattr(self, name)) is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +69,12 @@ class Policy:
 _NAMES = tuple(one.name for one in fields(Policy))
 
 
-def policy_of(settings: CompactionSettings, *wishes: Mapping[str, Any]) -> Policy:
-    """The settings with what is wished for; of two wishes the later one holds."""
+def policy_of(usual: Policy, *wishes: Mapping[str, Any]) -> Policy:
+    """What holds for all with what is wished for; of two wishes the later one holds."""
     wished: dict[str, Any] = {}
     for wish in wishes:
         wished.update({name: value for name, value in wish.items() if value is not None and name in _NAMES})
-    return replace(settings.policy(), **wished) if wished else settings.policy()
+    return replace(usual, **wished) if wished else usual
 
 
 def narrowed(policy: Policy, mode: Mode | None, at: float | None) -> Policy:

@@ -33,9 +33,9 @@ class Checkpoints:
             self._timer.cancel()
             self._timer = None
 
-    def wait(self) -> None:
-        """Until what was begun is done; blocks."""
-        self._worker.close()
+    async def wait(self) -> None:
+        """Until what was begun is done."""
+        await self._worker.close()
 
     def _begin(self) -> None:
         self._timer = None

@@ -117,7 +117,7 @@ class Database:
         await self.engine.dispose()
         if self._threads is not None:
             self._threads.checkpoints.close()
-            await asyncio.to_thread(self._threads.close)
+            await self._threads.close()
 
 
 class _Threads:
@@ -156,10 +156,13 @@ class _Threads:
         self._open.clear()
         self.engine.dispose()
 
-    def close(self) -> None:
-        self._writing.close()
-        self._reading.close()
-        self.checkpoints.wait()
+    async def close(self) -> None:
+        await self._writing.close()
+        await self._reading.close()
+        await self.checkpoints.wait()
+        await asyncio.to_thread(self._close_all)
+
+    def _close_all(self) -> None:
         for connection in self._open:
             connection.close()
         self.engine.dispose()

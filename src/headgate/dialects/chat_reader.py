@@ -73,7 +73,12 @@ class Reader:
         for event in sse.events(frames):
             data = sse.data_of(event)
             if data is not None and data.strip() != b"[DONE]":
-                yield from self._chunk(_object(data))
+                chunk = _object(data)
+                self._note(chunk)
+                if text := self._text_alone(chunk):
+                    yield self._noted(Text(text))
+                else:
+                    yield from self._choices(chunk)
 
     def whole(self, body: bytes) -> Iterable[ChatEvent]:
         """A complete answer; raises UpstreamGarbled when it holds none."""
@@ -85,7 +90,8 @@ class Reader:
             raise UpstreamGarbled("The provider's answer holds no message.")
         calls = [{**call, "index": number} for number, call in enumerate(_listed(message.get("tool_calls")))]
         choice = {**first, "index": 0, "delta": {**message, "tool_calls": calls}}
-        yield from self._chunk({**completion, "choices": [choice]})
+        self._note(completion)
+        yield from self._choices({"choices": [choice]})
 
     def finish(self) -> Iterable[ChatEvent]:
         """The turn is over; gives what was held back until now."""
@@ -99,7 +105,8 @@ class Reader:
         if answer.finish in ("stop", "tool_calls") and not self._has_custom_calls:
             answer.finish = "tool_calls" if answer.calls else "stop"
 
-    def _chunk(self, chunk: Mapping[str, Any]) -> Iterator[ChatEvent]:
+    def _note(self, chunk: Mapping[str, Any]) -> None:
+        """What a chunk tells beside its choices; raises UpstreamBroke for an error."""
         answer = self.answer
         if error := chunk.get("error"):
             told = error.get("message") if isinstance(error, dict) else error
@@ -107,6 +114,20 @@ class Reader:
         self._id = self._id or str(chunk.get("id") or "")
         if more := _others(chunk, _TOP):
             answer.beside = {**answer.beside, **more}
+
+    def _text_alone(self, chunk: Mapping[str, Any]) -> str:
+        """The text of a chunk that says nothing else, as most do; empty for any other."""
+        choices = chunk.get("choices")
+        if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
+            return ""
+        for name, value in choices[0].items():
+            if value and name != "delta":
+                return ""
+        delta = choices[0].get("delta")
+        text = delta.get("content") if type(delta) is dict and len(delta) == 1 else None
+        return text if type(text) is str and text and self._think.passes(text) else ""
+
+    def _choices(self, chunk: Mapping[str, Any]) -> Iterator[ChatEvent]:
         for choice in _listed(chunk.get("choices")):
             if choice.get("index"):
                 continue  # of several answers the first one counts

@@ -331,6 +331,12 @@ class WholeWriter:
     def end(self) -> bytes:
         return orjson.dumps(self._response.resource)
 
+    @property
+    def output(self) -> list[dict[str, Any]]:
+        """The items that were made so far."""
+        made: list[dict[str, Any]] = self._response.resource["output"]
+        return made
+
     def broken(self, status: int, error: Mapping[str, Any]) -> bytes:
         return broken(status, error)
 

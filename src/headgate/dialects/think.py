@@ -16,6 +16,12 @@ class ThinkSplitter:
         self._held = ""
         self._state = "start"
 
+    def passes(self, piece: str) -> bool:
+        """Whether a piece that is not empty is text as it is. Then it need not be fed."""
+        if self._state == "start" and not self._held and piece[:1] != "<" and piece[:1].strip():
+            self._state = "answer"
+        return self._state == "answer"
+
     def feed(self, piece: str) -> Iterator[Text | Thought]:
         if self._state == "answer":
             yield Text(piece)

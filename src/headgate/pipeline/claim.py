@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from headgate.conversations.compaction import weight
 from headgate.conversations.store import Ending, Lease, State
@@ -36,6 +37,18 @@ LEASE_SECONDS = 60.0
 _TRIES = 5
 
 
+class Start(NamedTuple):
+    """What a stored run begins with, which tells its events in a dialect. `request` is in the words of Responses, as
+    far as they are known.
+    """
+
+    id: str
+    dialect: str
+    status: Status
+    request: Mapping[str, Any]
+    response: Mapping[str, Any] | None = None
+
+
 @dataclass(slots=True)
 class Claim:
     """What a turn has of a conversation. `owner` is whose it is, `holder` who holds it for the turn."""
@@ -54,6 +67,8 @@ class Claim:
     """The run that others can follow."""
     is_begun: bool = False
     """It was written."""
+    ahead: StoredRun | None = None
+    """One that was written, and of which nothing was told yet."""
     weight: int = 0
     """Tokens of the conversation, as far as they are known."""
     asking: Asking | None = None
@@ -84,37 +99,44 @@ class Claim:
     def lease(self) -> Lease:
         return Lease(self.holder, LEASE_SECONDS)
 
-    async def take(self, id_: str, second: SecondTurn, agent: str = "") -> None:
-        """Hold a conversation. Raises ConversationNotFound, also for another agent's, and ConversationBusy."""
+    async def take(self, id_: str, second: SecondTurn, agent: str = "", run: "Start | None" = None) -> None:
+        """Hold a conversation, with a run if one begins with it.
+
+        Raises ConversationNotFound, also for another agent's, and ConversationBusy.
+        """
+        begin_run = None if run is None else partial(self.new_run, run)
         if second.policy != "reject":  # strangers do not line up
             found = await self.state.heads.get(id_, self.owner)
             id_ = found.id
         try:
             held = await second.hold(
-                self.state.runs, id_, self.run, lambda: self.state.turns.begin(id_, self.owner, self.lease, agent)
+                self.state.runs,
+                id_,
+                self.run,
+                lambda: self.state.turns.begin(id_, self.owner, self.lease, agent, begin_run),
             )
         except HeadgateError as error:
             if isinstance(error, ConversationBusy):
                 self.run.conversation = id_
             raise
         except BaseException:
-            await asyncio.shield(self.state.turns.release(id_, self.holder))
+            await asyncio.shield(self.state.turns.release(id_, self.holder, run.id if run is not None else ""))
             raise
-        self.have(*held, is_held=True)
+        self.have(held.head, held.told, is_held=True)
+        self.ahead = held.run
 
     def have(self, head: Conversation, told: Sequence[Item], *, is_held: bool) -> None:
         """Go on in a conversation as it was read."""
         self._head, self.told, self.is_held, self.is_stored = head, told, is_held, True
         self.run.conversation = head.id
 
-    async def create(self, model: str, agent: str = "", run: Callable[[], StoredRun] | None = None) -> None:
+    async def create(self, model: str, agent: str = "", run: "Start | None" = None) -> None:
         """Begin a conversation, with a run if one begins with it."""
         self.plan(model, agent)
-        stored = run() if run is not None else None
-        await self.state.turns.create(self.head, self.lease, stored)
+        ahead = None if run is None else self.new_run(run, self.head)
+        await self.state.turns.create(self.head, self.lease, ahead)
         self.is_held = self.is_stored = True
-        if stored is not None:
-            self._is_begun(stored)
+        self.ahead = ahead
 
     def plan(self, model: str, agent: str = "") -> None:
         """Begin a conversation that is stored with what is said in it."""
@@ -138,30 +160,21 @@ class Claim:
         self.run.segment = self.head.segment if is_compacted(self.told) else ""
         return deps.compactor.equipped(self.head, self.told, asking)
 
-    def new_run(
-        self,
-        id_: str,
-        dialect: str,
-        status: Status,
-        request: Mapping[str, Any],
-        response: Mapping[str, Any] | None = None,
-    ) -> StoredRun:
-        """A run on it as it is now, which tells its events in a dialect. `request` is in the words of Responses, as far
-        as they are known.
-        """
-        run, head, now = self.run, self.head, milliseconds()
+    def new_run(self, start: "Start", head: Conversation) -> StoredRun:
+        """A run on the conversation as it is."""
+        run, now = self.run, milliseconds()
         asked = run.continues
         return StoredRun(
-            id_,
+            start.id,
             run.id,
             head.id,
             self.owner,
-            status,
+            start.status,
             asked.background if asked is not None else False,
             now,
             0,
-            {**request, "headgate": {"dialect": dialect, "key": run.who.key_id, "mode": run.mode}},
-            response,
+            {**start.request, "headgate": {"dialect": start.dialect, "key": run.who.key_id, "mode": run.mode}},
+            start.response,
             asked.previous if asked is not None else "",
             head.segment,
             head.depth,
@@ -170,15 +183,20 @@ class Claim:
             self.lease.until,
         )
 
-    async def begin_run(self, run: StoredRun) -> None:
-        """Write down that there is a run, before anything of it is told."""
-        await self.state.runs.begin(run)
-        self._is_begun(run)
-
-    def _is_begun(self, run: StoredRun) -> None:
-        self.stored, self.is_begun = run, True
+    async def begin_run(self, start: "Start") -> None:
+        """See to it that there is a run, before anything of it is told."""
+        run = self.ahead
+        if run is None:
+            run = self.new_run(start, self.head)
+            await self.state.runs.begin(run)
+        self.stored, self.is_begun, self.ahead = run, True, None
         if self.run.stream:
             self.run.resumable = run.id
+
+    @property
+    def untold(self) -> str:
+        """The id of a run that is stored though nothing was told of it."""
+        return "" if self.ahead is None else self.ahead.id
 
     def end_run(self, status: Status, response: Mapping[str, Any]) -> None:
         """What `keep` is to write down of the run."""
@@ -208,7 +226,7 @@ class Claim:
                 base = head.depth + len(added) if said else run.base
                 run = replace(run, segment=head.segment, base=base)
             holder = self.holder if self.is_held else ""
-            ending = Ending(head, said, holder, tokens, run, told, self.is_begun, not self.is_stored)
+            ending = Ending(head, said, holder, tokens, run, told, self.is_begun, not self.is_stored, self.untold)
             try:
                 self._head = await self.state.turns.end(ending)
             except ConversationMoved:
@@ -217,7 +235,7 @@ class Claim:
                     tokens = 0
                     self.weight = self._head.tokens + sum(weight(one.data) for one in said)
             else:
-                self.is_stored, self.is_held = True, False
+                self.is_stored, self.is_held, self.ahead = True, False, None
                 self.rest()
                 if said:
                     await note_calls(self.head, added, output, self.run, self.deps)
@@ -230,7 +248,8 @@ class Claim:
         if self.is_held:
             self.is_held = False
             with suppress(HeadgateError):
-                await self.state.runs.release(self.head, self.holder)
+                await self.state.turns.release(self.head.id, self.holder, self.untold)
+                self.ahead = None
 
     def note_overflow(self, error: HeadgateError) -> None:
         """Where the provider found the prompt too long, compact the conversation: then the turn can be sent again."""
@@ -266,8 +285,8 @@ class Claim:
             with suppress(HeadgateError):
                 if self.is_held:
                     await self.state.runs.hold(self.head, self.holder, LEASE_SECONDS)
-                if self.is_begun and self.stored is not None:
-                    has_it = await self.state.runs.take(self.stored.id, self.holder, LEASE_SECONDS)
+                if (run := self.stored if self.is_begun else self.ahead) is not None:
+                    has_it = await self.state.runs.take(run.id, self.holder, LEASE_SECONDS)
                     if not has_it and is_lost():
                         return
             await asyncio.sleep(seconds)

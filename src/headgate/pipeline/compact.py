@@ -85,6 +85,10 @@ class Compactor:
     overflown: set[str] = field(default_factory=set)
     """Conversations that are compacted because a provider found them too long: their next turns wait."""
     is_closed: bool = False
+    _usual: Policy = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._usual = self.settings.policy()
 
     async def make_room(
         self, head: Conversation, told: Sequence[Item], added: int, asking: "Asking"
@@ -171,9 +175,9 @@ class Compactor:
         self, head: Conversation, asking: "Asking", further: Mapping[str, Any] | None = None
     ) -> tuple[Policy, Room]:
         model, agent = asking.model, asking.agent
-        wishes = [] if model is None or model.settings is None else [dict(model.settings.compaction)]
-        wishes += [] if agent is None else [dict(agent.compaction)]
-        policy = policy_of(self.settings, *wishes, head.compaction, further or {})
+        wishes = [] if model is None or model.settings is None else [vars(model.settings.compaction)]
+        wishes += [] if agent is None else [vars(agent.compaction)]
+        policy = policy_of(self._usual, *wishes, head.compaction, further or {})
         values = asking.who.terms.values
         policy = narrowed(policy, values.get("compaction.mode"), values.get("compaction.at"))
         fields = asking.request.fields if asking.request is not None else {}

@@ -12,6 +12,7 @@ from headgate.core.errors import HeadgateError
 from headgate.core.run import Run
 from headgate.dialects.table import CALLERS
 from headgate.dialects.types import Writer
+from headgate.pipeline.claim import Start
 from headgate.pipeline.scribe import Scribe
 from headgate.pipeline.telling import DONE, Telling, data_in
 from headgate.pipeline.translate import writer_for
@@ -36,6 +37,10 @@ class Numbered:
     def id(self) -> str:
         """That of the stored run."""
         return self._telling.run
+
+    def start(self) -> Start:
+        """What the stored run begins with."""
+        return Start(self.id, self.dialect, "in_progress", {"model": self._run.model})
 
     def say(self, event: Any) -> bytes:
         """An event of a run that the gateway steers, in the caller's words."""

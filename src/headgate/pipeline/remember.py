@@ -94,11 +94,12 @@ class Turn:
         bare, _ = answers_in(request)
         chat = DIALECTS[request.surface.dialect].parse(bare.fields)
         asked = run.continues or Continues()
-        claim = Claim.of(run, deps)
+        claim, stream = Claim.of(run, deps), Numbered(run, deps.scribe)
+        start = stream.start() if run.stream else None  # with the lease, for that is one transaction less
         if asked.conversation:
-            await claim.take(asked.conversation, deps.second_turn, asked.agent)
+            await claim.take(asked.conversation, deps.second_turn, asked.agent, start)
         else:
-            await claim.create(request.model, asked.agent)
+            await claim.create(request.model, asked.agent, start)
         try:
             await claim.catch_up(request, deps)
             history = told_of([item.data for item in claim.told])
@@ -113,7 +114,7 @@ class Turn:
             await asyncio.shield(claim.release())
             raise
         added = with_results([item.data for item in claim.told], added)
-        turn = cls(claim, history, added, Record(run, bare), Numbered(run, deps.scribe), means)
+        turn = cls(claim, history, added, Record(run, bare), stream, means)
         turn.is_new = not asked.conversation
         claim.renew()
         return turn
@@ -157,10 +158,7 @@ class Turn:
         """Begin the stored run, before anything of it is told; False if it was begun before."""
         if self.claim.stored is not None:
             return False
-        model = self.claim.run.model
-        await self.claim.begin_run(
-            self.claim.new_run(self.stream.id, self.stream.dialect, "in_progress", {"model": model})
-        )
+        await self.claim.begin_run(self.stream.start())
         return True
 
     async def tell(self, piece: bytes) -> bytes:

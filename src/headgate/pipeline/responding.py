@@ -28,7 +28,7 @@ from headgate.dialects.responses_resource import resource
 from headgate.dialects.table import DIALECTS
 from headgate.dialects.types import EVENT_STREAM, Occasion, Writer
 from headgate.pipeline.answering import answers_in
-from headgate.pipeline.claim import LEASE_SECONDS, Claim
+from headgate.pipeline.claim import LEASE_SECONDS, Claim, Start
 from headgate.pipeline.context import Deps
 from headgate.pipeline.placing import place, request_of
 from headgate.pipeline.record import Record
@@ -201,16 +201,16 @@ class ResponseTurn:
         if at_its_end:
             if not claim.is_placed:
                 claim.plan(self.request.model)
-            claim.stored = self._new_run(status)
-        elif claim.is_placed:
-            await claim.begin_run(self._new_run(status))
+            claim.stored = claim.new_run(self._start(status), claim.head)
         else:
-            await claim.create(self.request.model, run=lambda: self._new_run(status))
+            if not claim.is_placed:
+                await claim.create(self.request.model, run=self._start(status))
+            await claim.begin_run(self._start(status))
         if not at_its_end:
             self.renew()
 
-    def _new_run(self, status: Status) -> StoredRun:
-        return self.claim.new_run(self.id, RESPONSES.dialect, status, self.asked, self.resource)
+    def _start(self, status: Status) -> Start:
+        return Start(self.id, RESPONSES.dialect, status, self.asked, self.resource)
 
     def begun(self, status: str) -> dict[str, Any]:
         """The response before anything was said of it."""

@@ -24,8 +24,8 @@ def frame(run: str, event: StoredEvent, dialect: str) -> bytes:
     number, data = event
     id_ = b"" if dialect == "responses" else b"id: %b:%d\n" % (run.encode(), number)
     kind = b"" if dialect == "chat" else b"event: %b\n" % kind_of(data)
-    lines = b"".join(b"data: %b\n" % line for line in data.split(b"\n"))
-    return b"%b%b%b\n" % (id_, kind, lines)
+    lines = data.replace(b"\n", b"\ndata: ") if b"\n" in data else data
+    return b"%b%bdata: %b\n\n" % (id_, kind, lines)
 
 
 def kind_of(data: bytes) -> bytes:

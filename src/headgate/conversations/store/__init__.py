@@ -7,12 +7,13 @@ from headgate.conversations.store.heads import Heads
 from headgate.conversations.store.memories import Memories
 from headgate.conversations.store.runs import Runs
 from headgate.conversations.store.signals import Duties, RunSignals
-from headgate.conversations.store.turns import Ending, Lease, Turns
+from headgate.conversations.store.turns import Begin, Ending, Lease, Turns
 from headgate.core.ports import Witness
 from headgate.db.engine import Database
 
 __all__ = [
     "Actions",
+    "Begin",
     "Duties",
     "Ending",
     "Heads",

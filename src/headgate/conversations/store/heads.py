@@ -22,6 +22,7 @@ from headgate.conversations.store.rows import (
     latest_items,
     move,
     open_segment,
+    own_items,
     path_of,
     segment_of,
 )
@@ -273,6 +274,8 @@ class Heads:
 
 async def told_of(connection: AsyncConnection, head: Conversation) -> list[Item]:
     """See Heads.told."""
+    if (own := await own_items(connection, head)) is not None:
+        return own
     newest = next((one for one in await chain_of(connection, head.segment) if one.cause == "compaction"), None)
     if newest is None or newest.covers is None:
         return await all_items(connection, head)

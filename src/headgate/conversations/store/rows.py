@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    delete,
     insert,
     literal,
     or_,
@@ -61,6 +62,7 @@ _MOVE = Prepared(update(conversations).where(*_AS_IT_WAS), *_MOVED)
 _MOVE_AND_RELEASE = Prepared(update(conversations).where(*_AS_IT_WAS).values(_LEFT), *_MOVED)
 _CREATE, _OPEN, _ADD = Prepared(insert(conversations)), Prepared(insert(segments)), Prepared(insert(items))
 _BEGIN, _TELL = Prepared(insert(stored_runs)), Prepared(insert(events), once=True)
+_DROP = Prepared(delete(stored_runs).where(_r.id == bindparam("of"), _IS_OPEN, _r.events == 0))
 _RUN = Prepared(
     select(stored_runs).where(
         _r.id == bindparam("of"), _r.tenant == bindparam("of_tenant"), _r.user == bindparam("of_user")
@@ -85,9 +87,13 @@ def path_of(segment: Any, depth: Any) -> CTE:
 
 _HERE = path_of(bindparam("at", type_=Name), literal(0, BigInteger))
 _CHAIN = Prepared(select(segments).join(_HERE, segments.c.id == _HERE.c.id))
-_WHOLE = path_of(bindparam("at", type_=Name), bindparam("until", type_=BigInteger))
+_UNTIL = bindparam("until", type_=BigInteger)
+_WHOLE = path_of(bindparam("at", type_=Name), _UNTIL)
 _ON_PATH = select(items).join(_WHOLE, and_(items.c.segment == _WHOLE.c.id, items.c.position <= _WHOLE.c.upto))
 _ALL = Prepared(_ON_PATH.order_by(items.c.position))
+_OWN = Prepared(
+    select(items).where(items.c.segment == bindparam("at"), items.c.position <= _UNTIL).order_by(items.c.position)
+)
 _LATEST = Prepared(
     _ON_PATH.where(items.c.position < bindparam("before", type_=BigInteger))
     .order_by(items.c.position.desc())
@@ -221,6 +227,12 @@ async def all_items(connection: AsyncConnection, head: Conversation) -> list[Ite
     return [item_of(row) for row in await rows(connection, _ALL, {"at": head.segment, "until": head.depth})]
 
 
+async def own_items(connection: AsyncConnection, head: Conversation) -> list[Item] | None:
+    """The whole history where one segment holds it, and so no summary, which begins another one; else None."""
+    found = await rows(connection, _OWN, {"at": head.segment, "until": head.depth})
+    return [item_of(row) for row in found] if found and found[0][1] == 1 else None
+
+
 async def latest_items(connection: AsyncConnection, head: Conversation, before: int, most: int) -> list[Item]:
     """The same from before a position, newest first."""
     place = {"at": head.segment, "until": head.depth, "before": before, "most": most}
@@ -237,6 +249,11 @@ async def run_with(connection: AsyncConnection, id_: str, owner: Owner) -> Store
 
 async def begin_run(connection: AsyncConnection, run: StoredRun) -> None:
     await change(connection, _BEGIN, _row_of_run(run))
+
+
+async def drop_run(connection: AsyncConnection, run: str) -> None:
+    """Take a run away again of which nothing was told."""
+    await change(connection, _DROP, {"of": run})
 
 
 async def end_run(connection: AsyncConnection, run: StoredRun, told: Sequence[StoredEvent]) -> bool:

@@ -55,6 +55,20 @@ class Ending:
     """The run is stored already."""
     is_new: bool = False
     """The conversation is not."""
+    untold: str = ""
+    """A run that is stored, and of which nothing was told: it is taken away again."""
+
+
+class Held(NamedTuple):
+    """A conversation that is held, with what is told of it, and the run that was written along with that."""
+
+    head: Conversation
+    told: list[Item]
+    run: StoredRun | None = None
+
+
+Begin = Callable[[Conversation], StoredRun]
+"""Makes the run that begins on a conversation."""
 
 
 class Turns:
@@ -63,15 +77,25 @@ class Turns:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def begin(self, id_: str, owner: Owner, lease: Lease, agent: str = "") -> tuple[Conversation, list[Item]]:
-        """Hold a conversation, and read what a model is told of it. Raises ConversationBusy."""
+    async def begin(
+        self, id_: str, owner: Owner, lease: Lease, agent: str = "", begin_run: Begin | None = None
+    ) -> Held:
+        """Hold a conversation, read what a model is told of it, and begin a run on it if one is to begin at once.
 
-        async def act(connection: AsyncConnection) -> tuple[Conversation, list[Item] | None]:
+        Raises ConversationBusy.
+        """
+
+        async def act(connection: AsyncConnection) -> tuple[Conversation, list[Item] | None, StoredRun | None]:
             head = await rows.claimed(connection, id_, owner, lease.holder, lease.until, agent=agent)
-            return head, await _if_short(connection, head)
+            run = begin_run(head) if begin_run is not None else None
+            if run is not None:
+                await rows.begin_run(connection, run)
+            return head, await _if_short(connection, head), run
 
-        head, told = await self._database.do(act, lasting=False)
-        return head, await self._told(head, lease) if told is None else told
+        head, told, run = await self._database.do(act, lasting=False)
+        if told is None:
+            told = await self._told(head, lease, run.id if run is not None else "")
+        return Held(head, told, run)
 
     async def after(
         self, previous: str, owner: Owner, lease: Lease, is_end: Callable[[StoredRun, Conversation], bool]
@@ -117,6 +141,8 @@ class Turns:
 
         async def act(connection: AsyncConnection) -> Conversation:
             head = await _kept(connection, ending)
+            if ending.untold:
+                await rows.drop_run(connection, ending.untold)
             if ending.run is None:
                 return head
             if ending.is_begun:
@@ -127,22 +153,24 @@ class Turns:
 
         return await self._database.do(act)
 
-    async def release(self, id_: str, holder: str) -> None:
-        """Give a lease back without having said anything."""
+    async def release(self, id_: str, holder: str, untold: str = "") -> None:
+        """Give a lease back without having said anything, and take a run away of which nothing was told."""
 
         async def act(connection: AsyncConnection) -> None:
             await rows.release(connection, id_, holder)
+            if untold:
+                await rows.drop_run(connection, untold)
 
         await self._database.do(act, lasting=False)
 
-    async def _told(self, head: Conversation, lease: Lease) -> list[Item]:
+    async def _told(self, head: Conversation, lease: Lease, untold: str = "") -> list[Item]:
         async def act(connection: AsyncConnection) -> list[Item]:
             return await told_of(connection, head)
 
         try:
             return await self._database.do(act, read_only=True)
         except Exception:
-            await self.release(head.id, lease.holder)
+            await self.release(head.id, lease.holder, untold)
             raise
 
 
