@@ -7,6 +7,7 @@ log line together.
 import asyncio
 import re
 from collections.abc import Callable, Iterable, MutableMapping
+from time import monotonic
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -14,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from headgate.api.limits import Headers
+from headgate.core.events import Sink
+from headgate.core.run import Run
 
 _STATUS = {status: line.removesuffix(b"\r\n") for status, line in STATUS_LINE.items()}
 _BAD_NAME = re.compile(b'[\x00-\x20\x7f()<>@,;:\\[\\]={}\\\\"]')
@@ -30,6 +33,8 @@ class Cycle:
     """
 
     task: "asyncio.Task[None]"
+    pushed_at = 0.0
+    """When a piece was sent by a sink last."""
 
     def __init__(
         self,
@@ -142,11 +147,22 @@ class Cycle:
             self._transport.write(self._head(status, headers, body))
             self._end()
 
-    def push(self, piece: bytes) -> bool:
-        """Send a piece of an answer that was started with chunked encoding; says whether there is room for more."""
-        if not self.disconnected:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        return not self.flow.write_paused
+    def sink(self, run: Run) -> Sink:
+        """Sends the pieces of an answer that was started with chunked encoding, and counts their bytes for its run.
+
+        That is all that is done for most frames of a stream, so it is one call.
+        """
+        write, flow = self._transport.write, self.flow
+
+        def push(piece: bytes) -> bool:
+            size = len(piece)
+            run.bytes_out += size
+            self.pushed_at = monotonic()
+            if not self.disconnected:
+                write(b"%x\r\n%b\r\n" % (size, piece))
+            return not flow.write_paused
+
+        return push
 
     def cut(self) -> None:
         """Close the connection without the end of the answer, once what was sent is out."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from time import monotonic
 
-from headgate.api.cycle import Cycle, cycle_of
+from headgate.api.cycle import cycle_of
 from headgate.api.decisions import decision_headers
 from headgate.api.errors import broken_off, error_response
 from headgate.api.gate import Send
@@ -13,7 +13,7 @@ from headgate.api.limits import Headers
 from headgate.core import sse
 from headgate.core.chat import ChatEvent, Ended
 from headgate.core.errors import HeadgateError, UpstreamBroke
-from headgate.core.events import Event, Opened, Sink, Whole
+from headgate.core.events import Event, Opened, Whole
 from headgate.core.run import Run
 from headgate.dialects.table import CALLERS
 from headgate.dialects.types import EVENT_STREAM, Writer
@@ -33,7 +33,7 @@ class Reply:
     _pinging: "asyncio.Task[None] | None" = None
     _pings = 0.0
     _last = 0.0
-    """When something was sent last."""
+    """When something was sent last, but for what a sink sent."""
     _opened = False
     _events = False
 
@@ -59,7 +59,7 @@ class Reply:
                     if not self.started:
                         await self._open(event.content_type, event.events)
                     if self.cycle is not None:
-                        await event.pour(self._sink(self.cycle), self.cycle.flow.drain)
+                        await event.pour(self.cycle.sink(self._run), self.cycle.flow.drain)
                 else:
                     await self._say(event)
         finally:
@@ -160,17 +160,6 @@ class Reply:
         self._events = events
         await self._start(200, headers)
 
-    def _sink(self, cycle: Cycle) -> Sink:
-        """Takes the frames of a stream as they arrive, which is all that is done for most of them."""
-        run, send = self._run, cycle.push
-
-        def push(piece: bytes) -> bool:
-            self._last = monotonic()
-            run.bytes_out += len(piece)
-            return send(piece)
-
-        return push
-
     async def _piece(self, piece: bytes) -> None:
         self._last = monotonic()
         self._run.bytes_out += len(piece)
@@ -192,7 +181,8 @@ class Reply:
     def _ping_if_silent(self) -> None:
         """Between two events the stream may stay silent; a comment keeps proxies and clients from giving up."""
         loop = asyncio.get_running_loop()
-        silent = monotonic() - self._last
+        last = self._last if self.cycle is None else max(self._last, self.cycle.pushed_at)
+        silent = monotonic() - last
         if silent >= self._pings:
             self._last = monotonic()
             self._pinging = loop.create_task(self._ping())

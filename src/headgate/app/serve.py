@@ -28,6 +28,9 @@ async def serve(prepared: Prepared, listening: socket.socket, when_ready: Callab
         async with gateway(prepared, observers) as gate:
             server = http_server(gate, prepared.settings)
             _calm_collector()
+            # Every generator of a request is closed by whoever iterates it. The loop would note each one besides, to
+            # close it at the end, which costs as much as the look at its key.
+            sys.set_asyncgen_hooks(firstiter=None)
             if when_ready:
                 asyncio.get_running_loop().create_task(_when_started(server, when_ready))
             await server.serve(sockets=[listening])

@@ -20,6 +20,7 @@ from headgate.upstreams.refusals import told_inside
 
 _NULL_USAGE = b',"usage":null'
 _QUOTE = ord('"')
+"""Bytes look for a number at once, for a text only after they found that it is no number."""
 _CONTENT = b'"content":"'
 _MOST_PATTERNS = 3
 _TEXT = re.compile(rb'"(?:content|arguments|reasoning_content|reasoning|text)": ?"((?:[^"\\]|\\.)*+)"')
