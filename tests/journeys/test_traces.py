@@ -109,6 +109,17 @@ async def test_a_request_is_one_tree_with_tokens_and_cost(
 
 
 @covers("136")
+async def test_an_attribute_has_one_type_however_the_caller_wrote_the_number(
+    traced: Gateway, collector: Collector
+) -> None:
+    for one, more in ((1, 9), (1.0, 9), (1, 9)):
+        await traced.chat(temperature=one, max_tokens=more)
+    calls = [span for span in await collector.wait_for(6) if span.name == "chat stub-small"]
+    assert [type(call.attributes["gen_ai.request.temperature"]) for call in calls] == [float] * 3
+    assert [type(call.attributes["gen_ai.request.max_tokens"]) for call in calls] == [int] * 3
+
+
+@covers("136")
 async def test_the_span_of_a_stream_ends_with_the_stream(traced: Gateway, stub: Stub, collector: Collector) -> None:
     release = asyncio.Event()
     stub.answer(stream(stream_pieces(usage=True), release=release))

@@ -1,5 +1,6 @@
 """The drain takes a worker's own entries from memory where it can, and adds many rows with one statement."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,8 +101,12 @@ async def test_bytes_that_no_database_takes_are_replaced_as_from_a_file(tmp_path
 async def test_what_waited_for_room_on_the_disk_is_not_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: int, __: bytes) -> int:
-        raise OSError(28, "No space left on device")
+    write = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if os.path.realpath(f"/proc/self/fd/{file}").startswith(str(tmp_path)):
+            raise OSError(28, "No space left on device")
+        return write(file, data)
 
     async with ledger_database(tmp_path) as (_, store):
         journal = Journal(tmp_path / "journal")
@@ -119,10 +124,11 @@ async def test_what_waited_for_room_on_the_disk_is_not_left_out(
         assert [one.prompt for one in await stored(store)] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("count", [99, 100, 101, 350])
+@pytest.mark.parametrize("count", [99, 249, 250, 251, 600])
 async def test_any_number_of_rows_is_added_once_with_their_tags(tmp_path: Path, count: int) -> None:
     async with ledger_database(tmp_path) as (_, store):
         entries = [entry(number, tags=frozenset({"x"}) if number % 2 else frozenset()) for number in range(count)]
+        entries[::7] = [one._replace(price_image_output=5) for one in entries[::7]]
         await store.add(entries[40:60])
         await store.add(entries)
         await store.add(entries)

@@ -138,7 +138,6 @@ async def _cut_off(recording: Recording, run: Run, reply: Reply) -> None:
     if recording.is_unheard:
         run.cut_off()
         return
-    run.outcome = "error"
     error = Draining("This process shut down before the answer was complete.", retry_after=1)
     run.fail(error)
     await reply.fail(error)

@@ -74,7 +74,7 @@ def _attribute(key: str, value: Any) -> bytes:
     return _before(key, len(written)) + written
 
 
-_remembered = lru_cache(_MOST_OF_OWN)(_attribute)  # no attribute has values of two types
+_remembered = lru_cache(_MOST_OF_OWN, typed=True)(_attribute)
 
 
 @lru_cache(_MOST_REMEMBERED)
